@@ -1,0 +1,293 @@
+//! Route: what the gateway does with requests for a host and path.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules;
+
+/// Sends requests for some hosts and paths to a tenant's Containers. Of two tenants that claim one host, the
+/// one with the older Route keeps it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    doc = "What the gateway does with requests for some hosts and paths.",
+    group = "eddy.cloud", version = "v1alpha1", kind = "Route", namespaced, status = "RouteStatus", cel,
+    shortname = "rt", category = "eddy",
+    printcolumn(name = "Hosts", type_ = "string", json_path = ".spec.hosts"),
+    printcolumn(name = "Protocol", type_ = "string", json_path = ".spec.protocol"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = rules::object_name(),
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.protocol in ['TCP', 'UDP'] || (has(self.hosts) && self.hosts.size() > 0)")
+    .message("spec.hosts needs at least one host, as in app.example.com"))]
+#[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP']) || has(self.port)")
+    .message("a TCP or UDP Route needs spec.port, the port that the gateway listens on"))]
+#[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP', 'TLS', 'SSH']) || !has(self.paths) || self.paths.size() == 0")
+    .message("only HTTP, gRPC and WebSocket Routes have paths: remove spec.paths or change spec.protocol"))]
+pub struct RouteSpec {
+    /// Exact hosts, as in `app.example.com`, and wildcards, as in `*.example.com`, which match any number of labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 253)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = rules::hosts())]
+    pub hosts: Vec<String>,
+
+    /// What the clients speak.
+    #[serde(default)]
+    pub protocol: RouteProtocol,
+
+    /// The port that the gateway listens on for a TCP or UDP Route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = rules::port())]
+    pub port: Option<i32>,
+
+    /// Which paths of the hosts; all if unset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub paths: Vec<PathMatch>,
+
+    /// Whether the matched prefix is removed from the path that the backend sees.
+    #[serde(default)]
+    pub strip_prefix: bool,
+
+    /// Who answers. Several share the requests by weight.
+    #[schemars(length(min = 1, max = 16))]
+    pub backends: Vec<Backend>,
+
+    /// Which client addresses are served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_filter: Option<IpFilter>,
+
+    /// Scopes that a request's token must hold, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub required_scopes: Vec<crate::Scope>,
+
+    /// How many requests are let through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+
+    /// How long each step may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+
+    /// What is tried again.
+    #[serde(default)]
+    pub retries: Retries,
+
+    /// The certificate, and what happens to requests without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RouteTls>,
+
+    /// A Domain of the same core namespace whose certificate serves the hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub domain: Option<String>,
+}
+
+/// What the clients of a Route speak.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RouteProtocol {
+    /// HTTP/1.1 and HTTP/2, WebSocket upgrades among it.
+    #[default]
+    HTTP,
+    /// gRPC: HTTP/2 to the backend as well.
+    GRPC,
+    /// WebSocket only: requests without an upgrade are refused.
+    WebSocket,
+    /// TLS that ends at the backend, routed by the name in the handshake.
+    TLS,
+    /// A byte stream on a port of its own.
+    TCP,
+    /// Datagrams on a port of its own.
+    UDP,
+    /// SSH to a Container or VM.
+    SSH,
+}
+
+/// A condition on a request's path.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PathMatch {
+    /// The path, starting with a slash.
+    #[schemars(length(min = 1, max = 1024))]
+    #[x_kube(validation = Rule::new("self.startsWith('/') && !self.contains('//') && !self.matches('/[.][.]?(/|$)') && !self.matches('[?#]')")
+        .message("must be an absolute path in normal form, as in /api/v1, without //, . or .. elements, ? or #"))]
+    pub path: String,
+    /// How it is compared; Prefix if unset.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<PathMatchType>,
+}
+
+impl PathMatch {
+    /// How it is compared, given or not.
+    pub fn kind(&self) -> PathMatchType {
+        self.kind.unwrap_or_default()
+    }
+}
+
+/// How a path is compared.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathMatchType {
+    /// Element by element: `/api` matches `/api` and `/api/v1`, not `/apis`.
+    #[default]
+    Prefix,
+    /// The whole path, letter by letter.
+    Exact,
+}
+
+/// One of those who answer.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::exactly_one(&["container", "vm"], "a backend needs exactly one of container and vm"))]
+pub struct Backend {
+    /// A Container of the same core namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub container: Option<String>,
+    /// A VM of the same core namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 40))]
+    pub vm: Option<String>,
+    /// One of its ports.
+    #[x_kube(validation = rules::port())]
+    pub port: i32,
+    /// Its share of the requests, in proportion to the sum of all; 0 sends it none; 1 if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000000))]
+    pub weight: Option<i32>,
+}
+
+impl Backend {
+    /// Its share of the requests, given or not.
+    pub fn weight(&self) -> u32 {
+        self.weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0))
+    }
+}
+
+/// Which client addresses are served. The longest network that holds an address decides; deny wins a draw.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct IpFilter {
+    /// Served. If this list is not empty, an address in neither list is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 64)))]
+    #[x_kube(validation = rules::cidrs())]
+    pub allow: Vec<String>,
+    /// Refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(max = 64)))]
+    #[x_kube(validation = rules::cidrs())]
+    pub deny: Vec<String>,
+}
+
+/// How many requests are let through; more are answered with 429.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimit {
+    /// Requests a second, over time.
+    #[schemars(range(min = 1, max = 1000000))]
+    pub requests_per_second: i32,
+    /// Requests that may come at once after a quiet time; as many as a second's if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub burst: Option<i32>,
+    /// Who shares one allowance.
+    #[serde(default)]
+    pub per: RateLimitKey,
+}
+
+/// Who shares one allowance.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateLimitKey {
+    /// Each client address has its own.
+    #[default]
+    Client,
+    /// Each token has its own.
+    Token,
+    /// All requests of the Route share one.
+    Route,
+}
+
+/// How long each step may take, in seconds.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Timeouts {
+    /// To open a connection to a backend.
+    #[serde(default = "default_connect_seconds")]
+    #[schemars(range(min = 1, max = 60))]
+    pub connect_seconds: i32,
+    /// Between two reads or writes of a request or response: an idle stream ends after it.
+    #[serde(default = "default_idle_seconds")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub idle_seconds: i32,
+}
+
+fn default_connect_seconds() -> i32 {
+    5
+}
+fn default_idle_seconds() -> i32 {
+    60
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_seconds: default_connect_seconds(), idle_seconds: default_idle_seconds() }
+    }
+}
+
+/// What is tried again. A request that may have reached a backend is tried again only if it is idempotent.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retries {
+    /// How many times more, each on another endpoint if there is one; 0 to never.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 0, max = 10))]
+    pub attempts: i32,
+}
+
+fn default_attempts() -> i32 {
+    2
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { attempts: default_attempts() }
+    }
+}
+
+/// How TLS is done for a Route's hosts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteTls {
+    /// A Secret of type `kubernetes.io/tls` of the same core namespace; the platform's own certificate if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret: Option<String>,
+    /// Whether requests without TLS are sent to the same URL with TLS.
+    #[serde(default)]
+    pub redirect_http: bool,
+}
+
+/// What the platform last observed of a Route.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RouteStatus {
+    /// The `metadata.generation` that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: the hosts are this tenant's, the backends are there, and at least one can answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Hosts of this Route that an older Route of another tenant keeps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts_taken: Vec<String>,
+}
+
+crate::condition::conditioned!(Route);
