@@ -1,0 +1,107 @@
+//! Choosing who answers: a backend by weight, then the less busy of two endpoints.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use eddy_router::Weights;
+
+use crate::endpoints::{Endpoint, Endpoints};
+
+/// The backends of a route.
+#[derive(Debug)]
+pub(crate) struct Backends {
+    weights: Weights,
+    endpoints: Vec<Endpoints>,
+}
+
+impl Backends {
+    pub(crate) fn new(backends: Vec<(u32, Endpoints)>) -> Self {
+        let weights = Weights::new(backends.iter().map(|(weight, _)| *weight));
+        Self { weights, endpoints: backends.into_iter().map(|(_, endpoints)| endpoints).collect() }
+    }
+
+    /// An endpoint for a request, if any can take it; another than `failed` where there is one.
+    ///
+    /// A backend without endpoints keeps its share: its requests fail rather than move to others, which is
+    /// what the Gateway API asks for and what someone who shifts weights step by step must see.
+    pub(crate) fn choose(&self, failed: Option<SocketAddr>) -> Option<Arc<Endpoint>> {
+        let backend = match self.endpoints.as_slice() {
+            [only] if self.weights.total() > 0 => only,
+            _ => self.endpoints.get(self.weights.pick(fastrand::u64(0..self.weights.total().max(1)))?)?,
+        };
+        less_busy_of_two(&backend.load(), failed)
+    }
+}
+
+/// The power of two choices: nearly as even as asking all, at the cost of asking two.
+fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> Option<Arc<Endpoint>> {
+    let count = endpoints.len();
+    if count < 2 {
+        return endpoints.first().cloned();
+    }
+    let first = fastrand::usize(0..count);
+    // Any other than the first, each as likely.
+    let second = (first + fastrand::usize(1..count)) % count;
+    let (first, second) = (&endpoints[first], &endpoints[second]);
+    let chosen = match failed {
+        Some(failed) if first.address == failed => second,
+        Some(failed) if second.address == failed => first,
+        _ if second.active() < first.active() => second,
+        _ => first,
+    };
+    Some(chosen.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::{InFlight, Registry, ServicePort};
+    use crate::inputs::{Place, SliceInput};
+    use std::collections::BTreeMap;
+
+    fn endpoints(addresses: &[&str]) -> Endpoints {
+        let place = |name: &str| Place { namespace: "u-ada".into(), name: name.into() };
+        let mut registry = Registry::default();
+        registry.apply(SliceInput {
+            slice: place("web-1"),
+            service: "web".into(),
+            ready: BTreeMap::from([(80, addresses.iter().map(|address| address.parse().unwrap()).collect())]),
+            leaving: BTreeMap::new(),
+        });
+        registry.endpoints(&ServicePort { service: place("web"), port: 80 })
+    }
+
+    #[test]
+    fn a_weight_of_nothing_takes_nothing() {
+        let backends = Backends::new(vec![(0, endpoints(&["10.0.0.1:80"])), (5, endpoints(&["10.0.0.2:80"]))]);
+        for _ in 0..100 {
+            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.2:80".parse().unwrap());
+        }
+        assert!(Backends::new(vec![(0, endpoints(&["10.0.0.1:80"]))]).choose(None).is_none());
+    }
+
+    #[test]
+    fn a_backend_without_endpoints_keeps_its_share() {
+        let backends = Backends::new(vec![(1, endpoints(&[])), (1, endpoints(&["10.0.0.2:80"]))]);
+        let answered = (0..1000).filter(|_| backends.choose(None).is_some()).count();
+        assert!((350..650).contains(&answered), "{answered} of 1000 answered, should be about half");
+    }
+
+    #[test]
+    fn a_retry_goes_elsewhere() {
+        let backends = Backends::new(vec![(1, endpoints(&["10.0.0.1:80", "10.0.0.2:80"]))]);
+        for _ in 0..100 {
+            assert_eq!(backends.choose("10.0.0.1:80".parse().ok()).unwrap().address, "10.0.0.2:80".parse().unwrap());
+        }
+    }
+
+    #[test]
+    fn the_less_busy_endpoint_is_preferred() {
+        let both = endpoints(&["10.0.0.1:80", "10.0.0.2:80"]);
+        let _busy = InFlight::start(both.load()[0].clone());
+        let backends = Backends::new(vec![(1, both)]);
+        for _ in 0..100 {
+            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.2:80".parse().unwrap());
+        }
+    }
+}

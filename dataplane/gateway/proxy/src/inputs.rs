@@ -1,0 +1,125 @@
+//! What a snapshot is made from, free of Kubernetes types, so that it can be written to a file and read back.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use eddy_crds::{Route, RouteSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+
+/// A Kubernetes object's place: namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A Route as far as the gateway is concerned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RouteInput {
+    pub(crate) place: Place,
+    /// When it was created, in seconds since 1970.
+    pub(crate) created: i64,
+    pub(crate) spec: RouteSpec,
+}
+
+/// The addresses that one EndpointSlice adds to a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SliceInput {
+    pub(crate) slice: Place,
+    /// The Service, which has the Container's name.
+    pub(crate) service: String,
+    /// By port, the addresses that take requests.
+    pub(crate) ready: BTreeMap<u16, Vec<SocketAddr>>,
+    /// By port, those that are on their way out and still answer.
+    pub(crate) leaving: BTreeMap<u16, Vec<SocketAddr>>,
+}
+
+/// Everything that the gateway serves from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Inputs {
+    pub(crate) routes: Vec<RouteInput>,
+    pub(crate) slices: Vec<SliceInput>,
+}
+
+impl RouteInput {
+    pub(crate) fn of(route: &Route) -> Self {
+        Self {
+            place: Place { namespace: route.namespace().unwrap_or_default(), name: route.name_any() },
+            created: route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+            spec: route.spec.clone(),
+        }
+    }
+}
+
+impl SliceInput {
+    /// None where the slice belongs to no Service, or holds names instead of addresses.
+    pub(crate) fn of(slice: &EndpointSlice) -> Option<Self> {
+        let service = slice.labels().get("kubernetes.io/service-name")?.clone();
+        let mut input = Self {
+            slice: Place { namespace: slice.namespace()?, name: slice.name_any() },
+            service,
+            ready: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        };
+        let ports = slice.ports.iter().flatten().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+        for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
+            for endpoint in &slice.endpoints {
+                let conditions = endpoint.conditions.clone().unwrap_or_default();
+                // Unset means true for `ready` and `serving` (API reference of EndpointConditions).
+                let list = match (conditions.ready.unwrap_or(true), conditions.serving.unwrap_or(true)) {
+                    (true, _) => &mut input.ready,
+                    (false, true) => &mut input.leaving,
+                    (false, false) => continue,
+                };
+                // Only the first address stands for the endpoint (API reference of Endpoint).
+                let address = endpoint.addresses.first().and_then(|address| address.parse().ok());
+                list.entry(port).or_default().extend(address.map(|address| SocketAddr::new(address, port)));
+            }
+        }
+        Some(input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn slice(endpoints: serde_json::Value) -> SliceInput {
+        let slice = serde_json::from_value(json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"namespace": "u-ada", "name": "web-x", "labels": {"kubernetes.io/service-name": "web"}},
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP"}, {"name": "dns", "port": 53, "protocol": "UDP"}],
+            "endpoints": endpoints,
+        }));
+        SliceInput::of(&slice.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn addresses_are_told_apart_by_their_conditions() {
+        let input = slice(json!([
+            {"addresses": ["10.0.0.1"]},
+            {"addresses": ["10.0.0.2"], "conditions": {"ready": true}},
+            {"addresses": ["10.0.0.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+            {"addresses": ["10.0.0.4"], "conditions": {"ready": false, "serving": false}},
+        ]));
+        assert_eq!(input.ready[&80], ["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()]);
+        assert_eq!(input.leaving[&80], ["10.0.0.3:80".parse().unwrap()]);
+        assert!(!input.ready.contains_key(&53), "only TCP carries HTTP");
+    }
+
+    #[test]
+    fn a_slice_without_a_service_is_nobody_s() {
+        let slice: EndpointSlice =
+            serde_json::from_value(json!({"addressType": "IPv4", "endpoints": [], "metadata": {"namespace": "x"}})).unwrap();
+        assert!(SliceInput::of(&slice).is_none());
+    }
+}

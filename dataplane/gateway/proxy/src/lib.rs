@@ -1,0 +1,22 @@
+//! The gateway: HTTP from clients to tenants' Containers, over an immutable snapshot of routes.
+//!
+//! Two watches of the Kubernetes API (Routes, EndpointSlices) feed [`inputs`]; what they hold is compiled into a
+//! [`snapshot`] that the proxy threads read without a lock. Each proxy thread has a runtime, a listener and
+//! a connection pool of its own, so that a request never crosses threads.
+
+mod access_log;
+mod balance;
+mod endpoints;
+mod inputs;
+mod listener;
+mod metrics;
+mod options;
+mod persist;
+mod proxy;
+mod server;
+mod snapshot;
+mod stream;
+mod watch;
+
+pub use self::options::GatewayOptions;
+pub use self::server::{GatewayError, run};

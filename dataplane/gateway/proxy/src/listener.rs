@@ -1,0 +1,116 @@
+//! Our own accept loop around Pingora's HTTP proxy: one a thread, so that listeners can come and go at run time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora_core::apps::{HttpServerApp, ServerApp};
+use pingora_core::protocols::IO;
+use pingora_proxy::HttpProxy;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::metrics::Metrics;
+use crate::proxy::Gateway;
+use crate::stream::ClientStream;
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: u32 = 4096;
+/// The wait after a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Opens a listener that others of this process share the address with: the kernel spreads connections over them.
+pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How a listener is told to end.
+pub(crate) struct Drain {
+    /// True from the request to end: responses ask clients to close.
+    pub(crate) announced: watch::Receiver<bool>,
+    /// True when no more connections are taken, and idle ones are closed.
+    pub(crate) closed: watch::Receiver<bool>,
+}
+
+/// One thread's accept loop.
+pub(crate) struct Acceptor {
+    pub(crate) listener: TcpListener,
+    pub(crate) proxy: Arc<HttpProxy<Gateway>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) connections_max: usize,
+    pub(crate) drain: Drain,
+}
+
+impl Acceptor {
+    /// Accepts until it is closed, then waits until every connection has ended.
+    pub(crate) async fn run(self) {
+        let Self { listener, proxy, metrics, connections_max, mut drain } = self;
+        let permits = Arc::new(Semaphore::new(connections_max));
+        loop {
+            let permit = tokio::select! {
+                permit = permits.clone().acquire_owned() => permit,
+                _ = drain.closed.wait_for(|closed| *closed) => break,
+            };
+            let Ok(permit) = permit else { break };
+            let accepted = tokio::select! {
+                // What the kernel has taken already is served, even when it is time to close.
+                biased;
+                accepted = listener.accept() => accepted,
+                _ = drain.closed.wait_for(|closed| *closed) => break,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    let (proxy, announced) = (proxy.clone(), drain.announced.clone());
+                    let counted = Counted::start(metrics.clone());
+                    tokio::spawn(async move {
+                        serve(stream, client, &proxy, &announced).await;
+                        drop((permit, counted));
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        proxy.http_cleanup().await;
+        // All permits are back when the last connection has ended.
+        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+        let _ = permits.acquire_many(all).await;
+    }
+}
+
+async fn serve(stream: TcpStream, client: SocketAddr, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
+    let stream = match ClientStream::new(stream, client) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%error, %client, "a connection ended before it began");
+            return;
+        }
+    };
+    let mut next: Option<Box<dyn IO>> = Some(Box::new(stream));
+    while let Some(stream) = next {
+        next = proxy.process_new(stream, announced).await;
+    }
+}
+
+/// Counts a connection as open for as long as it lives.
+struct Counted(Metrics);
+
+impl Counted {
+    fn start(metrics: Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}

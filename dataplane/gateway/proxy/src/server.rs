@@ -1,0 +1,156 @@
+//! The gateway as a process: threads, readiness, and an end without a failed request.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown};
+use pingora_core::server::configuration::ServerConf;
+use pingora_proxy::http_proxy;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+use crate::access_log::AccessLog;
+use crate::listener::{self, Acceptor, Drain};
+use crate::metrics::Metrics;
+use crate::options::GatewayOptions;
+use crate::persist::{self, PersistError};
+use crate::proxy::Gateway;
+use crate::snapshot::Snapshot;
+use crate::watch::{self as kubernetes, Compiler};
+
+/// Idle connections to backends that each thread keeps.
+const UPSTREAM_POOL: usize = 512;
+/// More tries of one request than any route may ask for.
+const RETRIES_MAX: usize = 16;
+
+/// Why the gateway ended.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address is taken or not of this machine.
+    #[error("failed to listen on {address} for clients: choose another --listen")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A thread could not be started.
+    #[error("failed to start a thread")]
+    Thread(#[source] std::io::Error),
+    /// There is no way to the Kubernetes API.
+    #[error("failed to find the Kubernetes API: run in a cluster, or set KUBECONFIG")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The file of `--static-file` is not there.
+    #[error("there is no file {0}")]
+    NoFile(PathBuf),
+    /// A snapshot file cannot be used.
+    #[error(transparent)]
+    Persist(#[from] PersistError),
+    /// Health and metrics cannot be served.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Requests were under way for longer than they may be.
+    #[error(transparent)]
+    Shutdown(#[from] eddy_telemetry::ShutdownError),
+}
+
+/// Serves until the end is requested, then drains.
+///
+/// # Errors
+/// Where it cannot start, or requests are cut off at the deadline.
+pub async fn run(options: GatewayOptions, shutdown: Shutdown) -> Result<(), GatewayError> {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let health = Health::default();
+    let (routes, draining) = (health.part("routes"), health.part("listener"));
+    let admin = Admin::bind(options.admin_address).await?;
+    // Health and metrics are there to the very end, so they do not heed the request to end.
+    tokio::spawn(admin.serve(health, registry, Shutdown::default()));
+
+    let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let compiler = Compiler::new(snapshot.clone(), metrics.clone());
+    let watches = feed(&options, compiler, routes).await?;
+
+    let (announce, announced) = watch::channel(false);
+    let (close, closed) = watch::channel(false);
+    let threads = start_threads(&options, &snapshot, &metrics, &announced, &closed)?;
+    tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
+    draining.ready();
+
+    shutdown.requested().await;
+    draining.not_ready("draining");
+    announce.send_replace(true);
+    tokio::time::sleep(Duration::from_secs(options.drain_delay_seconds)).await;
+    close.send_replace(true);
+    tracing::info!(connections = metrics.connections.get(), "listeners closed, waiting for requests under way");
+    let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+    let _ = shutdown.run(Duration::from_secs(options.drain_deadline_seconds), ended).await?;
+    watches.abort();
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Starts what keeps the snapshot up to date.
+async fn feed(
+    options: &GatewayOptions,
+    mut compiler: Compiler,
+    routes: Readiness,
+) -> Result<tokio::task::JoinHandle<()>, GatewayError> {
+    if let Some(path) = &options.static_file {
+        let inputs = persist::load(path)?.ok_or_else(|| GatewayError::NoFile(path.clone()))?;
+        compiler.restore(inputs);
+        routes.ready();
+        return Ok(tokio::spawn(std::future::pending()));
+    }
+    if let Some(path) = &options.state_file {
+        match persist::load(path) {
+            Ok(Some(inputs)) => {
+                tracing::info!(routes = inputs.routes.len(), "serving what was served before the restart");
+                compiler.restore(inputs);
+                routes.ready();
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "starting without the last snapshot"),
+        }
+    }
+    let client = kube::Client::try_default().await.map_err(|error| GatewayError::Client(Box::new(error)))?;
+    Ok(tokio::spawn(kubernetes::run(client, compiler, options.state_file.clone(), routes)))
+}
+
+/// One thread a processor, each with a runtime, a listener and a pool of its own: a request never crosses threads.
+fn start_threads(
+    options: &GatewayOptions,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    metrics: &Metrics,
+    announced: &watch::Receiver<bool>,
+    closed: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, GatewayError> {
+    let count = options.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
+    let access_log = options.access_log.then(|| AccessLog::start(metrics.clone())).transpose().map_err(GatewayError::Thread)?;
+    let mut threads = Vec::with_capacity(count);
+    for number in 0..count {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
+        let listener = {
+            let _entered = runtime.enter();
+            listener::bind(options.listen).map_err(|source| GatewayError::Bind { address: options.listen, source })?
+        };
+        let gateway = Gateway { snapshot: snapshot.clone(), metrics: metrics.clone(), access_log: access_log.clone() };
+        let (metrics, connections_max) = (metrics.clone(), options.max_connections.div_ceil(count).max(1));
+        let drain = Drain { announced: announced.clone(), closed: closed.clone() };
+        let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
+            runtime.block_on(async move {
+                let proxy = Arc::new(http_proxy(&Arc::new(configuration()), gateway));
+                Acceptor { listener, proxy, metrics, connections_max, drain }.run().await;
+            });
+        });
+        threads.push(thread.map_err(GatewayError::Thread)?);
+    }
+    Ok(threads)
+}
+
+fn configuration() -> ServerConf {
+    ServerConf { threads: 1, upstream_keepalive_pool_size: UPSTREAM_POOL, max_retries: RETRIES_MAX, ..ServerConf::default() }
+}

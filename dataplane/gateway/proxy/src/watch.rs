@@ -1,0 +1,244 @@
+//! Keeping the snapshot up to date from two watches of the Kubernetes API.
+//!
+//! The last good snapshot goes on being served while the API server is away: a watch that fails is tried again
+//! with growing pauses, and nothing is forgotten until a complete new list is there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use eddy_crds::{CONTAINER_LABEL, Route};
+use eddy_telemetry::Readiness;
+use futures::StreamExt;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::mpsc;
+
+use crate::endpoints::Registry;
+use crate::inputs::{Inputs, Place, RouteInput, SliceInput};
+use crate::metrics::Metrics;
+use crate::persist;
+use crate::snapshot::{Snapshot, compile};
+
+/// Changes that come this soon after one another are compiled together: a list of thousands is one compilation.
+const GATHER: Duration = Duration::from_millis(2);
+/// The least time between two writes of the state file.
+const SAVE_PAUSE: Duration = Duration::from_secs(2);
+/// Changes that may wait for the compiler; the watches pause when it is this far behind.
+const WAITING_MAX: usize = 1024;
+
+/// A change to what is served.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Route(Box<RouteInput>),
+    RouteGone(Place),
+    AllRoutes(Vec<RouteInput>),
+    Slice(SliceInput),
+    SliceGone(Place),
+    AllSlices(Vec<SliceInput>),
+}
+
+/// Compiles changes into the snapshot.
+pub(crate) struct Compiler {
+    routes: BTreeMap<Place, RouteInput>,
+    registry: Registry,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    metrics: Metrics,
+}
+
+impl Compiler {
+    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
+        Self { routes: BTreeMap::new(), registry: Registry::default(), snapshot, metrics }
+    }
+
+    /// Starts from what was served before.
+    pub(crate) fn restore(&mut self, inputs: Inputs) {
+        self.registry.replace(inputs.slices);
+        self.routes = inputs.routes.into_iter().map(|route| (route.place.clone(), route)).collect();
+        self.compile();
+    }
+
+    /// Takes in a change; true if routes have to be compiled anew. Endpoints are live at once.
+    fn apply(&mut self, change: Change) -> bool {
+        match change {
+            Change::Route(route) => self.routes.insert(route.place.clone(), *route.clone()).as_ref() != Some(&*route),
+            Change::RouteGone(place) => self.routes.remove(&place).is_some(),
+            Change::AllRoutes(routes) => {
+                self.routes = routes.into_iter().map(|route| (route.place.clone(), route)).collect();
+                true
+            }
+            Change::Slice(slice) => {
+                self.registry.apply(slice);
+                false
+            }
+            Change::SliceGone(place) => {
+                self.registry.delete(&place);
+                false
+            }
+            Change::AllSlices(slices) => {
+                self.registry.replace(slices);
+                false
+            }
+        }
+    }
+
+    fn compile(&mut self) {
+        let snapshot = compile(self.routes.values(), &mut self.registry);
+        self.metrics.compilations.inc();
+        self.metrics.routes_served.set(i64::try_from(snapshot.served).unwrap_or(i64::MAX));
+        self.metrics.routes_left_out.set(i64::try_from(snapshot.left_out).unwrap_or(i64::MAX));
+        tracing::debug!(
+            served = snapshot.served,
+            left_out = snapshot.left_out,
+            hosts = snapshot.table.hosts(),
+            "snapshot compiled"
+        );
+        self.snapshot.store(Arc::new(snapshot));
+        self.registry.prune();
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs { routes: self.routes.values().cloned().collect(), slices: self.registry.slices() }
+    }
+}
+
+/// Watches both kinds for as long as it is polled.
+pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Option<PathBuf>, readiness: Readiness) {
+    let (changes, mut waiting) = mpsc::channel(WAITING_MAX);
+    let watches = futures::future::join(
+        watch_routes(client.clone(), changes.clone(), compiler.metrics.clone()),
+        watch_slices(client, changes, compiler.metrics.clone()),
+    );
+    let compile = async {
+        let (mut routes_listed, mut slices_listed) = (false, false);
+        let mut save_at = None;
+        loop {
+            let change = tokio::select! {
+                change = waiting.recv() => change,
+                () = at(save_at) => {
+                    save_at = None;
+                    save(state_file.as_ref(), compiler.inputs()).await;
+                    continue;
+                }
+            };
+            let Some(first) = change else { return };
+            let mut changed = false;
+            let mut next = Some(first);
+            while let Some(change) = next {
+                routes_listed |= matches!(change, Change::AllRoutes(_));
+                slices_listed |= matches!(change, Change::AllSlices(_));
+                changed |= compiler.apply(change);
+                next = tokio::time::timeout(GATHER, waiting.recv()).await.ok().flatten();
+            }
+            if changed {
+                compiler.compile();
+            }
+            if routes_listed && slices_listed {
+                readiness.ready();
+            }
+            if state_file.is_some() && save_at.is_none() {
+                save_at = Some(tokio::time::Instant::now() + SAVE_PAUSE);
+            }
+        }
+    };
+    tokio::join!(watches, compile);
+}
+
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn save(path: Option<&PathBuf>, inputs: Inputs) {
+    let Some(path) = path.cloned() else { return };
+    let saved = tokio::task::spawn_blocking(move || persist::save(&path, &inputs)).await;
+    if let Ok(Err(error)) = saved {
+        tracing::warn!(%error, "the snapshot would not survive a restart now");
+    }
+}
+
+async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
+    let mut events = watcher(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()).default_backoff().boxed();
+    let mut list = Vec::new();
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok(Event::Init) => {
+                list.clear();
+                continue;
+            }
+            Ok(Event::InitApply(route)) => {
+                list.extend(well_formed(route));
+                continue;
+            }
+            Ok(Event::InitDone) => Change::AllRoutes(std::mem::take(&mut list)),
+            Ok(Event::Apply(route)) => match well_formed(route) {
+                Some(route) => Change::Route(Box::new(route)),
+                None => continue,
+            },
+            Ok(Event::Delete(route)) => Change::RouteGone(place_of(&route)),
+            Err(error) => {
+                metrics.watch_errors.inc();
+                tracing::warn!(%error, "failed to watch Routes: serving what is known");
+                continue;
+            }
+        };
+        if changes.send(change).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
+    // Kubernetes copies a Service's labels to its slices.
+    let ours = watcher::Config::default().labels(CONTAINER_LABEL);
+    let mut events = watcher(Api::<EndpointSlice>::all(client), ours).default_backoff().boxed();
+    let mut list = Vec::new();
+    while let Some(event) = events.next().await {
+        let change = match event {
+            Ok(Event::Init) => {
+                list.clear();
+                continue;
+            }
+            Ok(Event::InitApply(slice)) => {
+                list.extend(SliceInput::of(&slice));
+                continue;
+            }
+            Ok(Event::InitDone) => Change::AllSlices(std::mem::take(&mut list)),
+            Ok(Event::Apply(slice)) => match SliceInput::of(&slice) {
+                Some(slice) => Change::Slice(slice),
+                None => continue,
+            },
+            Ok(Event::Delete(slice)) => Change::SliceGone(place_of(&slice)),
+            Err(error) => {
+                metrics.watch_errors.inc();
+                tracing::warn!(%error, "failed to watch EndpointSlices: serving what is known");
+                continue;
+            }
+        };
+        if changes.send(change).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A Route that this version cannot read is skipped, and what was known of it stays.
+fn well_formed(route: DeserializeGuard<Route>) -> Option<RouteInput> {
+    match route.0 {
+        Ok(route) => Some(RouteInput::of(&route)),
+        Err(invalid) => {
+            tracing::warn!(namespace = ?invalid.metadata.namespace, name = ?invalid.metadata.name, error = invalid.error, "skipped a malformed Route");
+            None
+        }
+    }
+}
+
+fn place_of(object: &impl ResourceExt) -> Place {
+    Place { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}

@@ -1,0 +1,145 @@
+//! Which tenant holds a host: of those that claim it, the one with the oldest Route.
+//!
+//! A wildcard holds every host that it covers, so that nobody can take `login.example.com` out of another
+//! tenant's `*.example.com`. A host that is older than the wildcard stays where it is.
+
+use std::collections::HashMap;
+
+use crate::host::{suffixes, wildcard_suffix};
+
+/// A Route, as far as claims go. The order of claims is the order of these fields.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claimant {
+    /// When the Route was created, in seconds since 1970.
+    pub created: i64,
+    /// Its core namespace, that is, the tenant.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The hosts that it claims.
+    pub hosts: Vec<String>,
+}
+
+/// Who holds which host.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// By host, the core namespace that holds it.
+    exact: HashMap<String, String>,
+    /// By suffix, as in `.example.com`, the same for wildcards.
+    wildcard: HashMap<String, String>,
+}
+
+impl Claims {
+    /// Decides every claim, the oldest first.
+    pub fn decide(claimants: impl IntoIterator<Item = Claimant>) -> Self {
+        let mut claimants: Vec<Claimant> = claimants.into_iter().collect();
+        claimants.sort_unstable();
+        let mut claims = Self::default();
+        for claimant in claimants {
+            for host in &claimant.hosts {
+                if claims.holder_of(host).is_none_or(|holder| *holder == claimant.namespace) {
+                    claims.grant(host, &claimant);
+                }
+            }
+        }
+        claims
+    }
+
+    /// Whether the tenant holds the host. A host that nobody claims is held by nobody.
+    #[must_use]
+    pub fn holds(&self, namespace: &str, host: &str) -> bool {
+        self.entry(host).is_some_and(|holder| holder == namespace)
+    }
+
+    fn entry(&self, host: &str) -> Option<&String> {
+        match wildcard_suffix(host) {
+            Some(suffix) => self.wildcard.get(suffix),
+            None => self.exact.get(host),
+        }
+    }
+
+    /// Who holds the host already: itself, or by a wildcard over it.
+    fn holder_of(&self, host: &str) -> Option<&String> {
+        let own = self.entry(host);
+        let below = wildcard_suffix(host).map_or(host, |suffix| &suffix[1..]);
+        // A wildcard is covered by those over its parent, not by itself.
+        own.or_else(|| suffixes(below).find_map(|suffix| self.wildcard.get(suffix)))
+    }
+
+    fn grant(&mut self, host: &str, claimant: &Claimant) {
+        let holder = claimant.namespace.clone();
+        match wildcard_suffix(host) {
+            Some(suffix) => self.wildcard.entry(suffix.to_owned()).or_insert(holder),
+            None => self.exact.entry(host.to_owned()).or_insert(holder),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claimant(created: i64, namespace: &str, hosts: &[&str]) -> Claimant {
+        Claimant {
+            created,
+            namespace: namespace.into(),
+            name: "r".into(),
+            hosts: hosts.iter().map(|host| (*host).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn the_older_route_keeps_the_host_whatever_the_order() {
+        let (older, younger) = (claimant(1, "u-ada", &["a.example.com"]), claimant(2, "u-bob", &["a.example.com"]));
+        for order in [[older.clone(), younger.clone()], [younger, older]] {
+            let claims = Claims::decide(order);
+            assert!(claims.holds("u-ada", "a.example.com"));
+            assert!(!claims.holds("u-bob", "a.example.com"));
+        }
+    }
+
+    #[test]
+    fn a_tenant_may_claim_a_host_more_than_once() {
+        let claims =
+            Claims::decide([claimant(1, "u-ada", &["a.example.com"]), claimant(2, "u-ada", &["a.example.com", "b.example.com"])]);
+        assert!(claims.holds("u-ada", "a.example.com") && claims.holds("u-ada", "b.example.com"));
+    }
+
+    #[test]
+    fn nobody_takes_a_host_out_of_an_older_wildcard() {
+        let claims = Claims::decide([
+            claimant(1, "u-ada", &["*.example.com"]),
+            claimant(2, "u-bob", &["login.example.com", "*.b.example.com", "example.com"]),
+        ]);
+        assert!(!claims.holds("u-bob", "login.example.com"));
+        assert!(!claims.holds("u-bob", "*.b.example.com"));
+        assert!(claims.holds("u-bob", "example.com"), "a wildcard does not cover the bare name");
+    }
+
+    #[test]
+    fn a_host_older_than_the_wildcard_stays() {
+        let claims = Claims::decide([
+            claimant(1, "u-bob", &["login.example.com"]),
+            claimant(2, "u-ada", &["*.example.com", "login.example.com"]),
+        ]);
+        assert!(claims.holds("u-bob", "login.example.com"));
+        assert!(claims.holds("u-ada", "*.example.com"));
+        assert!(!claims.holds("u-ada", "login.example.com"));
+    }
+
+    #[test]
+    fn what_was_lost_covers_nothing() {
+        let claims = Claims::decide([
+            claimant(1, "u-ada", &["*.example.com"]),
+            claimant(2, "u-bob", &["*.b.example.com"]),
+            claimant(3, "u-ada", &["x.b.example.com"]),
+        ]);
+        assert!(claims.holds("u-ada", "x.b.example.com"));
+    }
+
+    #[test]
+    fn routes_of_one_second_are_ordered_by_name() {
+        let claims = Claims::decide([claimant(1, "u-bob", &["a.example.com"]), claimant(1, "u-ada", &["a.example.com"])]);
+        assert!(claims.holds("u-ada", "a.example.com"));
+    }
+}

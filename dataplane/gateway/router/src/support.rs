@@ -1,0 +1,41 @@
+//! What this gateway does not do yet.
+//!
+//! A Route that asks for a protection which is not enforced must not be served without it, so such a Route
+//! is left out of the table and its status says why.
+
+use eddy_crds::{RouteProtocol, RouteSpec};
+
+/// The first field of a Route that asks for something which is not done yet, by its path.
+#[must_use]
+pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
+    let checks = [
+        (!matches!(spec.protocol, RouteProtocol::HTTP), "spec.protocol"),
+        (spec.ip_filter.is_some(), "spec.ipFilter"),
+        (!spec.required_scopes.is_empty(), "spec.requiredScopes"),
+        (spec.rate_limit.is_some(), "spec.rateLimit"),
+        (spec.tls.is_some(), "spec.tls"),
+        (spec.domain.is_some(), "spec.domain"),
+        (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
+    ];
+    checks.into_iter().find_map(|(asked, field)| asked.then_some(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protection_that_is_not_enforced_is_named() {
+        let plain = RouteSpec::default();
+        assert_eq!(unsupported(&plain), None);
+        let filtered = RouteSpec { ip_filter: Some(eddy_crds::IpFilter::default()), ..plain.clone() };
+        assert_eq!(unsupported(&filtered), Some("spec.ipFilter"));
+        let scoped = RouteSpec {
+            required_scopes: vec![eddy_crds::Scope { scope: "storage.ada.files".into(), actions: vec![] }],
+            ..plain.clone()
+        };
+        assert_eq!(unsupported(&scoped), Some("spec.requiredScopes"));
+        let stream = RouteSpec { protocol: RouteProtocol::TCP, ..plain };
+        assert_eq!(unsupported(&stream), Some("spec.protocol"));
+    }
+}

@@ -1,0 +1,66 @@
+//! `eddy-dataplane <component>`: every component of the data plane in one program.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use eddy_gateway::GatewayOptions;
+use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions};
+
+// Requests allocate and free small pieces all the time, on several threads: the system's allocator takes a
+// third more processor time for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    component: Component,
+    #[command(flatten)]
+    telemetry: TelemetryOptions,
+}
+
+#[derive(Subcommand)]
+enum Component {
+    /// HTTP from clients to tenants' Containers.
+    Gateway(GatewayOptions),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One provider for the process, before anything asks for TLS.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = &*error, "ended");
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let _telemetry = Telemetry::install(arguments.component.name(), &arguments.telemetry)?;
+    let shutdown = Shutdown::on_signal()?;
+    match arguments.component {
+        Component::Gateway(options) => eddy_gateway::run(options, shutdown).await?,
+    }
+    Ok(())
+}
+
+impl Component {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Gateway(_) => "eddy-gateway",
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

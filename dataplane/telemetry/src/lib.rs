@@ -1,0 +1,13 @@
+//! What every process of Eddy does alike: logging, metrics, traces, health and shutdown.
+
+mod admin;
+mod health;
+mod logging;
+mod process_metrics;
+mod shutdown;
+
+pub use self::admin::{Admin, AdminError};
+pub use self::health::{Health, Readiness};
+pub use self::logging::{LogFormat, Telemetry, TelemetryError, TelemetryOptions};
+pub use self::shutdown::{Shutdown, ShutdownError};
+pub use prometheus_client as prometheus;
