@@ -1,0 +1,56 @@
+//! What can go wrong in a reconciliation, one variant a step.
+
+use std::error::Error;
+use std::time::Duration;
+
+/// Why a reconciliation failed. It is tried again, later each time.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    #[error("failed to apply {kind} {name:?}")]
+    Apply { kind: &'static str, name: String, source: Box<kube::Error> },
+    #[error("failed to delete {kind} {name:?}")]
+    Delete { kind: &'static str, name: String, source: Box<kube::Error> },
+    #[error("failed to write the status")]
+    Status(#[source] Box<kube::Error>),
+    #[error("not done within {} s", .0.as_secs())]
+    Timeout(Duration),
+    #[error("a fault in the operator: {0}")]
+    Panicked(String),
+}
+
+impl ReconcileError {
+    /// The error's name in metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Apply { .. } => "apply",
+            Self::Delete { .. } => "delete",
+            Self::Status(_) => "status",
+            Self::Timeout(_) => "timeout",
+            Self::Panicked(_) => "panicked",
+        }
+    }
+
+    /// The API server's own sentence, where it says that what was sent can never be accepted.
+    pub(crate) fn rejection(&self) -> Option<String> {
+        match self {
+            Self::Apply { source, .. } => match &**source {
+                kube::Error::Api(status) if status.is_invalid() || status.code == 400 => Some(status.message.clone()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let mut text = error.to_string();
+    for cause in causes.map(ToString::to_string) {
+        // Some libraries print the cause in the error as well.
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

@@ -1,0 +1,38 @@
+//! What the operator is told on its command line.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+use eddy_telemetry::TelemetryOptions;
+
+/// Options of the operator.
+#[derive(Parser, Clone, Debug)]
+#[command(version, about)]
+pub(crate) struct Options {
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    pub(crate) admin_address: SocketAddr,
+
+    /// The core namespace that holds the Lease and the gateway.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "eddy-system")]
+    pub(crate) namespace: String,
+
+    /// This replica's name in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "eddy-operator")]
+    pub(crate) identity: String,
+
+    /// Seconds after which a leader that was not heard of is replaced.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u64).range(3..=60))]
+    pub(crate) lease_seconds: u64,
+
+    /// Objects of one kind that are reconciled at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+
+    /// Seconds that reconciliations under way may take after the request to end.
+    #[arg(long, default_value_t = 10)]
+    pub(crate) shutdown_deadline_seconds: u64,
+
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryOptions,
+}

@@ -1,0 +1,159 @@
+//! What surrounds every reconciliation: a deadline, a net under panics, metrics, and growing pauses after failures.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::{FutureExt, Stream, StreamExt};
+use kube::runtime::controller::{self, Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Resource, ResourceExt};
+
+use crate::context::Context;
+use crate::error::{ReconcileError, chain};
+use crate::status::Owned;
+
+/// More than any reconciliation takes; a server that never answers must not hold a place for ever.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// The pause after a first failure; it doubles with each further one.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+/// Events of one object that come this soon after one another are one reconciliation.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+
+/// How often each object failed in a row.
+#[derive(Default)]
+pub(crate) struct Backoff {
+    failures: Mutex<HashMap<String, u32>>,
+}
+
+impl Backoff {
+    fn succeeded(&self, key: &str) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    fn failed(&self, key: String) -> Duration {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key).or_insert(0);
+        *count += 1;
+        pause(*count, fastrand::f64())
+    }
+}
+
+/// Doubles from a second to five minutes, with up to a quarter more by chance, so that those that failed
+/// together are not tried again together.
+fn pause(failures: u32, chance: f64) -> Duration {
+    let doubled = PAUSE_MIN.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
+    doubled.min(PAUSE_MAX).mul_f64(1.0 + chance / 4.0)
+}
+
+/// Runs a controller to its end.
+pub(crate) async fn run<K, Reconcile, Fut>(
+    controller: Controller<K>,
+    kind: &'static str,
+    context: Arc<Context>,
+    concurrency: u16,
+    reconcile: Reconcile,
+) where
+    K: Owned + Send + Sync + 'static,
+    Reconcile: Fn(Arc<K>, Arc<Context>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
+{
+    let configuration = controller::Config::default().concurrency(concurrency).debounce(DEBOUNCE);
+    let outcomes = controller.with_config(configuration).run(
+        move |object, context: Arc<Context>| {
+            let work = reconcile(object.clone(), context.clone());
+            guarded(kind, object, context, work)
+        },
+        move |object, error, context| {
+            context.metrics.failed(kind, error.label());
+            let pause = context.backoff.failed(key(kind, &*object));
+            tracing::warn!(
+                kind,
+                namespace = object.namespace(),
+                name = object.name_any(),
+                error = chain(error),
+                retry_in_s = pause.as_secs_f64(),
+                "failed to reconcile"
+            );
+            Action::requeue(pause)
+        },
+        context.clone(),
+    );
+    record(kind, &context, outcomes).await;
+}
+
+async fn guarded<K: Owned>(
+    kind: &'static str,
+    object: Arc<K>,
+    context: Arc<Context>,
+    work: impl Future<Output = Result<Action, ReconcileError>>,
+) -> Result<Action, ReconcileError> {
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let start = Instant::now();
+    let result = match tokio::time::timeout(DEADLINE, AssertUnwindSafe(work).catch_unwind()).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(ReconcileError::Panicked(text(&*panic))),
+        Err(_) => Err(ReconcileError::Timeout(DEADLINE)),
+    };
+    context.metrics.reconciled(kind, start.elapsed());
+    if result.is_ok() {
+        context.backoff.succeeded(&key(kind, &*object));
+    }
+    result
+}
+
+/// Logs what the controller itself could not do. What a reconciliation could not do is logged where its pause is chosen.
+async fn record<K: Resource<DynamicType = ()>>(
+    kind: &'static str,
+    context: &Context,
+    outcomes: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<ReconcileError, watcher::Error>>>,
+) {
+    let mut outcomes = std::pin::pin!(outcomes);
+    while let Some(outcome) = outcomes.next().await {
+        match outcome {
+            // Deleted between event and work: a normal race.
+            Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
+            Err(error) => {
+                context.metrics.failed(kind, "watch");
+                tracing::warn!(kind, error = chain(&error), "failed to watch");
+            }
+        }
+    }
+}
+
+fn key<K: Resource<DynamicType = ()>>(kind: &str, object: &K) -> String {
+    format!("{kind}/{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_five_minutes() {
+        let seconds: Vec<u64> = [1, 2, 3, 9, 10, 100].map(|failures| pause(failures, 0.0).as_secs()).into();
+        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
+        assert!(pause(1, 1.0) <= Duration::from_millis(1250));
+    }
+
+    #[test]
+    fn a_success_starts_over() {
+        let backoff = Backoff::default();
+        let first = backoff.failed("a".into());
+        assert!(backoff.failed("a".into()) > first);
+        backoff.succeeded("a");
+        assert!(backoff.failed("a".into()) < Duration::from_millis(1300));
+    }
+}

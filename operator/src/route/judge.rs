@@ -1,0 +1,144 @@
+//! Judging a Route from who holds its hosts and what its backends do.
+
+use std::sync::Arc;
+
+use eddy_crds::{Container, Route, tenant_of};
+use eddy_router::{Claimant, Claims, unsupported};
+use kube::ResourceExt;
+
+use crate::reason::{Reason, Verdict};
+
+pub(super) fn claimant(route: &Route) -> Claimant {
+    Claimant {
+        created: route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+        namespace: route.namespace().unwrap_or_default(),
+        name: route.name_any(),
+        hosts: route.spec.hosts.clone(),
+    }
+}
+
+/// Whether a change to one Route may give or take hosts of another: they name one, or one covers the other's.
+pub(super) fn share_a_host(left: &Route, right: &Route) -> bool {
+    let covers = |wide: &str, narrow: &str| wide.strip_prefix('*').is_some_and(|suffix| narrow.ends_with(suffix));
+    left.spec.hosts.iter().any(|a| right.spec.hosts.iter().any(|b| a == b || covers(a, b) || covers(b, a)))
+}
+
+pub(super) fn names(route: &Route, container: &Container) -> bool {
+    route.namespace() == container.namespace()
+        && route.spec.backends.iter().any(|backend| backend.container.as_deref() == Some(&container.name_any()))
+}
+
+pub(super) fn hosts_taken(route: &Route, claims: &Claims) -> Vec<String> {
+    let namespace = route.namespace().unwrap_or_default();
+    route.spec.hosts.iter().filter(|host| !claims.holds(&namespace, host)).cloned().collect()
+}
+
+pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Option<Arc<Container>>) -> Verdict {
+    let namespace = route.namespace().unwrap_or_default();
+    if tenant_of(&namespace).is_none() {
+        return Verdict::new(
+            Reason::NotATenant,
+            format!("{namespace} is no User's core namespace: apply this Route to u-<user>"),
+        );
+    }
+    if let Some(field) = unsupported(&route.spec) {
+        let message = format!(
+            "this version of Eddy does not do what {field} asks for, and serves nothing rather than without it: remove {field}"
+        );
+        return Verdict::new(Reason::NotSupported, message);
+    }
+    let taken = hosts_taken(route, claims);
+    if !taken.is_empty() {
+        let message = format!("an older Route of another tenant keeps {}: choose another host", taken.join(", "));
+        return Verdict::new(Reason::HostTaken, message);
+    }
+    let mut ready = 0;
+    for backend in &route.spec.backends {
+        let name = backend.container.as_deref().unwrap_or_default();
+        let Some(container) = find(name) else {
+            return Verdict::new(
+                Reason::BackendNotFound,
+                format!("there is no Container {name} in {namespace}: create it, or name another in spec.backends"),
+            );
+        };
+        if !container.spec.ports.iter().any(|port| port.port == backend.port) {
+            let message = format!(
+                "Container {name} has no port {}: add it to the Container's spec.ports, or name another in spec.backends",
+                backend.port
+            );
+            return Verdict::new(Reason::BackendNotFound, message);
+        }
+        if backend.weight() > 0 {
+            ready += container.status.as_ref().map_or(0, |status| status.ready_replicas);
+        }
+    }
+    match ready {
+        0 => Verdict::new(Reason::NoEndpoints, "no replica of its Containers is ready to answer"),
+        _ => Verdict::new(Reason::Serving, format!("{} answered by {ready} ready replicas", route.spec.hosts.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn route(namespace: &str, spec: Value) -> Route {
+        let mut route = Route::new("r", serde_json::from_value(spec).unwrap());
+        route.metadata.namespace = Some(namespace.into());
+        route
+    }
+    fn container(ready: i32) -> Option<Arc<Container>> {
+        let mut container =
+            Container::new("web", serde_json::from_value(json!({"image": "x", "ports": [{"port": 80}]})).unwrap());
+        container.status = Some(serde_json::from_value(json!({"readyReplicas": ready})).unwrap());
+        Some(Arc::new(container))
+    }
+    fn plain(host: &str) -> Value {
+        json!({"hosts": [host], "backends": [{"container": "web", "port": 80}]})
+    }
+    fn claims(routes: &[&Route]) -> Claims {
+        Claims::decide(routes.iter().map(|route| claimant(route)))
+    }
+
+    #[test]
+    fn a_route_serves_when_one_replica_can_answer() {
+        let route = route("u-ada", plain("a"));
+        let claims = claims(&[&route]);
+        assert_eq!(judge(&route, &claims, |_| container(1)).reason, Reason::Serving);
+        assert_eq!(judge(&route, &claims, |_| container(0)).reason, Reason::NoEndpoints);
+        assert_eq!(judge(&route, &claims, |_| None).reason, Reason::BackendNotFound);
+    }
+
+    #[test]
+    fn a_port_that_the_container_does_not_have_is_said() {
+        let route = route("u-ada", json!({"hosts": ["a"], "backends": [{"container": "web", "port": 81}]}));
+        let verdict = judge(&route, &claims(&[&route]), |_| container(1));
+        assert_eq!(verdict.reason, Reason::BackendNotFound);
+        assert!(verdict.message.contains("no port 81"), "{}", verdict.message);
+    }
+
+    #[test]
+    fn a_host_of_another_tenant_is_said() {
+        let (ada, bob) = (route("u-ada", plain("a")), route("u-bob", plain("a")));
+        let claims = claims(&[&ada, &bob]);
+        assert_eq!(judge(&bob, &claims, |_| container(1)).reason, Reason::HostTaken);
+        assert_eq!(hosts_taken(&bob, &claims), ["a"]);
+        assert_eq!(judge(&ada, &claims, |_| container(1)).reason, Reason::Serving);
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_not_served() {
+        let filtered = route("u-ada", json!({"hosts": ["a"], "backends": [], "ipFilter": {"deny": ["10.0.0.0/8"]}}));
+        assert_eq!(judge(&filtered, &claims(&[&filtered]), |_| container(1)).reason, Reason::NotSupported);
+    }
+
+    #[test]
+    fn routes_affect_each_other_by_common_and_covered_hosts() {
+        let of = |host| route("u-ada", plain(host));
+        assert!(share_a_host(&of("a.b"), &of("a.b")));
+        assert!(share_a_host(&of("*.b"), &of("a.b")) && share_a_host(&of("a.b"), &of("*.b")));
+        assert!(share_a_host(&of("*.b"), &of("*.a.b")));
+        assert!(!share_a_host(&of("a.b"), &of("b.b")));
+    }
+}

@@ -1,0 +1,110 @@
+//! The operator as a process: its client, its Lease, its controllers, and an end in order.
+
+mod definitions;
+mod lease;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_crds::{Domain, Namespace, Network, ServiceAccount, Token, Vm, Volume};
+use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
+use kube::Client;
+use kube::client::ClientBuilder;
+use prometheus_client::registry::Registry;
+
+use crate::context::Context;
+use crate::options::Options;
+use crate::{container, pending, route, user};
+
+pub(crate) use self::metrics::Metrics;
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RuntimeError {
+    #[error("failed to find the Kubernetes API: run in a cluster, or set KUBECONFIG")]
+    Configuration(#[source] Box<kube::config::InferConfigError>),
+    #[error("failed to set up the Kubernetes client")]
+    Client(#[source] Box<kube::Error>),
+    #[error("failed to hold the Lease")]
+    Lease(#[from] kube_lease_manager::LeaseManagerError),
+    #[error("lost the Lease: another replica leads now")]
+    LostLease,
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Shutdown(#[from] ShutdownError),
+}
+
+/// Waits for the definitions and the Lease, then runs every controller until the end is requested.
+pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), RuntimeError> {
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let health = Health::default();
+    let definitions = health.part("definitions");
+    let admin = Admin::bind(options.admin_address).await?;
+    // Health and metrics are there to the very end, so they do not heed the request to end.
+    tokio::spawn(admin.serve(health, registry, Shutdown::default()));
+
+    let client = client(&metrics).await?;
+    tokio::select! {
+        () = definitions::wait(&client, &definitions) => {}
+        () = shutdown.requested() => return Ok(()),
+    }
+    let mut lease = lease::Lease::watch(client.clone(), &options).await?;
+    tracing::info!(identity = options.identity, "standing by");
+    tokio::select! {
+        led = lease.acquired() => led?,
+        () = shutdown.requested() => {
+            lease.release().await;
+            return Ok(());
+        }
+    }
+    tracing::info!(identity = options.identity, "leading");
+    metrics.leading.set(1);
+
+    let context = Arc::new(Context::new(client.clone(), metrics, options.namespace.clone(), options.identity.clone()));
+    let deadline = Duration::from_secs(options.shutdown_deadline_seconds);
+    let work = controllers(&client, &context, options.concurrency, &shutdown);
+    let outcome = tokio::select! {
+        ended = shutdown.run(deadline, work) => ended.map_err(RuntimeError::from),
+        // Another replica may be writing already: no write of ours may follow.
+        () = lease.lost() => Err(RuntimeError::LostLease),
+    };
+    lease.release().await;
+    outcome?;
+    tracing::info!("ended in order");
+    Ok(())
+}
+
+async fn client(metrics: &Metrics) -> Result<Client, RuntimeError> {
+    let configuration = kube::Config::infer().await.map_err(|error| RuntimeError::Configuration(Box::new(error)))?;
+    let counted = metrics.requests_layer();
+    let builder = ClientBuilder::try_from(configuration).map_err(|error| RuntimeError::Client(Box::new(error)))?;
+    Ok(builder.with_layer(&counted).build())
+}
+
+/// Runs every controller to its end.
+async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, shutdown: &Shutdown) {
+    let stop = || {
+        let shutdown = shutdown.clone();
+        async move { shutdown.requested().await }
+    };
+    macro_rules! pending {
+        ($kind:ty, $name:literal) => {
+            pending::run::<$kind>($name, client.clone(), context.clone(), 1, stop())
+        };
+    }
+    tokio::join!(
+        user::run(client.clone(), context.clone(), concurrency, stop()),
+        container::run(client.clone(), context.clone(), concurrency, stop()),
+        route::run(client.clone(), context.clone(), concurrency, stop()),
+        pending!(Namespace, "Namespace"),
+        pending!(Vm, "VM"),
+        pending!(Volume, "Volume"),
+        pending!(Network, "Network"),
+        pending!(Domain, "Domain"),
+        pending!(ServiceAccount, "ServiceAccount"),
+        pending!(Token, "Token"),
+    );
+}
