@@ -1,0 +1,157 @@
+//! `cluster up` and `cluster down`: what the scripts `./up` and `./down` run.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use eddy_cluster::{Cluster, Installation, Progress, Shape, install, lifecycle, undo_install};
+
+#[derive(Parser)]
+#[command(about = "A Kubernetes of its own on this machine, with Eddy on it")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a cluster, or what is missing of it, and install Eddy.
+    Up(Up),
+    /// Build Kubernetes and its tools, and nothing else.
+    BuildKubernetes,
+    /// Remove a cluster and all that belongs to it.
+    Down {
+        /// The cluster's name.
+        #[arg(long, default_value = "eddy")]
+        name: String,
+    },
+    /// End one process of a cluster without warning, as a power cut would; `up` starts it again.
+    Kill {
+        /// The cluster's name.
+        #[arg(long, default_value = "eddy")]
+        name: String,
+        /// The process, as the files in the cluster's folder `pids` are called: etcd-1, apiserver-2, kubelet-1.
+        process: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct Up {
+    /// The cluster's name. Clusters of different names share nothing.
+    #[arg(long, default_value = "eddy")]
+    name: String,
+    /// Machines that run pods.
+    #[arg(long, default_value_t = 1)]
+    nodes: u8,
+    /// Replicas of etcd and the API server: 1, 3 or 5.
+    #[arg(long, default_value_t = 1)]
+    control_planes: u8,
+    /// Stop once Kubernetes is ready: neither charts nor example.
+    #[arg(long)]
+    kubernetes_only: bool,
+    /// Install the charts and leave the example out.
+    #[arg(long)]
+    no_example: bool,
+    /// With KUBECONFIG set: the registry to push images to, as in registry.example.com/eddy.
+    #[arg(long, requires = "kubeconfig")]
+    registry: Option<String>,
+    /// Use this cluster instead of starting one.
+    #[arg(long, env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(arguments) => up(&arguments),
+        Command::BuildKubernetes => {
+            let binaries = lifecycle::Binaries::from_environment()?;
+            lifecycle::build_kubernetes(&std::env::current_dir()?, &binaries, true, &Progress::start())
+        }
+        Command::Down { name } => down(&name),
+        Command::Kill { name, process } => {
+            let cluster = Cluster::find(&name)?.with_context(|| format!("there is no cluster {name}"))?;
+            if cluster.kill(&process) { Ok(()) } else { bail!("{process} of cluster {name} does not run") }
+        }
+    }
+}
+
+fn up(arguments: &Up) -> Result<()> {
+    let progress = Progress::start();
+    let repository = std::env::current_dir()?;
+    let binaries = lifecycle::build(&repository, arguments.kubeconfig.is_none(), &progress)?;
+    let images = lifecycle::prepare_images(&binaries)?;
+    let cluster = match arguments.kubeconfig {
+        Some(_) => None,
+        None => Some(Cluster::open(&arguments.name, Shape { nodes: arguments.nodes, control_planes: arguments.control_planes })?),
+    };
+    if let Some(cluster) = &cluster {
+        lifecycle::up(cluster, &binaries, &images, &progress)?;
+    }
+    let kubeconfig = match (&cluster, &arguments.kubeconfig) {
+        (Some(cluster), _) => publish_kubeconfig(&repository, cluster)?,
+        (None, Some(given)) => given.clone(),
+        (None, None) => bail!("neither a cluster of its own nor KUBECONFIG"),
+    };
+    if arguments.kubernetes_only {
+        return Ok(());
+    }
+    let installation = Installation {
+        repository: &repository,
+        binaries: &binaries,
+        images: &images,
+        kubeconfig,
+        registry: arguments.registry.clone(),
+    };
+    install(&installation, cluster.as_ref(), &progress)?;
+    if arguments.no_example {
+        return Ok(());
+    }
+    let url = installation.example(&progress)?;
+    println!(
+        "\nEddy is at {url}. Try next:\n\n  export KUBECONFIG={kubeconfig} PATH={tools}:$PATH\n  kubectl get eddy -A\n  curl -H 'Host: hello.eddy.example' {url}\n  kubectl -n u-hello scale container hello --replicas=3\n  ./down\n",
+        kubeconfig = installation.kubeconfig.display(),
+        tools = binaries.cache().join("bin").display(),
+    );
+    Ok(())
+}
+
+fn down(name: &str) -> Result<()> {
+    let progress = Progress::start();
+    if let Some(given) = std::env::var_os("KUBECONFIG") {
+        undo_install(&lifecycle::Binaries::from_environment()?, &PathBuf::from(given))?;
+        progress.done("Eddy uninstalled; definitions and users' objects stay");
+        return Ok(());
+    }
+    let Some(cluster) = Cluster::find(name)? else {
+        progress.done(format!("there is no cluster {name}"));
+        return Ok(());
+    };
+    lifecycle::down(&cluster)?;
+    progress.done(format!("cluster {name} removed"));
+    Ok(())
+}
+
+/// Puts the administrator's kubeconfig where users look for it: `.eddy/kubeconfig`, or `.eddy/<name>.kubeconfig`.
+fn publish_kubeconfig(repository: &std::path::Path, cluster: &Cluster) -> Result<PathBuf> {
+    let folder = repository.join(".eddy");
+    std::fs::create_dir_all(&folder)?;
+    let file = match cluster.name() {
+        "eddy" => folder.join("kubeconfig"),
+        other => folder.join(format!("{other}.kubeconfig")),
+    };
+    std::fs::copy(cluster.kubeconfig("admin"), &file).with_context(|| format!("failed to write {}", file.display()))?;
+    Ok(file)
+}

@@ -1,0 +1,144 @@
+//! Building Kubernetes (Go) and Eddy (Rust) side by side, and knowing where the results are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::images::hash_files;
+use crate::progress::Progress;
+
+/// The Kubernetes that is built; `e2e/cluster/kubernetes/go.mod` says the same.
+const KUBERNETES_VERSION: &str = "v1.34.4";
+/// The Helm that is built.
+const HELM_VERSION: &str = "v3.19.4";
+
+/// Where the built programs are.
+pub struct Binaries {
+    cache: PathBuf,
+    target: PathBuf,
+}
+
+impl Binaries {
+    /// Reads the two folders from `EDDY_CACHE` and `CARGO_TARGET_DIR`, which the scripts at the root set.
+    ///
+    /// # Errors
+    /// Where one is not set.
+    pub fn from_environment() -> Result<Self> {
+        let folder = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .with_context(|| format!("{name} is not set: start this by ./up, ./down or ./test"))
+        };
+        Ok(Self { cache: folder("EDDY_CACHE")?, target: folder("CARGO_TARGET_DIR")? })
+    }
+
+    /// The folder that outlives clones.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+    /// The multi-call binary of every Kubernetes component.
+    pub(crate) fn kubernetes(&self) -> PathBuf {
+        self.cache.join("bin/kubernetes")
+    }
+    /// The real kubectl.
+    pub fn kubectl(&self) -> PathBuf {
+        self.cache.join("bin/kubectl")
+    }
+    /// The real Helm.
+    pub fn helm(&self) -> PathBuf {
+        self.cache.join("bin/helm")
+    }
+    pub(crate) fn coredns(&self) -> PathBuf {
+        self.cache.join("bin/coredns")
+    }
+    pub(crate) fn operator(&self) -> PathBuf {
+        self.target.join("release/eddy-operator")
+    }
+    pub(crate) fn dataplane(&self) -> PathBuf {
+        self.target.join("release/eddy-dataplane")
+    }
+}
+
+/// Builds what changed. `kubernetes` is false where another cluster is used.
+///
+/// # Errors
+/// Where a build fails; its own output says why.
+pub fn build(repository: &Path, kubernetes: bool, progress: &Progress) -> Result<Binaries> {
+    let binaries = Binaries::from_environment()?;
+    thread::scope(|scope| {
+        let go = scope.spawn(|| build_kubernetes(repository, &binaries, kubernetes, progress));
+        let rust = build_rust(repository, progress);
+        let go = go.join().map_err(|_| anyhow!("the Go build panicked"))?;
+        rust.and(go)
+    })?;
+    Ok(binaries)
+}
+
+/// The whole workspace at once: a part alone would be built with other features of the shared crates, that is, twice.
+fn build_rust(repository: &Path, progress: &Progress) -> Result<()> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--locked", "--quiet", "--workspace", "--bins"])
+        .current_dir(repository)
+        .status()
+        .context("failed to start cargo")?;
+    ensure!(status.success(), "cargo build failed");
+    progress.done("Eddy built");
+    Ok(())
+}
+
+/// Builds Kubernetes with kubectl, Helm and CoreDNS, or only the two tools. Go's own check that nothing changed takes
+/// seconds on a module of this size, so a hash of the sources stands before it.
+///
+/// # Errors
+/// Where the build fails; its own output says why.
+pub fn build_kubernetes(repository: &Path, binaries: &Binaries, kubernetes: bool, progress: &Progress) -> Result<()> {
+    let module = repository.join("e2e/cluster/kubernetes");
+    let sources: Vec<PathBuf> = ["go.mod", "go.sum", "main.go", "coredns/main.go"].iter().map(|name| module.join(name)).collect();
+    let wanted = hash_files(&sources)?;
+    let stamp = binaries.cache.join("bin/kubernetes.hash");
+    if fs::read_to_string(&stamp).is_ok_and(|built| built == wanted) {
+        return Ok(());
+    }
+    let packages: &[&str] = if kubernetes {
+        &[".", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm", "./coredns"]
+    } else {
+        &["k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"]
+    };
+    let flags = linker_flags();
+    fs::create_dir_all(binaries.cache.join("bin"))?;
+    let status = Command::new("go")
+        .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
+        .arg(format!("{}/", binaries.cache.join("bin").display()))
+        .args(packages)
+        .env("CGO_ENABLED", "0")
+        .current_dir(&module)
+        .status()
+        .context("failed to start go: install Go 1.25 or newer")?;
+    ensure!(status.success(), "go build failed");
+    if kubernetes {
+        fs::write(&stamp, wanted)?;
+    }
+    progress.done(format!("Kubernetes {KUBERNETES_VERSION} built"));
+    Ok(())
+}
+
+/// What the programs say of their own version, which their own builds set the same way.
+fn linker_flags() -> String {
+    let mut numbers = KUBERNETES_VERSION.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let mut flags = "-s -w".to_owned();
+    for (variable, value) in [
+        ("k8s.io/component-base/version.gitVersion", KUBERNETES_VERSION),
+        ("k8s.io/component-base/version.gitMajor", major),
+        ("k8s.io/component-base/version.gitMinor", minor),
+        ("helm.sh/helm/v3/internal/version.version", HELM_VERSION),
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor", major),
+        ("helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor", minor),
+    ] {
+        flags.push_str(&format!(" -X {variable}={value}"));
+    }
+    flags
+}

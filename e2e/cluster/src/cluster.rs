@@ -1,0 +1,209 @@
+//! A cluster by its name: where its files are, what it is made of, and starting what is missing of it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::addresses::{Addresses, SLOTS};
+use crate::build::Binaries;
+use crate::certificates::Certificates;
+use crate::command::output;
+use crate::images::Images;
+use crate::node::Node;
+use crate::process::{Processes, wait_until};
+use crate::progress::Progress;
+use crate::{control_plane, network};
+
+/// Where the clusters of this machine keep their state, a folder each.
+const ROOT: &str = "/var/lib/eddy";
+const NODE_DEADLINE: Duration = Duration::from_secs(120);
+/// The most nodes that the address plan has room for beside the control planes.
+const NODES_MAX: u8 = 64;
+
+/// How large a cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Machines that run pods.
+    pub nodes: u8,
+    /// Replicas of etcd and the API server.
+    pub control_planes: u8,
+}
+
+/// What is written down of a cluster.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    slot: u8,
+    shape: Shape,
+}
+
+/// A cluster on this machine.
+pub struct Cluster {
+    name: String,
+    record: Record,
+}
+
+impl Cluster {
+    /// Finds the cluster of this name, or sets a place aside for it. It keeps the size that it was made with.
+    ///
+    /// # Errors
+    /// Where the name is not one, the size is not possible, or the cluster exists in another size.
+    pub fn open(name: &str, shape: Shape) -> Result<Self> {
+        check_name(name)?;
+        ensure!(shape.nodes <= NODES_MAX, "a cluster has at most {NODES_MAX} nodes");
+        ensure!(matches!(shape.control_planes, 1 | 3 | 5), "a cluster has 1, 3 or 5 control planes: etcd needs a majority");
+        if let Some(cluster) = Self::find(name)? {
+            if cluster.record.shape.control_planes != shape.control_planes {
+                bail!(
+                    "cluster {name} has {} control planes: run `./down --name {name}` first to change that",
+                    cluster.record.shape.control_planes
+                );
+            }
+            let nodes = shape.nodes.max(cluster.record.shape.nodes);
+            let cluster = Self { record: Record { shape: Shape { nodes, ..shape }, ..cluster.record }, ..cluster };
+            cluster.save()?;
+            return Ok(cluster);
+        }
+        let taken: Vec<u8> =
+            names()?.iter().filter_map(|name| Self::find(name).ok().flatten()).map(|cluster| cluster.record.slot).collect();
+        let slot = (0..SLOTS)
+            .find(|slot| !taken.contains(slot))
+            .context("this machine has no room for another cluster: remove one with ./down")?;
+        let cluster = Self { name: name.to_owned(), record: Record { slot, shape } };
+        fs::create_dir_all(cluster.folder())?;
+        cluster.save()?;
+        Ok(cluster)
+    }
+
+    /// The cluster of this name, if there is one.
+    ///
+    /// # Errors
+    /// Where its record cannot be read.
+    pub fn find(name: &str) -> Result<Option<Self>> {
+        check_name(name)?;
+        let path = Path::new(ROOT).join(name).join("cluster.json");
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+        let record = serde_json::from_str(&text).with_context(|| format!("failed to read {}", path.display()))?;
+        Ok(Some(Self { name: name.to_owned(), record }))
+    }
+
+    fn save(&self) -> Result<()> {
+        let path = self.folder().join("cluster.json");
+        fs::write(&path, serde_json::to_string(&self.record)?).with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// Its size.
+    pub fn shape(&self) -> Shape {
+        self.record.shape
+    }
+    pub(crate) fn addresses(&self) -> Addresses {
+        Addresses::of_slot(self.record.slot)
+    }
+    /// The folder that holds all its files.
+    pub fn folder(&self) -> PathBuf {
+        Path::new(ROOT).join(&self.name)
+    }
+    /// The file that lets a client in, by the name of the client's certificate.
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.folder().join(format!("{user}.kubeconfig"))
+    }
+    /// The address of node `number`, counted from 1.
+    pub fn node_address(&self, number: u8) -> String {
+        self.addresses().node(number)
+    }
+    /// The address of the cluster's DNS service.
+    pub fn dns_address(&self) -> String {
+        self.addresses().dns_service()
+    }
+    pub(crate) fn processes(&self) -> Processes {
+        Processes::new(&self.folder())
+    }
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        (1..=self.shape().nodes).map(|number| Node { cluster: self, number })
+    }
+
+    /// Ends one of its processes without warning, as a power cut would; false if it did not run.
+    pub fn kill(&self, process: &str) -> bool {
+        self.processes().kill(process)
+    }
+
+    /// The program that becomes a component by the name it is called by.
+    pub(crate) fn component(&self, binaries: &Binaries, name: &str) -> Result<PathBuf> {
+        let folder = self.folder().join("bin");
+        fs::create_dir_all(&folder)?;
+        let link = folder.join(name);
+        let target = binaries.kubernetes();
+        if fs::read_link(&link).ok().as_deref() != Some(target.as_path()) {
+            let _ = fs::remove_file(&link);
+            symlink(&target, &link).with_context(|| format!("failed to link {}", link.display()))?;
+        }
+        Ok(link)
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let valid = !name.is_empty()
+        && name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    ensure!(valid, "a cluster's name is at most 32 lower-case letters, digits and dashes, not {name:?}");
+    Ok(())
+}
+
+/// The names of all clusters on this machine.
+pub(crate) fn names() -> Result<Vec<String>> {
+    let Ok(entries) = fs::read_dir(ROOT) else { return Ok(Vec::new()) };
+    Ok(entries
+        .flatten()
+        .filter(|entry| entry.path().join("cluster.json").exists())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect())
+}
+
+/// Starts a cluster, or what is missing of it, and waits until every node is ready.
+///
+/// # Errors
+/// Where a part cannot be started or is not ready in time; the error names the log to read.
+pub fn up(cluster: &Cluster, binaries: &Binaries, images: &Images, progress: &Progress) -> Result<()> {
+    let Shape { nodes, control_planes } = cluster.shape();
+    let certificates = Certificates::ensure(&cluster.folder().join("certificates"), cluster.addresses(), control_planes, nodes)?;
+    network::ensure_bridge(cluster.addresses(), control_planes)?;
+    control_plane::ensure(cluster, binaries, &certificates)?;
+    progress.done(format!("control plane ready ({control_planes})"));
+
+    for node in cluster.nodes() {
+        node.ensure_runtime()?;
+        node.load(&images.all())?;
+        node.ensure_kubelet(binaries, &certificates)?;
+    }
+    let kubeconfig = cluster.kubeconfig("admin").display().to_string();
+    for node in cluster.nodes() {
+        let name = node.name();
+        let log = cluster.processes().log(&format!("kubelet-{}", node.number));
+        wait_until(&format!("node {name} ready (see {})", log.display()), NODE_DEADLINE, || {
+            output(
+                binaries.kubectl(),
+                [
+                    "--kubeconfig",
+                    &kubeconfig,
+                    "get",
+                    "node",
+                    &name,
+                    "-o",
+                    "jsonpath={.status.conditions[?(@.type=='Ready')].status}",
+                ],
+            )
+            .is_ok_and(|status| status == "True")
+        })?;
+    }
+    if nodes > 0 {
+        progress.done(format!("nodes ready ({nodes})"));
+    }
+    Ok(())
+}

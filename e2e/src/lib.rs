@@ -1,0 +1,14 @@
+//! What end-to-end tests share: the cluster that `./test` started, real kubectl, and requests through the gateway.
+//!
+//! Each test works in tenants of its own and waits on conditions. Failures panic: a test has nobody to return an
+//! error to.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
+
+mod cluster;
+mod http;
+mod load;
+
+pub use self::cluster::{Cluster, cluster_tool, repository, wait};
+pub use self::http::Gateway;
+pub use self::load::{Load, Outcome};
