@@ -168,13 +168,24 @@ pub(crate) fn names() -> Result<Vec<String>> {
 
 /// Starts a cluster, or what is missing of it, and waits until every node is ready.
 ///
+/// `before_controllers` runs once the API answers. Definitions installed then are known to the controllers from
+/// their start; of later ones some learn only half a minute on, and refuse objects of theirs until then.
+///
 /// # Errors
 /// Where a part cannot be started or is not ready in time; the error names the log to read.
-pub fn up(cluster: &Cluster, binaries: &Binaries, images: &Images, progress: &Progress) -> Result<()> {
+pub fn up(
+    cluster: &Cluster,
+    binaries: &Binaries,
+    images: &Images,
+    progress: &Progress,
+    before_controllers: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let Shape { nodes, control_planes } = cluster.shape();
     let certificates = Certificates::ensure(&cluster.folder().join("certificates"), cluster.addresses(), control_planes, nodes)?;
     network::ensure_bridge(cluster.addresses(), control_planes)?;
-    control_plane::ensure(cluster, binaries, &certificates)?;
+    control_plane::ensure_api(cluster, binaries, &certificates)?;
+    before_controllers()?;
+    control_plane::ensure_controllers(cluster, binaries, &certificates)?;
     progress.done(format!("control plane ready ({control_planes})"));
 
     for node in cluster.nodes() {

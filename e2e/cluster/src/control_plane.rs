@@ -17,16 +17,23 @@ const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// The port that every API server, and the address that stands for all, listens on.
 pub(crate) const API_PORT: u16 = 6443;
 
-/// Starts what is missing of the control planes and waits until each answers.
-pub(crate) fn ensure(cluster: &Cluster, binaries: &Binaries, certificates: &Certificates) -> Result<()> {
+/// Starts what is missing of etcd and the API servers, and waits until each answers.
+pub(crate) fn ensure_api(cluster: &Cluster, binaries: &Binaries, certificates: &Certificates) -> Result<()> {
     let addresses = cluster.addresses();
     let count = cluster.shape().control_planes;
     let processes = cluster.processes();
     for number in 1..=count {
         ensure_etcd(cluster, &processes, certificates, number)?;
     }
+    let mut started = false;
     for number in 1..=count {
-        ensure_api_server(cluster, &processes, binaries, certificates, number)?;
+        started |= ensure_api_server(cluster, &processes, binaries, certificates, number)?;
+    }
+    if started && count == 1 {
+        // While there was no API, their watches waited longer and longer, in the end for minutes. Where they elect a
+        // leader, they end themselves and are started anew; alone, they would sit it out.
+        processes.stop("controller-manager-1");
+        processes.stop("scheduler-1");
     }
     if count > 1 {
         ensure_balancer(cluster, &processes, count)?;
@@ -61,10 +68,14 @@ pub(crate) fn ensure(cluster: &Cluster, binaries: &Binaries, certificates: &Cert
             },
         )?;
     }
-    for number in 1..=count {
-        ensure_controllers(cluster, &processes, binaries, certificates, number)?;
-    }
     Ok(())
+}
+
+/// Starts what is missing of the controllers and schedulers.
+pub(crate) fn ensure_controllers(cluster: &Cluster, binaries: &Binaries, certificates: &Certificates) -> Result<()> {
+    let processes = cluster.processes();
+    (1..=cluster.shape().control_planes)
+        .try_for_each(|number| ensure_controllers_of(cluster, &processes, binaries, certificates, number))
 }
 
 /// Where clients find the API: the one server itself, or the balancer before several.
@@ -113,7 +124,7 @@ fn ensure_api_server(
     binaries: &Binaries,
     certificates: &Certificates,
     number: u8,
-) -> Result<()> {
+) -> Result<bool> {
     let addresses = cluster.addresses();
     let at = addresses.control_plane(number);
     let name = format!("apiserver-{number}");
@@ -144,11 +155,10 @@ fn ensure_api_server(
         "--anonymous-auth=false".into(),
         "--profiling=false".into(),
     ];
-    processes.ensure(&name, None, &cluster.component(binaries, "kube-apiserver")?, &arguments)?;
-    Ok(())
+    processes.ensure(&name, None, &cluster.component(binaries, "kube-apiserver")?, &arguments)
 }
 
-fn ensure_controllers(
+fn ensure_controllers_of(
     cluster: &Cluster,
     processes: &Processes,
     binaries: &Binaries,

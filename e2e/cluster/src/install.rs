@@ -32,7 +32,7 @@ pub struct Installation<'a> {
     pub registry: Option<String>,
 }
 
-/// Installs both charts and the DNS server, and waits until all of it is ready.
+/// Installs Eddy and, on a cluster of its own, a DNS server, and waits until all of it is ready.
 ///
 /// # Errors
 /// Where Helm or kubectl refuses, or something is not ready in time.
@@ -44,16 +44,14 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         installation.push(registry)?;
         progress.done(format!("images pushed to {registry}"));
     }
-    let charts = installation.repository.join("charts");
-    // Definitions that someone applied by hand are taken over.
-    installation.helm(&["upgrade", "--install", "--take-ownership", "eddy-crds", &text(&charts.join("eddy-crds"))])?;
+    let chart = installation.repository.join("charts/eddy");
     let (operator, dataplane) =
         (installation.image(&installation.images.operator), installation.image(&installation.images.dataplane));
     installation.helm(&[
         "upgrade",
         "--install",
         "eddy",
-        &text(&charts.join("eddy")),
+        &text(&chart),
         "--set",
         &format!("operator.image.repository={},operator.image.tag={}", operator.0, operator.1),
         "--set",
@@ -62,7 +60,7 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         "--timeout",
         "180s",
     ])?;
-    progress.done("charts eddy-crds and eddy installed, operator and gateway ready");
+    progress.done("chart eddy installed, operator and gateway ready");
     Ok(())
 }
 
@@ -76,6 +74,15 @@ pub fn undo_install(binaries: &Binaries, kubeconfig: &Path) -> Result<()> {
 }
 
 impl Installation<'_> {
+    /// Installs the definitions of Eddy's kinds. Those that someone applied by hand are taken over.
+    ///
+    /// # Errors
+    /// Where Helm refuses.
+    pub fn definitions(&self) -> Result<()> {
+        let chart = self.repository.join("charts/eddy-crds");
+        self.helm(&["upgrade", "--install", "--take-ownership", "eddy-crds", &text(&chart)]).map(drop)
+    }
+
     /// Applies the example and waits until it answers through the gateway. Returns the gateway's URL.
     ///
     /// # Errors

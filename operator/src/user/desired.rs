@@ -1,6 +1,6 @@
 //! What a tenant is made of, computed from its User alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL, User, core_namespace};
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, ResourceQuota, ResourceQuotaSpec};
@@ -63,7 +63,8 @@ pub(super) fn namespace(user: &User) -> Namespace {
     Namespace { metadata, ..Namespace::default() }
 }
 
-pub(super) fn resource_quota(user: &User) -> ResourceQuota {
+/// The quota, less the limits in `omitted`.
+pub(super) fn resource_quota(user: &User, omitted: &BTreeSet<String>) -> ResourceQuota {
     let quota = &user.spec.quota;
     let hard = [
         ("requests.cpu", quota.cpu.clone()),
@@ -75,7 +76,8 @@ pub(super) fn resource_quota(user: &User) -> ResourceQuota {
         ("count/vms.eddy.cloud", quota.vms.to_string()),
         ("count/volumes.eddy.cloud", quota.volumes.to_string()),
     ];
-    let hard = hard.into_iter().map(|(name, value)| (name.to_owned(), Quantity(value))).collect();
+    let hard = hard.into_iter().map(|(name, value)| (name.to_owned(), Quantity(value)));
+    let hard = hard.filter(|(name, _)| !omitted.contains(name)).collect();
     ResourceQuota {
         metadata: metadata(user, LIMITS),
         spec: Some(ResourceQuotaSpec { hard: Some(hard), ..ResourceQuotaSpec::default() }),
@@ -160,7 +162,7 @@ mod tests {
         let user = user();
         for metadata in [
             namespace(&user).metadata,
-            resource_quota(&user).metadata,
+            resource_quota(&user, &BTreeSet::new()).metadata,
             limit_range(&user).metadata,
             network_policy(&user).metadata,
             role_binding(&user).metadata,
@@ -183,9 +185,12 @@ mod tests {
     fn the_quota_is_the_user_s() {
         let mut user = user();
         user.spec.quota.containers = 7;
-        let hard = resource_quota(&user).spec.unwrap().hard.unwrap();
+        let hard = resource_quota(&user, &BTreeSet::new()).spec.unwrap().hard.unwrap();
         assert_eq!(hard["count/containers.eddy.cloud"].0, "7");
         assert_eq!(hard["limits.memory"].0, "8Gi");
+        let omitted = BTreeSet::from(["count/containers.eddy.cloud".to_owned()]);
+        let hard = resource_quota(&user, &omitted).spec.unwrap().hard.unwrap();
+        assert!(!hard.contains_key("count/containers.eddy.cloud") && hard.contains_key("pods"));
     }
 
     #[test]

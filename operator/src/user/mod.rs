@@ -3,9 +3,11 @@
 //! Deletion needs no finalizer: the core namespace is owned by the User, so garbage collection takes it and all
 //! that is in it.
 
+mod counting;
 mod desired;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use eddy_crds::{TENANT_LABEL, User, core_namespace};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
@@ -14,7 +16,7 @@ use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -22,6 +24,8 @@ use crate::reason::{Reason, Verdict};
 use crate::reconcile;
 use crate::status;
 use crate::watching::{Filled, all_filled, children, filled, specs};
+
+use self::counting::Omissions;
 
 /// What is there of every tenant.
 struct Stores {
@@ -31,6 +35,7 @@ struct Stores {
     limits: Store<LimitRange>,
     policies: Store<NetworkPolicy>,
     bindings: Store<RoleBinding>,
+    omissions: Omissions,
 }
 
 /// Runs until the end is requested.
@@ -47,7 +52,7 @@ pub(crate) async fn run(
     let (policies, policy_changes) = children(&client, |policy: &mut NetworkPolicy| policy.spec = None);
     let (bindings, binding_changes) = children(&client, |_: &mut RoleBinding| {});
     let filled = all_filled([filled(&namespaces), filled(&quotas), filled(&limits), filled(&policies), filled(&bindings)]);
-    let stores = Arc::new(Stores { filled, namespaces, quotas, limits, policies, bindings });
+    let stores = Arc::new(Stores { filled, namespaces, quotas, limits, policies, bindings, omissions: Omissions::default() });
     let controller = Controller::for_stream(changes, users)
         .watches_stream(namespace_changes, |object| tenant_of(&object))
         .watches_stream(quota_changes, |object| tenant_of(&object))
@@ -66,26 +71,54 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
     stores.filled.clone().await;
     let api: Api<User> = Api::all(context.client.clone());
     status::begin(&context, &api, &user).await?;
-    let verdict = match provision(&user, &context, &stores).await {
-        Ok(verdict) => verdict,
+    let provided = match provision(&user, &context, &stores).await {
+        Ok(provided) => provided,
         Err(error) => {
             let verdict = Verdict::new(
                 error.rejection().map_or(Reason::ApplyFailed, |_| Reason::Rejected),
                 format!("{}; it is tried again", crate::error::chain(&error)),
             );
-            status::write(&context, &api, &user, &verdict, Map::new()).await?;
+            // What was there before the failure is there still.
+            let known = user.status.as_ref().and_then(|status| status.core_namespace.as_deref());
+            status::write(&context, &api, &user, &verdict, core_namespace_field(known)).await?;
             return Err(error);
         }
     };
-    let mut more = Map::new();
-    if verdict.reason == Reason::Provisioned {
-        more.insert("coreNamespace".into(), json!(core_namespace(&user.name_any())));
-    }
-    status::write(&context, &api, &user, &verdict, more).await?;
-    Ok(Action::await_change())
+    let (verdict, namespace, next) = match provided {
+        Provided::Blocked(verdict) => (verdict, None, Action::await_change()),
+        Provided::Uncounted(namespace) => (
+            Verdict::new(
+                Reason::Progressing,
+                format!("core namespace {namespace} is there; waiting until Kubernetes counts what its quota limits"),
+            ),
+            Some(namespace),
+            Action::requeue(counting::PAUSE),
+        ),
+        Provided::Whole(namespace) => (
+            Verdict::new(Reason::Provisioned, format!("core namespace {namespace} is there, with its limits, walls and rights")),
+            Some(namespace),
+            Action::await_change(),
+        ),
+    };
+    status::write(&context, &api, &user, &verdict, core_namespace_field(namespace.as_deref())).await?;
+    Ok(next)
 }
 
-async fn provision(user: &User, context: &Context, stores: &Stores) -> Result<Verdict, ReconcileError> {
+fn core_namespace_field(namespace: Option<&str>) -> Map<String, Value> {
+    namespace.map(|namespace| ("coreNamespace".to_owned(), json!(namespace))).into_iter().collect()
+}
+
+/// What there is of a tenant after an attempt to make it.
+enum Provided {
+    /// Nothing, for this reason.
+    Blocked(Verdict),
+    /// The core namespace of this name and all in it, but its quota is not enforced yet.
+    Uncounted(String),
+    /// All of it, in the core namespace of this name.
+    Whole(String),
+}
+
+async fn provision(user: &User, context: &Context, stores: &Stores) -> Result<Provided, ReconcileError> {
     let name = core_namespace(&user.name_any());
     let known = stores.namespaces.get(&ObjectRef::new(&name));
     // The watch shows only what is labelled as ours: a namespace that someone made beforehand is asked for.
@@ -99,7 +132,7 @@ async fn provision(user: &User, context: &Context, stores: &Stores) -> Result<Ve
     };
     if let Some(obstacle) = known.as_deref().or(asked.as_ref()).and_then(|namespace| desired::obstacle(user, namespace)) {
         context.applier.forget_namespace(&name);
-        return Ok(obstacle);
+        return Ok(Provided::Blocked(obstacle));
     }
     let applier = &context.applier;
     applier.apply_cluster(&desired::namespace(user), known.as_deref()).await?;
@@ -107,10 +140,13 @@ async fn provision(user: &User, context: &Context, stores: &Stores) -> Result<Ve
     let policy = stores.policies.get(&ObjectRef::new(desired::POLICY).within(&name));
     applier.apply(&desired::network_policy(user), policy.as_deref()).await?;
     let quota = stores.quotas.get(&ObjectRef::new(desired::LIMITS).within(&name));
-    applier.apply(&desired::resource_quota(user), quota.as_deref()).await?;
+    let omitted = stores.omissions.of(&user.name_any(), quota.as_deref(), Instant::now());
+    let desired_quota = desired::resource_quota(user, &omitted);
+    applier.apply(&desired_quota, quota.as_deref()).await?;
     let limits = stores.limits.get(&ObjectRef::new(desired::LIMITS).within(&name));
     applier.apply(&desired::limit_range(user), limits.as_deref()).await?;
     let binding = stores.bindings.get(&ObjectRef::new(desired::BINDING).within(&name));
     applier.apply(&desired::role_binding(user), binding.as_deref()).await?;
-    Ok(Verdict::new(Reason::Provisioned, format!("core namespace {name} is there, with its limits, walls and rights")))
+    let whole = omitted.is_empty() && counting::enforced(&desired_quota, quota.as_deref());
+    Ok(if whole { Provided::Whole(name) } else { Provided::Uncounted(name) })
 }

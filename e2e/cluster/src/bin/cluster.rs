@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -97,17 +97,11 @@ fn up(arguments: &Up) -> Result<()> {
         Some(_) => None,
         None => Some(Cluster::open(&arguments.name, Shape { nodes: arguments.nodes, control_planes: arguments.control_planes })?),
     };
-    if let Some(cluster) = &cluster {
-        lifecycle::up(cluster, &binaries, &images, &progress)?;
-    }
     let kubeconfig = match (&cluster, &arguments.kubeconfig) {
-        (Some(cluster), _) => publish_kubeconfig(&repository, cluster)?,
+        (Some(cluster), _) => published_kubeconfig(&repository, cluster),
         (None, Some(given)) => given.clone(),
         (None, None) => bail!("neither a cluster of its own nor KUBECONFIG"),
     };
-    if arguments.kubernetes_only {
-        return Ok(());
-    }
     let installation = Installation {
         repository: &repository,
         binaries: &binaries,
@@ -115,6 +109,17 @@ fn up(arguments: &Up) -> Result<()> {
         kubeconfig,
         registry: arguments.registry.clone(),
     };
+    let definitions = || if arguments.kubernetes_only { Ok(()) } else { installation.definitions() };
+    match &cluster {
+        Some(cluster) => lifecycle::up(cluster, &binaries, &images, &progress, || {
+            publish_kubeconfig(cluster, &installation.kubeconfig)?;
+            definitions()
+        })?,
+        None => definitions()?,
+    }
+    if arguments.kubernetes_only {
+        return Ok(());
+    }
     install(&installation, cluster.as_ref(), &progress)?;
     if arguments.no_example {
         return Ok(());
@@ -144,14 +149,18 @@ fn down(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Puts the administrator's kubeconfig where users look for it: `.eddy/kubeconfig`, or `.eddy/<name>.kubeconfig`.
-fn publish_kubeconfig(repository: &std::path::Path, cluster: &Cluster) -> Result<PathBuf> {
+/// Where users look for the administrator's kubeconfig: `.eddy/kubeconfig`, or `.eddy/<name>.kubeconfig`.
+fn published_kubeconfig(repository: &Path, cluster: &Cluster) -> PathBuf {
     let folder = repository.join(".eddy");
-    std::fs::create_dir_all(&folder)?;
-    let file = match cluster.name() {
+    match cluster.name() {
         "eddy" => folder.join("kubeconfig"),
         other => folder.join(format!("{other}.kubeconfig")),
-    };
-    std::fs::copy(cluster.kubeconfig("admin"), &file).with_context(|| format!("failed to write {}", file.display()))?;
-    Ok(file)
+    }
+}
+
+fn publish_kubeconfig(cluster: &Cluster, file: &Path) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::copy(cluster.kubeconfig("admin"), file).map(drop).with_context(|| format!("failed to write {}", file.display()))
 }
