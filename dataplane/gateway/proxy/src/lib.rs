@@ -13,6 +13,7 @@ mod metrics;
 mod options;
 mod persist;
 mod proxy;
+mod refusal;
 mod server;
 mod snapshot;
 mod stream;

@@ -10,34 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-/// Why the gateway itself answered, instead of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The host or path of the request is malformed.
-    BadRequest,
-    /// No route has the host and path.
-    NoRoute,
-    /// No endpoint is there to answer.
-    NoEndpoint,
-    /// The backend did not take the connection, or broke it.
-    Upstream,
-    /// The backend took too long.
-    Timeout,
-}
-
-impl Refusal {
-    const ALL: [Self; 5] = [Self::BadRequest, Self::NoRoute, Self::NoEndpoint, Self::Upstream, Self::Timeout];
-
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::NoRoute => "no_route",
-            Self::NoEndpoint => "no_endpoint",
-            Self::Upstream => "upstream",
-            Self::Timeout => "timeout",
-        }
-    }
-}
+use crate::refusal::Refusal;
 
 /// The gateway's metrics; clones count together.
 #[derive(Clone)]

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use bytes::Bytes;
 use eddy_router::{check_path, normalize_host};
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
@@ -17,7 +16,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::access_log::{AccessLog, Line};
 use crate::endpoints::InFlight;
-use crate::metrics::{Metrics, Refusal};
+use crate::metrics::Metrics;
+use crate::refusal::Refusal;
 use crate::snapshot::{RouteEntry, Snapshot};
 
 /// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
@@ -185,17 +185,17 @@ impl ProxyHttp for Gateway {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
-        let refusal = context.refusal.or_else(|| refusal_of(error));
+        let refusal = context.refusal.or_else(|| Refusal::of(error));
         context.refusal = refusal;
         let Some(refusal) = refusal else {
             // The client is gone: nobody reads an answer.
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         self.metrics.refused(refusal);
-        if let Err(error) = session.respond_error_with_body(status(refusal), body(refusal)).await {
+        if let Err(error) = refusal.answer(session, &context.request_id).await {
             tracing::debug!(%error, "failed to answer a client");
         }
-        FailToProxy { error_code: status(refusal), can_reuse_downstream: false }
+        FailToProxy { error_code: refusal.status(), can_reuse_downstream: false }
     }
 
     fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
@@ -237,7 +237,7 @@ impl Gateway {
     async fn refuse(&self, session: &mut Session, context: &mut RequestContext, refusal: Refusal) -> Result<()> {
         context.refusal = Some(refusal);
         self.metrics.refused(refusal);
-        session.respond_error_with_body(status(refusal), body(refusal)).await
+        refusal.answer(session, &context.request_id).await
     }
 
     fn may_retry(&self, context: &RequestContext) -> bool {
@@ -279,35 +279,4 @@ fn request_id(request: &RequestHeader) -> String {
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
     given.filter(well_formed).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
-}
-
-/// Whose fault it was; none where the client left.
-fn refusal_of(error: &Error) -> Option<Refusal> {
-    use ErrorType::{ConnectTimedout, ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed | ReadTimedout | WriteTimedout) => None,
-        (ErrorSource::Downstream, _) => Some(Refusal::BadRequest),
-        (_, ConnectTimedout | ReadTimedout | WriteTimedout) => Some(Refusal::Timeout),
-        _ => Some(Refusal::Upstream),
-    }
-}
-
-fn status(refusal: Refusal) -> u16 {
-    match refusal {
-        Refusal::BadRequest => 400,
-        Refusal::NoRoute => 404,
-        Refusal::NoEndpoint => 503,
-        Refusal::Upstream => 502,
-        Refusal::Timeout => 504,
-    }
-}
-
-fn body(refusal: Refusal) -> Bytes {
-    Bytes::from_static(match refusal {
-        Refusal::BadRequest => b"400: the host or path of this request is malformed\n",
-        Refusal::NoRoute => b"404: no Route has this host and path\n",
-        Refusal::NoEndpoint => b"503: nothing is ready to answer for this Route\n",
-        Refusal::Upstream => b"502: the backend of this Route refused or broke the connection\n",
-        Refusal::Timeout => b"504: the backend of this Route took too long\n",
-    })
 }

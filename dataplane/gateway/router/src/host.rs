@@ -24,11 +24,16 @@ pub enum HostError {
 /// # Errors
 /// Where it cannot be a host of any rule.
 pub fn normalize_host(authority: &str) -> Result<Cow<'_, str>, HostError> {
-    let host = match authority.strip_prefix('[') {
+    let (host, port) = match authority.strip_prefix('[') {
         // An address of IPv6 stands in brackets (RFC 3986, section 3.2.2).
-        Some(rest) => rest.split_once(']').map_or(rest, |(address, _)| address),
-        None => authority.split_once(':').map_or(authority, |(host, _)| host),
+        Some(rest) => rest.split_once(']').ok_or(HostError::Byte)?,
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
     };
+    // What one server takes for a port, another may take for a host.
+    let port = port.strip_prefix(':').unwrap_or(port);
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(HostError::Byte);
+    }
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.is_empty() {
         return Err(HostError::Empty);
@@ -76,6 +81,9 @@ mod tests {
         assert_eq!(normalize_host("a b"), Err(HostError::Byte));
         assert_eq!(normalize_host("a/b"), Err(HostError::Byte));
         assert_eq!(normalize_host("user@host"), Err(HostError::Byte));
+        for authority in ["a:80:b", "a:b", "a: 80", "[::1", "[::1]b", "[::1]:b", "a:80@b"] {
+            assert_eq!(normalize_host(authority), Err(HostError::Byte), "{authority}");
+        }
         assert_eq!(normalize_host(&"a".repeat(254)), Err(HostError::Long));
     }
 

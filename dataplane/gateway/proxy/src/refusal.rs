@@ -1,0 +1,83 @@
+//! What the gateway answers itself, instead of a backend.
+
+use bytes::Bytes;
+use http::{Method, header};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// Why the gateway itself answered, instead of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The host or path of the request is malformed.
+    BadRequest,
+    /// No route has the host and path.
+    NoRoute,
+    /// No endpoint is there to answer.
+    NoEndpoint,
+    /// The backend did not take the connection, or broke it.
+    Upstream,
+    /// The backend took too long.
+    Timeout,
+}
+
+impl Refusal {
+    pub(crate) const ALL: [Self; 5] = [Self::BadRequest, Self::NoRoute, Self::NoEndpoint, Self::Upstream, Self::Timeout];
+
+    /// Whose fault an error was; none where the client left.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        use ErrorType::{ConnectTimedout, ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+        match (error.esource(), error.etype()) {
+            (ErrorSource::Downstream, ReadError | WriteError | ConnectionClosed | ReadTimedout | WriteTimedout) => None,
+            (ErrorSource::Downstream, _) => Some(Self::BadRequest),
+            (_, ConnectTimedout | ReadTimedout | WriteTimedout) => Some(Self::Timeout),
+            _ => Some(Self::Upstream),
+        }
+    }
+
+    /// The name in metrics and the access log.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NoRoute => "no_route",
+            Self::NoEndpoint => "no_endpoint",
+            Self::Upstream => "upstream",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::NoRoute => 404,
+            Self::NoEndpoint => 503,
+            Self::Upstream => 502,
+            Self::Timeout => 504,
+        }
+    }
+
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::BadRequest => "400: the host or path of this request is malformed\n",
+            Self::NoRoute => "404: no Route has this host and path\n",
+            Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
+            Self::Upstream => "502: the backend of this Route refused or broke the connection\n",
+            Self::Timeout => "504: the backend of this Route took too long\n",
+        }
+    }
+
+    /// Answers, unless the backend's answer has begun. The connection is closed afterwards: the rest of the
+    /// request may still be on it.
+    pub(crate) async fn answer(self, session: &mut Session, request_id: &str) -> Result<()> {
+        let sentence = self.sentence();
+        let mut response = ResponseHeader::build(self.status(), Some(6))?;
+        response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        response.insert_header(header::CONTENT_LENGTH, sentence.len())?;
+        // A cache must not go on to refuse what works again.
+        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+        response.insert_header("x-request-id", request_id)?;
+        let head = session.req_header().method == Method::HEAD;
+        let body = if head { Bytes::new() } else { Bytes::from_static(sentence.as_bytes()) };
+        session.as_downstream_mut().write_error_response(response, body).await
+    }
+}
