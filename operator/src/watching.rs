@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::hash::Hash;
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
+use eddy_watch::watch;
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, Stream, StreamExt, future};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -69,8 +70,7 @@ where
 {
     let ours = watcher::Config::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGED_BY}"));
     let (store, writer) = reflector::store();
-    let changes = watcher(Api::<K>::all(client.clone()), ours)
-        .default_backoff()
+    let changes = watch(Api::<K>::all(client.clone()), ours)
         .modify(move |object| {
             forget_field_managers(object);
             trim(object);
@@ -86,7 +86,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     K::DynamicType: Hash + Eq,
 {
-    watcher(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).default_backoff().filter_map(|event| {
+    watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).filter_map(|event| {
         future::ready(match event {
             Ok(Event::Apply(object)) => well_formed(object).map(|object| Ok(Event::Apply(object))),
             Ok(Event::InitApply(object)) => well_formed(object).map(|object| Ok(Event::InitApply(object))),

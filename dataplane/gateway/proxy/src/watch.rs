@@ -11,11 +11,11 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use eddy_crds::{CONTAINER_LABEL, Route};
 use eddy_telemetry::Readiness;
+use eddy_watch::watch;
 use futures::StreamExt;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
@@ -165,7 +165,7 @@ async fn save(path: Option<&PathBuf>, inputs: Inputs) {
 }
 
 async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
-    let mut events = watcher(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()).default_backoff().boxed();
+    let mut events = watch(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()).boxed();
     let mut list = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
@@ -198,7 +198,7 @@ async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Me
 async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
     // Kubernetes copies a Service's labels to its slices.
     let ours = watcher::Config::default().labels(CONTAINER_LABEL);
-    let mut events = watcher(Api::<EndpointSlice>::all(client), ours).default_backoff().boxed();
+    let mut events = watch(Api::<EndpointSlice>::all(client), ours).boxed();
     let mut list = Vec::new();
     while let Some(event) = events.next().await {
         let change = match event {
