@@ -43,12 +43,13 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let _telemetry = Telemetry::install(arguments.component.name(), &arguments.telemetry)?;
+    let telemetry = Telemetry::install(arguments.component.name(), &arguments.telemetry)?;
     let shutdown = Shutdown::on_signal()?;
-    match arguments.component {
-        Component::Gateway(options) => eddy_gateway::run(options, shutdown).await?,
-    }
-    Ok(())
+    let ended = match arguments.component {
+        Component::Gateway(options) => eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await,
+    };
+    telemetry.end().await;
+    Ok(ended?)
 }
 
 impl Component {

@@ -6,9 +6,11 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 mod cluster;
+mod collector;
 mod http;
 mod load;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait};
+pub use self::collector::Collector;
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};

@@ -44,9 +44,10 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let _telemetry = Telemetry::install("eddy-operator", &options.telemetry)?;
+    let telemetry = Telemetry::install("eddy-operator", &options.telemetry)?;
     let shutdown = Shutdown::on_signal()?;
     // Every controller is part of this one future: too much for a stack.
-    Box::pin(runtime::run(options, shutdown)).await?;
-    Ok(())
+    let ended = Box::pin(runtime::run(options, shutdown)).await;
+    telemetry.end().await;
+    Ok(ended?)
 }

@@ -10,4 +10,5 @@ pub use self::admin::{Admin, AdminError};
 pub use self::health::{Health, Readiness};
 pub use self::logging::{LogFormat, Telemetry, TelemetryError, TelemetryOptions};
 pub use self::shutdown::{Shutdown, ShutdownError};
+pub use opentelemetry_sdk::trace::SdkTracer as Tracer;
 pub use prometheus_client as prometheus;

@@ -7,8 +7,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -69,8 +68,8 @@ pub enum TelemetryError {
     Install(#[from] TryInitError),
 }
 
-/// Keeps telemetry going; what is buffered leaves when it is dropped.
-#[must_use = "spans are flushed when this is dropped"]
+/// Keeps telemetry going, until [`Telemetry::end`].
+#[must_use = "the last spans leave only by `end`"]
 pub struct Telemetry {
     tracer_provider: Option<SdkTracerProvider>,
 }
@@ -94,20 +93,24 @@ impl Telemetry {
         let tracer_provider =
             options.otlp_endpoint.as_deref().map(|endpoint| exporter(service, endpoint, options.trace_ratio)).transpose()?;
         let spans = tracer_provider.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
-        opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         tracing_subscriber::registry().with(filter).with(lines).with(spans).try_init()?;
         report_panics();
         Ok(Self { tracer_provider })
     }
-}
 
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        if let Some(provider) = &self.tracer_provider
-            && let Err(error) = provider.shutdown_with_timeout(EXPORT_TIMEOUT)
-        {
+    /// Sends what is still buffered, for at most 5 seconds.
+    pub async fn end(self) {
+        let Some(provider) = self.tracer_provider else { return };
+        // It blocks its thread until all is sent, and the connection that it sends over may need this one.
+        let sent = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(EXPORT_TIMEOUT)).await;
+        if let Ok(Err(error)) = sent {
             tracing::warn!(%error, "failed to send the last spans");
         }
+    }
+
+    /// Makes spans without the detour over `tracing`, for paths where that counts; none if nothing is exported.
+    pub fn tracer(&self, name: &'static str) -> Option<SdkTracer> {
+        self.tracer_provider.as_ref().map(|provider| provider.tracer(name))
     }
 }
 

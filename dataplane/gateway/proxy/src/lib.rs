@@ -17,6 +17,7 @@ mod refusal;
 mod server;
 mod snapshot;
 mod stream;
+mod trace;
 mod watch;
 
 pub use self::options::GatewayOptions;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use eddy_router::{check_path, normalize_host};
+use eddy_telemetry::Tracer;
 use http::{HeaderName, HeaderValue, header};
 use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -19,6 +20,7 @@ use crate::endpoints::InFlight;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::snapshot::{RouteEntry, Snapshot};
+use crate::trace::RequestTrace;
 
 /// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
 /// gateway closes first and no request meets a connection that is just being closed.
@@ -36,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
     pub(crate) access_log: Option<AccessLog>,
+    /// Makes spans; none where they are not exported.
+    pub(crate) tracer: Option<Tracer>,
 }
 
 /// What is known of a request so far.
@@ -48,6 +52,7 @@ pub(crate) struct RequestContext {
     failed: Option<SocketAddr>,
     refusal: Option<Refusal>,
     request_id: String,
+    trace: Option<RequestTrace>,
 }
 
 #[async_trait]
@@ -63,6 +68,7 @@ impl ProxyHttp for Gateway {
             failed: None,
             refusal: None,
             request_id: String::new(),
+            trace: None,
         }
     }
 
@@ -71,6 +77,9 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         context.request_id = request_id(session.req_header());
+        if let Some(tracer) = &self.tracer {
+            context.trace = Some(RequestTrace::start(tracer, session.req_header(), client_of(session)));
+        }
         match self.route(session.req_header()) {
             Ok(route) => {
                 context.route = Some(route);
@@ -131,6 +140,9 @@ impl ProxyHttp for Gateway {
             upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
         }
         upstream.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
+        if let Some(trace) = &context.trace {
+            trace.propagate(upstream);
+        }
         let rewritten = context
             .route
             .as_ref()
@@ -207,6 +219,9 @@ impl ProxyHttp for Gateway {
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let duration = context.started.elapsed();
         self.metrics.answered(status, duration);
+        if let Some(trace) = &context.trace {
+            trace.end(status, context.route.as_ref().map(|route| &*route.id));
+        }
         let Some(log) = &self.access_log else { return };
         let request = session.req_header();
         log.log(&Line {
@@ -259,7 +274,7 @@ impl RequestContext {
 }
 
 /// The host that a request is for: of its target if that names one, else of its header (RFC 9112, section 3.2.2).
-fn authority(request: &RequestHeader) -> Option<&str> {
+pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
     match request.uri.authority() {
         Some(authority) => Some(authority.as_str()),
         None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown};
+use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use prometheus_client::registry::Registry;
@@ -57,11 +57,11 @@ pub enum GatewayError {
     Shutdown(#[from] eddy_telemetry::ShutdownError),
 }
 
-/// Serves until the end is requested, then drains.
+/// Serves until the end is requested, then drains. Requests become spans of `tracer`, if there is one.
 ///
 /// # Errors
 /// Where it cannot start, or requests are cut off at the deadline.
-pub async fn run(options: GatewayOptions, shutdown: Shutdown) -> Result<(), GatewayError> {
+pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shutdown) -> Result<(), GatewayError> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let health = Health::default();
@@ -76,7 +76,7 @@ pub async fn run(options: GatewayOptions, shutdown: Shutdown) -> Result<(), Gate
 
     let (announce, announced) = watch::channel(false);
     let (close, closed) = watch::channel(false);
-    let threads = start_threads(&options, &snapshot, &metrics, &announced, &closed)?;
+    let threads = start_threads(&options, &snapshot, &metrics, tracer.as_ref(), &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
     draining.ready();
 
@@ -125,6 +125,7 @@ fn start_threads(
     options: &GatewayOptions,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
+    tracer: Option<&Tracer>,
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
@@ -137,7 +138,12 @@ fn start_threads(
             let _entered = runtime.enter();
             listener::bind(options.listen).map_err(|source| GatewayError::Bind { address: options.listen, source })?
         };
-        let gateway = Gateway { snapshot: snapshot.clone(), metrics: metrics.clone(), access_log: access_log.clone() };
+        let gateway = Gateway {
+            snapshot: snapshot.clone(),
+            metrics: metrics.clone(),
+            access_log: access_log.clone(),
+            tracer: tracer.cloned(),
+        };
         let (metrics, connections_max) = (metrics.clone(), options.max_connections.div_ceil(count).max(1));
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
