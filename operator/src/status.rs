@@ -51,8 +51,8 @@ pub(crate) async fn write<K: Owned>(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         Err(source) => return Err(ReconcileError::Status(Box::new(source))),
     }
-    if is_transition(object.conditions(), verdict) && verdict.reason != Reason::Reconciling {
-        publish(context, object, verdict).await;
+    if is_transition(object.conditions(), verdict) && let Some(type_) = event_type(verdict.reason.outcome()) {
+        publish(context, object, verdict, type_).await;
     }
     Ok(())
 }
@@ -64,11 +64,16 @@ fn says_the_same<K: Owned>(object: &K, status: &Map<String, Value>) -> bool {
     status.iter().all(|(field, value)| present["status"].get(field).unwrap_or(&Value::Null) == value)
 }
 
-async fn publish<K: Owned>(context: &Context, object: &K, verdict: &Verdict) {
-    let type_ = match verdict.reason.outcome() {
-        Outcome::Unknown | Outcome::Ready | Outcome::Working => EventType::Normal,
-        Outcome::Failed | Outcome::Stalled => EventType::Warning,
-    };
+/// Steps on the way are no event: a user waits for the end, and thousands of objects take the same steps.
+fn event_type(outcome: Outcome) -> Option<EventType> {
+    match outcome {
+        Outcome::Unknown | Outcome::Working => None,
+        Outcome::Ready => Some(EventType::Normal),
+        Outcome::Failed | Outcome::Stalled => Some(EventType::Warning),
+    }
+}
+
+async fn publish<K: Owned>(context: &Context, object: &K, verdict: &Verdict, type_: EventType) {
     let event = Event {
         type_,
         reason: verdict.reason.as_str().into(),

@@ -16,6 +16,9 @@ use crate::process::{Processes, wait_until};
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// The port that every API server, and the address that stands for all, listens on.
 pub(crate) const API_PORT: u16 = 6443;
+/// Requests a second of each controller; the default of 20 makes thousands of objects wait for minutes.
+const API_QPS: &str = "--kube-api-qps=200";
+const API_BURST: &str = "--kube-api-burst=400";
 
 /// Starts what is missing of etcd and the API servers, and waits until each answers.
 pub(crate) fn ensure_api(cluster: &Cluster, binaries: &Binaries, certificates: &Certificates) -> Result<()> {
@@ -178,6 +181,8 @@ fn ensure_controllers_of(
         "--use-service-account-credentials".into(),
         "--allocate-node-cidrs=false".into(),
         format!("--leader-elect={elect}"),
+        API_QPS.into(),
+        API_BURST.into(),
     ];
     processes.ensure(
         &format!("controller-manager-{number}"),
@@ -189,6 +194,8 @@ fn ensure_controllers_of(
         format!("--kubeconfig={}", path(&cluster.kubeconfig("scheduler"))),
         format!("--bind-address={}", addresses.control_plane(number)),
         format!("--leader-elect={elect}"),
+        API_QPS.into(),
+        API_BURST.into(),
     ];
     processes.ensure(&format!("scheduler-{number}"), None, &cluster.component(binaries, "kube-scheduler")?, &scheduler)?;
     Ok(())

@@ -156,7 +156,9 @@ async fn apply(container: &Container, context: &Context, stores: &Stores) -> Res
 
 fn verdict(container: &Container, workload: &Workload, pods: &Store<Pod>) -> (Verdict, Map<String, Value>) {
     let (name, namespace) = (container.name_any(), container.namespace().unwrap_or_default());
-    let mine = pods.state().into_iter().filter(|pod| {
+    // Looked at only where something is amiss.
+    let all = std::iter::once_with(|| pods.state()).flatten();
+    let mine = all.filter(|pod| {
         pod.namespace().as_deref() == Some(&namespace) && pod.labels().get(CONTAINER_LABEL).map(String::as_str) == Some(&name)
     });
     let verdict = judge(container, workload, mine);
