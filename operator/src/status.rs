@@ -51,7 +51,9 @@ pub(crate) async fn write<K: Owned>(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         Err(source) => return Err(ReconcileError::Status(Box::new(source))),
     }
-    if is_transition(object.conditions(), verdict) && let Some(type_) = event_type(verdict.reason.outcome()) {
+    if is_transition(object.conditions(), verdict)
+        && let Some(type_) = event_type(verdict.reason.outcome())
+    {
         publish(context, object, verdict, type_).await;
     }
     Ok(())

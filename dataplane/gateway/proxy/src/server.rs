@@ -76,7 +76,15 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
 
     let (announce, announced) = watch::channel(false);
     let (close, closed) = watch::channel(false);
-    let threads = start_threads(&options, &snapshot, &metrics, tracer.as_ref(), &announced, &closed)?;
+    let log = options.access_log.then(|| AccessLog::start(metrics.clone())).transpose().map_err(GatewayError::Thread)?;
+    let (access_log, log_writer) = log.unzip();
+    let gateway = || Gateway {
+        snapshot: snapshot.clone(),
+        metrics: metrics.clone(),
+        access_log: access_log.clone(),
+        tracer: tracer.clone(),
+    };
+    let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
     draining.ready();
 
@@ -87,8 +95,12 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     close.send_replace(true);
     tracing::info!(connections = metrics.connections.get(), "listeners closed, waiting for requests under way");
     let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
-    let _ = shutdown.run(Duration::from_secs(options.drain_deadline_seconds), ended).await?;
+    let drained = shutdown.run(Duration::from_secs(options.drain_deadline_seconds), ended).await;
+    if let Some(writer) = log_writer {
+        writer.finish().await;
+    }
     watches.abort();
+    let _ = drained?;
     tracing::info!("drained");
     Ok(())
 }
@@ -123,14 +135,11 @@ async fn feed(
 /// One thread a processor, each with a runtime, a listener and a pool of its own: a request never crosses threads.
 fn start_threads(
     options: &GatewayOptions,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    metrics: &Metrics,
-    tracer: Option<&Tracer>,
+    gateway: impl Fn() -> Gateway,
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
     let count = options.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
-    let access_log = options.access_log.then(|| AccessLog::start(metrics.clone())).transpose().map_err(GatewayError::Thread)?;
     let mut threads = Vec::with_capacity(count);
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
@@ -138,13 +147,8 @@ fn start_threads(
             let _entered = runtime.enter();
             listener::bind(options.listen).map_err(|source| GatewayError::Bind { address: options.listen, source })?
         };
-        let gateway = Gateway {
-            snapshot: snapshot.clone(),
-            metrics: metrics.clone(),
-            access_log: access_log.clone(),
-            tracer: tracer.cloned(),
-        };
-        let (metrics, connections_max) = (metrics.clone(), options.max_connections.div_ceil(count).max(1));
+        let gateway = gateway();
+        let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(1));
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
