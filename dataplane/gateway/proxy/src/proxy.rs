@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::RequestHeader;
-use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::{AccessLog, Line};
 use crate::endpoints::InFlight;
@@ -212,6 +212,11 @@ impl ProxyHttp for Gateway {
 
     fn suppress_error_log(&self, _: &Session, _: &RequestContext, _: &Error) -> bool {
         // The access log says it, with what a user needs.
+        true
+    }
+
+    fn suppress_proxy_warn_log(&self, _: &Session, _: &RequestContext, _: &Error, _: ProxyWarnLogContext) -> bool {
+        // A line a failed try, which strangers could cause as often as they like. Metrics count them.
         true
     }
 

@@ -1,0 +1,7 @@
+//! The gateway as a process, with real clients, backends and a collector, and without a cluster.
+
+#![allow(clippy::unwrap_used)]
+
+mod answers;
+mod support;
+mod traces;
