@@ -30,7 +30,14 @@ pub fn repository() -> PathBuf {
 pub fn cluster_tool(arguments: &[&str]) {
     let target = std::env::var("CARGO_TARGET_DIR").expect("CARGO_TARGET_DIR is not set: run ./test");
     let tool = PathBuf::from(target).join("release/cluster");
-    let output = Command::new(tool).args(arguments).current_dir(repository()).output().unwrap();
+    let mut command = Command::new(tool);
+    // What `cargo test` sets for tests would make the tool's own `cargo build` compile ring and all above it anew.
+    for (name, _) in std::env::vars() {
+        if name == "LD_LIBRARY_PATH" || name == "CARGO" || name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    let output = command.args(arguments).current_dir(repository()).output().unwrap();
     assert!(output.status.success(), "cluster {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
