@@ -119,6 +119,16 @@ impl Installation<'_> {
         format!("{node}:{port}").parse().with_context(|| format!("the gateway has no address: node {node:?}, port {port:?}"))
     }
 
+    /// A Helm that was killed leaves a revision that is under way for ever, and every later one is refused. On a
+    /// cluster of our own nobody else's can be under way, so it is forgotten; what it installed is taken over.
+    ///
+    /// # Errors
+    /// Where kubectl refuses.
+    pub fn forget_unfinished(&self) -> Result<()> {
+        let unfinished = "owner=helm,status in (pending-install,pending-upgrade,pending-rollback)";
+        self.kubectl(&["-n", SYSTEM, "delete", "secrets", "--ignore-not-found", "-l", unfinished]).map(drop)
+    }
+
     /// Cluster DNS, which a bare Kubernetes comes without.
     fn dns(&self, cluster: &Cluster) -> Result<()> {
         let manifest = include_str!("../coredns.yaml")

@@ -113,6 +113,7 @@ fn up(arguments: &Up) -> Result<()> {
     match &cluster {
         Some(cluster) => lifecycle::up(cluster, &binaries, &images, &progress, || {
             publish_kubeconfig(cluster, &installation.kubeconfig)?;
+            installation.forget_unfinished()?;
             definitions()
         })?,
         None => definitions()?,
