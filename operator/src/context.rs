@@ -4,8 +4,8 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::apply::Applier;
-use crate::reconcile::Backoff;
-use crate::runtime::Metrics;
+use crate::backoff::Backoff;
+use crate::metrics::Metrics;
 
 /// What every reconciliation shares.
 pub(crate) struct Context {

@@ -1,11 +1,13 @@
 //! `eddy-operator`: turns eddy.cloud objects into Kubernetes objects, and says in their status how that went.
 
 mod apply;
+mod backoff;
 mod children;
 mod conditions;
 mod container;
 mod context;
 mod error;
+mod metrics;
 mod options;
 mod pending;
 mod reason;

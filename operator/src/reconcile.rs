@@ -1,9 +1,8 @@
 //! What surrounds every reconciliation: a deadline, a net under panics, metrics, and growing pauses after failures.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, Stream, StreamExt};
@@ -18,38 +17,8 @@ use crate::status::Owned;
 
 /// More than any reconciliation takes; a server that never answers must not hold a place for ever.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// The pause after a first failure; it doubles with each further one.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Events of one object that come this soon after one another are one reconciliation.
 const DEBOUNCE: Duration = Duration::from_millis(10);
-
-/// How often each object failed in a row.
-#[derive(Default)]
-pub(crate) struct Backoff {
-    failures: Mutex<HashMap<String, u32>>,
-}
-
-impl Backoff {
-    fn succeeded(&self, key: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-
-    fn failed(&self, key: String) -> Duration {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(key).or_insert(0);
-        *count += 1;
-        pause(*count, fastrand::f64())
-    }
-}
-
-/// Doubles from a second to five minutes, with up to a quarter more by chance, so that those that failed
-/// together are not tried again together.
-fn pause(failures: u32, chance: f64) -> Duration {
-    let doubled = PAUSE_MIN.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1)));
-    doubled.min(PAUSE_MAX).mul_f64(1.0 + chance / 4.0)
-}
 
 /// Runs a controller to its end.
 pub(crate) async fn run<K, Reconcile, Fut>(
@@ -135,25 +104,4 @@ fn key<K: Resource<DynamicType = ()>>(kind: &str, object: &K) -> String {
 fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_five_minutes() {
-        let seconds: Vec<u64> = [1, 2, 3, 9, 10, 100].map(|failures| pause(failures, 0.0).as_secs()).into();
-        assert_eq!(seconds, [1, 2, 4, 256, 300, 300]);
-        assert!(pause(1, 1.0) <= Duration::from_millis(1250));
-    }
-
-    #[test]
-    fn a_success_starts_over() {
-        let backoff = Backoff::default();
-        let first = backoff.failed("a".into());
-        assert!(backoff.failed("a".into()) > first);
-        backoff.succeeded("a");
-        assert!(backoff.failed("a".into()) < Duration::from_millis(1300));
-    }
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::images::hash_files;
+use crate::hash::hash_files;
 use crate::progress::Progress;
 
 /// The Kubernetes that is built; `e2e/cluster/kubernetes/go.mod` says the same.

@@ -1,26 +1,18 @@
-//! A cluster by its name: where its files are, what it is made of, and starting what is missing of it.
+//! A cluster by its name: where its files are, and what it is made of.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::addresses::{Addresses, SLOTS};
 use crate::build::Binaries;
-use crate::certificates::Certificates;
-use crate::command::output;
-use crate::images::Images;
-use crate::node::Node;
-use crate::process::{Processes, wait_until};
-use crate::progress::Progress;
-use crate::{control_plane, network};
+use crate::process::Processes;
 
 /// Where the clusters of this machine keep their state, a folder each.
 const ROOT: &str = "/var/lib/eddy";
-const NODE_DEADLINE: Duration = Duration::from_secs(120);
 /// The most nodes that the address plan has room for beside the control planes.
 const NODES_MAX: u8 = 64;
 
@@ -125,9 +117,6 @@ impl Cluster {
     pub(crate) fn processes(&self) -> Processes {
         Processes::new(&self.folder())
     }
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
-        (1..=self.shape().nodes).map(|number| Node { cluster: self, number })
-    }
 
     /// Ends one of its processes without warning, as a power cut would; false if it did not run.
     pub fn kill(&self, process: &str) -> bool {
@@ -164,57 +153,4 @@ pub(crate) fn names() -> Result<Vec<String>> {
         .filter(|entry| entry.path().join("cluster.json").exists())
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect())
-}
-
-/// Starts a cluster, or what is missing of it, and waits until every node is ready.
-///
-/// `before_controllers` runs once the API answers. Definitions installed then are known to the controllers from
-/// their start; of later ones some learn only half a minute on, and refuse objects of theirs until then.
-///
-/// # Errors
-/// Where a part cannot be started or is not ready in time; the error names the log to read.
-pub fn up(
-    cluster: &Cluster,
-    binaries: &Binaries,
-    images: &Images,
-    progress: &Progress,
-    before_controllers: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let Shape { nodes, control_planes } = cluster.shape();
-    let certificates = Certificates::ensure(&cluster.folder().join("certificates"), cluster.addresses(), control_planes, nodes)?;
-    network::ensure_bridge(cluster.addresses(), control_planes)?;
-    control_plane::ensure_api(cluster, binaries, &certificates)?;
-    before_controllers()?;
-    control_plane::ensure_controllers(cluster, binaries, &certificates)?;
-    progress.done(format!("control plane ready ({control_planes})"));
-
-    for node in cluster.nodes() {
-        node.ensure_runtime()?;
-        node.load(&images.all())?;
-        node.ensure_kubelet(binaries, &certificates)?;
-    }
-    let kubeconfig = cluster.kubeconfig("admin").display().to_string();
-    for node in cluster.nodes() {
-        let name = node.name();
-        let log = cluster.processes().log(&format!("kubelet-{}", node.number));
-        wait_until(&format!("node {name} ready (see {})", log.display()), NODE_DEADLINE, || {
-            output(
-                binaries.kubectl(),
-                [
-                    "--kubeconfig",
-                    &kubeconfig,
-                    "get",
-                    "node",
-                    &name,
-                    "-o",
-                    "jsonpath={.status.conditions[?(@.type=='Ready')].status}",
-                ],
-            )
-            .is_ok_and(|status| status == "True")
-        })?;
-    }
-    if nodes > 0 {
-        progress.done(format!("nodes ready ({nodes})"));
-    }
-    Ok(())
 }

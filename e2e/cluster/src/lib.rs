@@ -14,6 +14,7 @@ mod cgroups;
 mod cluster;
 mod command;
 mod control_plane;
+mod hash;
 mod images;
 mod install;
 mod kubeconfig;
@@ -21,6 +22,7 @@ mod network;
 mod node;
 mod process;
 mod progress;
+mod startup;
 mod teardown;
 
 pub use self::cluster::{Cluster, Shape};
@@ -30,7 +32,7 @@ pub use self::progress::Progress;
 /// Starts a cluster, or what is missing of it.
 pub mod lifecycle {
     pub use crate::build::{Binaries, build, build_kubernetes};
-    pub use crate::cluster::up;
     pub use crate::images::{Images, prepare as prepare_images};
+    pub use crate::startup::up;
     pub use crate::teardown::down;
 }

@@ -23,7 +23,12 @@ pub(crate) struct Node<'a> {
     pub(crate) number: u8,
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    /// Every node of a cluster.
+    pub(crate) fn all(cluster: &'a Cluster) -> impl Iterator<Item = Self> {
+        (1..=cluster.shape().nodes).map(move |number| Self { cluster, number })
+    }
+
     /// Its name in Kubernetes.
     pub(crate) fn name(&self) -> String {
         format!("node{}", self.number)

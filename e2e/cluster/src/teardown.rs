@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::cluster::Cluster;
 use crate::command::attempt;
+use crate::node::Node;
 use crate::process::{children, find, signal, terminate};
 use crate::{cgroups, network};
 
@@ -53,7 +54,7 @@ pub fn down(cluster: &Cluster) -> Result<()> {
         attempt("umount", ["-l", &mount]);
     }
     network::remove_pods(addresses);
-    for node in cluster.nodes() {
+    for node in Node::all(cluster) {
         network::remove_node(addresses, node.number);
         cgroups::remove(&node.cgroup());
     }

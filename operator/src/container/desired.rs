@@ -1,45 +1,18 @@
 //! The workload and the Service of a Container, computed from it alone.
 
-use std::collections::BTreeMap;
-
-use eddy_crds::{CONTAINER_LABEL, Container, MANAGED_BY, MANAGED_BY_LABEL};
+use eddy_crds::Container;
 use k8s_openapi::api::apps::v1::{
     Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet, StatefulSetSpec,
 };
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
+use super::labels::{metadata, selector};
 use super::pod;
 
 /// Earlier versions kept for going back to by hand.
 const HISTORY: i32 = 2;
-
-pub(super) fn labels(container: &Container) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("app.kubernetes.io/name".to_owned(), container.name_any()),
-        (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
-        (CONTAINER_LABEL.to_owned(), container.name_any()),
-    ])
-}
-
-pub(super) fn selector(container: &str) -> LabelSelector {
-    LabelSelector {
-        match_labels: Some(BTreeMap::from([(CONTAINER_LABEL.to_owned(), container.to_owned())])),
-        ..LabelSelector::default()
-    }
-}
-
-pub(super) fn metadata(container: &Container) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(container.name_any()),
-        namespace: container.namespace(),
-        labels: Some(labels(container)),
-        owner_references: Some(container.controller_owner_ref(&()).into_iter().collect()),
-        ..ObjectMeta::default()
-    }
-}
 
 /// For programs without volumes: the new replica is ready before the old one goes.
 pub(super) fn deployment(container: &Container) -> Deployment {
@@ -103,6 +76,7 @@ pub(super) fn service(container: &Container) -> Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_crds::CONTAINER_LABEL;
     use serde_json::json;
 
     fn container(spec: serde_json::Value) -> Container {

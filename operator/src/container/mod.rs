@@ -5,6 +5,7 @@
 //! pods. Everything is owned by the Container, so its deletion needs no finalizer.
 
 mod desired;
+mod labels;
 mod observed;
 mod pod;
 mod policy;

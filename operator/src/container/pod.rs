@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::desired::labels;
+use super::labels::{labels, selector};
 
 /// The container's name within the pod, the same for every Container so that logs and exec need not ask.
 const NAME: &str = "main";
@@ -62,7 +62,7 @@ fn spread(container: &Container) -> core::TopologySpreadConstraint {
         max_skew: 1,
         topology_key: "kubernetes.io/hostname".to_owned(),
         when_unsatisfiable: "ScheduleAnyway".to_owned(),
-        label_selector: Some(super::desired::selector(&container.name_any())),
+        label_selector: Some(selector(&container.name_any())),
         ..core::TopologySpreadConstraint::default()
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use super::desired::{metadata, selector};
+use super::labels::{metadata, selector};
 
 /// Opens the declared ports to the gateway; all else stays shut by the tenant's default.
 pub(super) fn network_policy(container: &Container, system_namespace: &str) -> NetworkPolicy {

@@ -2,7 +2,6 @@
 
 mod definitions;
 mod lease;
-mod metrics;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +13,9 @@ use kube::client::ClientBuilder;
 use prometheus_client::registry::Registry;
 
 use crate::context::Context;
+use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::{container, pending, route, user};
-
-pub(crate) use self::metrics::Metrics;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]

@@ -14,6 +14,7 @@ mod options;
 mod persist;
 mod proxy;
 mod refusal;
+mod request;
 mod server;
 mod snapshot;
 mod stream;

@@ -19,19 +19,17 @@ use crate::access_log::{AccessLog, Line};
 use crate::endpoints::InFlight;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::request::{X_REQUEST_ID, authority, client_of, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
 use crate::trace::RequestTrace;
 
 /// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
 /// gateway closes first and no request meets a connection that is just being closed.
 const UPSTREAM_KEEPALIVE: Duration = Duration::from_secs(30);
-/// A request id from outside is kept up to this length.
-const REQUEST_ID_BYTES_MAX: usize = 128;
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The proxy of one thread.
 pub(crate) struct Gateway {
@@ -276,27 +274,4 @@ impl RequestContext {
             self.in_flight = None;
         }
     }
-}
-
-/// The host that a request is for: of its target if that names one, else of its header (RFC 9112, section 3.2.2).
-pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
-    match request.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
-    }
-}
-
-fn client_of(session: &Session) -> Option<SocketAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).copied()
-}
-
-/// The client's own id if it is one, else a new one.
-fn request_id(request: &RequestHeader) -> String {
-    let given = request.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
-    let well_formed = |id: &&str| {
-        !id.is_empty()
-            && id.len() <= REQUEST_ID_BYTES_MAX
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-    };
-    given.filter(well_formed).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
 }

@@ -6,6 +6,8 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::request::X_REQUEST_ID;
+
 /// Why the gateway itself answered, instead of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -75,7 +77,7 @@ impl Refusal {
         response.insert_header(header::CONTENT_LENGTH, sentence.len())?;
         // A cache must not go on to refuse what works again.
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
-        response.insert_header("x-request-id", request_id)?;
+        response.insert_header(&X_REQUEST_ID, request_id)?;
         let head = session.req_header().method == Method::HEAD;
         let body = if head { Bytes::new() } else { Bytes::from_static(sentence.as_bytes()) };
         session.as_downstream_mut().write_error_response(response, body).await

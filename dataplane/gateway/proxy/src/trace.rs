@@ -10,7 +10,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use pingora_http::RequestHeader;
 
-use crate::proxy::authority;
+use crate::request::authority;
 
 /// The span of one request, named and attributed by OpenTelemetry's semantic conventions for HTTP servers.
 pub(crate) struct RequestTrace(Context);

@@ -36,7 +36,7 @@ struct MethodLabel {
 }
 
 impl Metrics {
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("eddy_operator");
         let metrics = Self {
             leading: Gauge::default(),
@@ -67,7 +67,7 @@ impl Metrics {
     }
 
     /// Counts every request that a client sends.
-    pub(super) fn requests_layer<S>(&self) -> impl tower::Layer<S, Service = Counted<S>> + use<S> {
+    pub(crate) fn requests_layer<S>(&self) -> impl tower::Layer<S, Service = Counted<S>> + use<S> {
         let requests = self.requests.clone();
         tower::layer::layer_fn(move |inner| Counted { inner, requests: requests.clone() })
     }

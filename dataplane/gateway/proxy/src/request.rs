@@ -1,0 +1,35 @@
+//! What a request says of itself: whom it is for, who sent it, and by what id it is known.
+
+use std::net::SocketAddr;
+
+use http::{HeaderName, header};
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+/// A request id from outside is kept up to this length.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The host that a request is for: of its target if that names one, else of its header (RFC 9112, section 3.2.2).
+pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
+    match request.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    }
+}
+
+pub(crate) fn client_of(session: &Session) -> Option<SocketAddr> {
+    session.client_addr().and_then(|address| address.as_inet()).copied()
+}
+
+/// The client's own id if it is one, else a new one.
+pub(crate) fn request_id(request: &RequestHeader) -> String {
+    let given = request.headers.get(&X_REQUEST_ID).and_then(|id| id.to_str().ok());
+    let well_formed = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= REQUEST_ID_BYTES_MAX
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    given.filter(well_formed).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+}
