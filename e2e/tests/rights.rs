@@ -4,26 +4,21 @@
 
 use eddy_e2e::Cluster;
 
+/// Whether the API server would let somebody do something, to a resource or, behind a slash, a subresource.
+fn may(cluster: &Cluster, who: &str, place: &str, verb: &str, resource: &str) -> bool {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let subresource = format!("--subresource={subresource}");
+    let who = format!("--as={who}");
+    let (_, answer) = cluster.try_kubectl(&["auth", "can-i", verb, resource, &subresource, place, &who], None);
+    answer.trim().ends_with("yes")
+}
+
 #[tokio::test]
 #[ignore = "needs a cluster: run ./test"]
 async fn the_operator_and_the_gateway_hold_no_more_rights_than_they_use() {
     let cluster = Cluster::connect().await;
     let may = |account: &str, verb: &str, resource: &str| {
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let subresource = format!("--subresource={subresource}");
-        let (_, answer) = cluster.try_kubectl(
-            &[
-                "auth",
-                "can-i",
-                verb,
-                resource,
-                &subresource,
-                "--all-namespaces",
-                &format!("--as=system:serviceaccount:eddy-system:{account}"),
-            ],
-            None,
-        );
-        answer.trim().ends_with("yes")
+        may(&cluster, &format!("system:serviceaccount:eddy-system:{account}"), "--all-namespaces", verb, resource)
     };
     assert!(may("eddy-operator", "patch", "deployments.apps"));
     for (verb, resource) in [
@@ -58,11 +53,7 @@ async fn a_tenant_may_do_much_at_home_and_nothing_elsewhere() {
     cluster.tenant("ada");
     cluster.tenant("bob");
     let may = |namespace: &str, verb: &str, resource: &str| {
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let subresource = format!("--subresource={subresource}");
-        let (_, answer) =
-            cluster.try_kubectl(&["auth", "can-i", verb, resource, &subresource, "-n", namespace, "--as=eddy:ada"], None);
-        answer.trim().ends_with("yes")
+        may(&cluster, "eddy:ada", &format!("--namespace={namespace}"), verb, resource)
     };
     assert!(
         may("u-ada", "create", "containers.eddy.cloud")

@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use eddy_crds::{CONTAINER_LABEL, Route};
 use eddy_telemetry::Readiness;
 use eddy_watch::watch;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
@@ -165,65 +165,73 @@ async fn save(path: Option<&PathBuf>, inputs: Inputs) {
 }
 
 async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
-    let mut events = watch(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()).boxed();
-    let mut list = Vec::new();
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(Event::Init) => {
-                list.clear();
-                continue;
-            }
-            Ok(Event::InitApply(route)) => {
-                list.extend(well_formed(route));
-                continue;
-            }
-            Ok(Event::InitDone) => Change::AllRoutes(std::mem::take(&mut list)),
-            Ok(Event::Apply(route)) => match well_formed(route) {
-                Some(route) => Change::Route(Box::new(route)),
-                None => continue,
-            },
-            Ok(Event::Delete(route)) => Change::RouteGone(place_of(&route)),
-            Err(error) => {
-                metrics.watch_errors.inc();
-                tracing::warn!(%error, "failed to watch Routes: serving what is known");
-                continue;
-            }
-        };
-        if changes.send(change).await.is_err() {
-            return;
-        }
-    }
+    let kind = Kind {
+        name: "Routes",
+        read: well_formed,
+        one: |route| Change::Route(Box::new(route)),
+        gone: Change::RouteGone,
+        all: Change::AllRoutes,
+    };
+    kind.follow(watch(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()), changes, metrics).await;
 }
 
 async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
+    let kind = Kind {
+        name: "EndpointSlices",
+        read: |slice: EndpointSlice| SliceInput::of(&slice),
+        one: Change::Slice,
+        gone: Change::SliceGone,
+        all: Change::AllSlices,
+    };
     // Kubernetes copies a Service's labels to its slices.
     let ours = watcher::Config::default().labels(CONTAINER_LABEL);
-    let mut events = watch(Api::<EndpointSlice>::all(client), ours).boxed();
-    let mut list = Vec::new();
-    while let Some(event) = events.next().await {
-        let change = match event {
-            Ok(Event::Init) => {
-                list.clear();
-                continue;
+    kind.follow(watch(Api::<EndpointSlice>::all(client), ours), changes, metrics).await;
+}
+
+/// How the objects of one kind become changes.
+struct Kind<K, T> {
+    name: &'static str,
+    /// None where there is nothing to serve in it.
+    read: fn(K) -> Option<T>,
+    one: fn(T) -> Change,
+    gone: fn(Place) -> Change,
+    all: fn(Vec<T>) -> Change,
+}
+
+impl<K: ResourceExt, T> Kind<K, T> {
+    /// Passes changes on for as long as somebody takes them.
+    async fn follow(
+        self,
+        events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+        changes: mpsc::Sender<Change>,
+        metrics: Metrics,
+    ) {
+        let mut events = std::pin::pin!(events);
+        let mut list = Vec::new();
+        while let Some(event) = events.next().await {
+            let change = match event {
+                Ok(Event::Init) => {
+                    list.clear();
+                    None
+                }
+                Ok(Event::InitApply(object)) => {
+                    list.extend((self.read)(object));
+                    None
+                }
+                Ok(Event::InitDone) => Some((self.all)(std::mem::take(&mut list))),
+                Ok(Event::Apply(object)) => (self.read)(object).map(self.one),
+                Ok(Event::Delete(object)) => Some((self.gone)(place_of(&object))),
+                Err(error) => {
+                    metrics.watch_errors.inc();
+                    tracing::warn!(%error, "failed to watch {}: serving what is known", self.name);
+                    None
+                }
+            };
+            if let Some(change) = change
+                && changes.send(change).await.is_err()
+            {
+                return;
             }
-            Ok(Event::InitApply(slice)) => {
-                list.extend(SliceInput::of(&slice));
-                continue;
-            }
-            Ok(Event::InitDone) => Change::AllSlices(std::mem::take(&mut list)),
-            Ok(Event::Apply(slice)) => match SliceInput::of(&slice) {
-                Some(slice) => Change::Slice(slice),
-                None => continue,
-            },
-            Ok(Event::Delete(slice)) => Change::SliceGone(place_of(&slice)),
-            Err(error) => {
-                metrics.watch_errors.inc();
-                tracing::warn!(%error, "failed to watch EndpointSlices: serving what is known");
-                continue;
-            }
-        };
-        if changes.send(change).await.is_err() {
-            return;
         }
     }
 }
