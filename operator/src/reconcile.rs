@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
@@ -33,7 +34,7 @@ pub(crate) async fn run<K, Reconcile, Fut>(
     Fut: Future<Output = Result<Action, ReconcileError>> + Send + 'static,
 {
     let configuration = controller::Config::default().concurrency(concurrency).debounce(DEBOUNCE);
-    let outcomes = controller.with_config(configuration).run(
+    let outcomes = controller.with_config(configuration).trigger_backoff(Unpaused).run(
         move |object, context: Arc<Context>| {
             let work = reconcile(object.clone(), context.clone());
             guarded(kind, object, context, work)
@@ -54,6 +55,22 @@ pub(crate) async fn run<K, Reconcile, Fut>(
         context.clone(),
     );
     record(kind, &context, outcomes).await;
+}
+
+/// No pause after a failed watch, since each watch takes its own. The controller's would hold up all of its watches for
+/// each failure of any, longer each time: after an outage, every one of them has a failure to tell.
+struct Unpaused;
+
+impl Iterator for Unpaused {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for Unpaused {
+    fn reset(&mut self) {}
 }
 
 async fn guarded<K: Owned>(
