@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod script;
 mod support;
 mod traces;
+mod ways;

@@ -5,7 +5,10 @@
 //! a connection pool of its own, so that a request never crosses threads.
 
 mod access_log;
+mod attempt;
+mod backend;
 mod balance;
+mod direct;
 mod endpoints;
 mod inputs;
 mod listener;

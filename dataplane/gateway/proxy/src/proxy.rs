@@ -2,34 +2,29 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use eddy_router::{check_path, normalize_host};
 use eddy_telemetry::Tracer;
-use http::{HeaderName, HeaderValue, header};
+use http::header;
 use jiff::Timestamp;
+use pingora_core::connectors::http::v1::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorSource, ErrorType, Result};
-use pingora_http::RequestHeader;
+use pingora_core::{Error, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::{AccessLog, Line};
+use crate::attempt::{UPSTREAM_KEEPALIVE, check_switch};
+use crate::direct::is_plain;
 use crate::endpoints::InFlight;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
-use crate::request::{X_REQUEST_ID, authority, client_of, request_id};
+use crate::request::{authority, client_of, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
 use crate::trace::RequestTrace;
-
-/// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
-/// gateway closes first and no request meets a connection that is just being closed.
-const UPSTREAM_KEEPALIVE: Duration = Duration::from_secs(30);
-
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The proxy of one thread.
 pub(crate) struct Gateway {
@@ -38,19 +33,21 @@ pub(crate) struct Gateway {
     pub(crate) access_log: Option<AccessLog>,
     /// Makes spans; none where they are not exported.
     pub(crate) tracer: Option<Tracer>,
+    /// Connections for requests that go the short way.
+    pub(crate) connector: Connector,
 }
 
 /// What is known of a request so far.
 pub(crate) struct RequestContext {
     started: Instant,
-    route: Option<Arc<RouteEntry>>,
-    in_flight: Option<InFlight>,
+    pub(crate) route: Option<Arc<RouteEntry>>,
+    pub(crate) in_flight: Option<InFlight>,
     /// Connections tried, the first among them.
-    tries: u32,
-    failed: Option<SocketAddr>,
-    refusal: Option<Refusal>,
-    request_id: String,
-    trace: Option<RequestTrace>,
+    pub(crate) tries: u32,
+    pub(crate) failed: Option<SocketAddr>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) request_id: String,
+    pub(crate) trace: Option<RequestTrace>,
 }
 
 #[async_trait]
@@ -81,7 +78,11 @@ impl ProxyHttp for Gateway {
         match self.route(session.req_header()) {
             Ok(route) => {
                 context.route = Some(route);
-                Ok(false)
+                if !is_plain(session.req_header()) {
+                    return Ok(false);
+                }
+                self.forward(session, context).await?;
+                Ok(true)
             }
             Err(refusal) => {
                 self.refuse(session, context, refusal).await?;
@@ -91,20 +92,14 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut RequestContext) -> Result<Box<HttpPeer>> {
-        let route = context.route.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let Some(endpoint) = route.backends.choose(context.failed) else {
-            context.refusal = Some(Refusal::NoEndpoint);
-            return Err(Error::new(ErrorType::HTTPStatus(503)));
-        };
-        context.tries += 1;
-        let mut peer = HttpPeer::new(endpoint.address, false, String::new());
+        let (route, address) = self.choose(context)?;
+        let mut peer = HttpPeer::new(address, false, String::new());
         // Every one of these is without limit by default.
         peer.options.connection_timeout = Some(route.connect_timeout);
         peer.options.total_connection_timeout = Some(route.connect_timeout);
         peer.options.read_timeout = Some(route.idle_timeout);
         peer.options.write_timeout = Some(route.idle_timeout);
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
-        context.in_flight = Some(InFlight::start(endpoint));
         Ok(Box::new(peer))
     }
 
@@ -129,69 +124,31 @@ impl ProxyHttp for Gateway {
         upstream: &mut RequestHeader,
         context: &mut RequestContext,
     ) -> Result<()> {
-        if let Some(client) = client_of(session) {
-            // What the client says of itself is no evidence: only who it is goes on.
-            upstream.insert_header(&X_FORWARDED_FOR, client.ip().to_string())?;
-        }
-        upstream.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
-        if let Some(host) = session.req_header().headers.get(header::HOST) {
-            upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
-        }
-        upstream.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
-        if let Some(trace) = &context.trace {
-            trace.propagate(upstream);
-        }
-        let rewritten = context
-            .route
-            .as_ref()
-            .filter(|route| !route.strip.is_empty())
-            .and_then(|route| upstream.uri.path_and_query().and_then(|path| route.rewrite(path.as_str())));
-        if let Some(path) = rewritten {
-            upstream.set_raw_path(path.as_bytes())?;
-        }
-        Ok(())
+        self.prepare(session, upstream, context)
     }
 
-    fn fail_to_connect(
+    async fn upstream_response_filter(
         &self,
-        _: &mut Session,
-        peer: &HttpPeer,
-        context: &mut RequestContext,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        self.metrics.upstream_failures.inc();
-        // Nothing was sent yet, so any request may be tried elsewhere.
-        let again = self.may_retry(context);
-        context.fail_over(peer, again);
-        error.set_retry(again);
-        error
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut RequestContext,
+    ) -> Result<()> {
+        check_switch(session.req_header().headers.contains_key(header::UPGRADE), response)
+    }
+
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, context: &mut RequestContext, error: Box<Error>) -> Box<Error> {
+        self.connect_failed(context, error)
     }
 
     fn error_while_proxy(
         &self,
-        peer: &HttpPeer,
+        _: &HttpPeer,
         session: &mut Session,
-        mut error: Box<Error>,
+        error: Box<Error>,
         context: &mut RequestContext,
         client_reused: bool,
     ) -> Box<Error> {
-        // A pooled connection may have been closed by the backend just before: it saw nothing of the request.
-        // Even so, only a request that may be repeated is (RFC 9110, section 9.2.2), and only if its body is at hand.
-        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
-        if error.esource() == &ErrorSource::Upstream {
-            self.metrics.upstream_failures.inc();
-        }
-        if repeatable {
-            error.retry.decide_reuse(client_reused);
-        } else {
-            error.set_retry(false);
-        }
-        if error.retry() {
-            let again = self.may_retry(context);
-            context.fail_over(peer, again);
-            error.set_retry(again);
-        }
-        error
+        self.broke(session, context, error, client_reused)
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut RequestContext) -> FailToProxy {
@@ -256,22 +213,5 @@ impl Gateway {
         context.refusal = Some(refusal);
         self.metrics.refused(refusal);
         refusal.answer(session, &context.request_id).await
-    }
-
-    fn may_retry(&self, context: &RequestContext) -> bool {
-        let again = context.route.as_ref().is_some_and(|route| context.tries <= route.retries);
-        if again {
-            self.metrics.retries.inc();
-        }
-        again
-    }
-}
-
-impl RequestContext {
-    fn fail_over(&mut self, peer: &HttpPeer, again: bool) {
-        self.failed = peer._address.as_inet().copied();
-        if again {
-            self.in_flight = None;
-        }
     }
 }

@@ -6,6 +6,8 @@ use http::{HeaderName, header};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+static HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// A request id from outside is kept up to this length.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -31,5 +33,23 @@ pub(crate) fn request_id(request: &RequestHeader) -> String {
             && id.len() <= REQUEST_ID_BYTES_MAX
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     };
-    given.filter(well_formed).map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned)
+    given.filter(well_formed).map_or_else(new_request_id, str::to_owned)
+}
+
+/// 128 random bits in hexadecimal.
+fn new_request_id() -> String {
+    let random = fastrand::u128(..).to_be_bytes();
+    random.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(HEX_DIGITS[usize::from(nibble)])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_id_is_well_formed_and_new() {
+        let ids = [new_request_id(), new_request_id()];
+        assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| HEX_DIGITS.contains(&byte))), "{ids:?}");
+        assert_ne!(ids[0], ids[1]);
+    }
 }

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
+use crate::direct;
 use crate::listener::{self, Acceptor, Drain};
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
@@ -83,6 +84,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         metrics: metrics.clone(),
         access_log: access_log.clone(),
         tracer: tracer.clone(),
+        connector: direct::connector(UPSTREAM_POOL),
     };
     let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");

@@ -1,0 +1,129 @@
+//! One try at a backend: which endpoint, what it is sent, and whether another try may follow.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use pingora_core::{Error, ErrorSource, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use crate::endpoints::InFlight;
+use crate::proxy::{Gateway, RequestContext};
+use crate::refusal::Refusal;
+use crate::request::{X_REQUEST_ID, client_of};
+use crate::snapshot::RouteEntry;
+
+/// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
+/// gateway closes first and no request meets a connection that is just being closed.
+pub(crate) const UPSTREAM_KEEPALIVE: Duration = Duration::from_secs(30);
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+impl Gateway {
+    /// Picks an endpoint of the request's route, and counts the request as under way there.
+    pub(crate) fn choose(&self, context: &mut RequestContext) -> Result<(Arc<RouteEntry>, SocketAddr)> {
+        let route = context.route.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        let Some(endpoint) = route.backends.choose(context.failed) else {
+            context.refusal = Some(Refusal::NoEndpoint);
+            return Err(Error::new(ErrorType::HTTPStatus(503)));
+        };
+        context.tries += 1;
+        let address = endpoint.address;
+        context.in_flight = Some(InFlight::start(endpoint));
+        Ok((route, address))
+    }
+
+    /// Makes the client's request the one that a backend is sent.
+    pub(crate) fn prepare(&self, session: &Session, upstream: &mut RequestHeader, context: &RequestContext) -> Result<()> {
+        if let Some(client) = client_of(session) {
+            // What the client says of itself is no evidence: only who it is goes on.
+            upstream.insert_header(&X_FORWARDED_FOR, client.ip().to_string())?;
+        }
+        upstream.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        if let Some(host) = session.req_header().headers.get(header::HOST) {
+            upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
+        }
+        upstream.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
+        if let Some(trace) = &context.trace {
+            trace.propagate(upstream);
+        }
+        let rewritten = context
+            .route
+            .as_ref()
+            .filter(|route| !route.strip.is_empty())
+            .and_then(|route| upstream.uri.path_and_query().and_then(|path| route.rewrite(path.as_str())));
+        if let Some(path) = rewritten {
+            upstream.set_raw_path(path.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// A connection could not be opened. Nothing was sent yet, so any request may be tried elsewhere.
+    pub(crate) fn connect_failed(&self, context: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
+        self.metrics.upstream_failures.inc();
+        let again = self.may_retry(context);
+        context.fail_over(again);
+        error.set_retry(again);
+        error
+    }
+
+    /// A connection broke after it was opened, or the client's did.
+    pub(crate) fn broke(
+        &self,
+        session: &Session,
+        context: &mut RequestContext,
+        mut error: Box<Error>,
+        reused: bool,
+    ) -> Box<Error> {
+        // A pooled connection may have been closed by the backend just before: it saw nothing of the request.
+        // Even so, only a request that may be repeated is (RFC 9110, section 9.2.2), and only if its body is at hand.
+        let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
+        if error.esource() == &ErrorSource::Upstream {
+            self.metrics.upstream_failures.inc();
+        }
+        if repeatable {
+            error.retry.decide_reuse(reused);
+        } else {
+            error.set_retry(false);
+        }
+        if error.retry() {
+            let again = self.may_retry(context);
+            context.fail_over(again);
+            error.set_retry(again);
+        }
+        error
+    }
+
+    fn may_retry(&self, context: &RequestContext) -> bool {
+        let again = context.route.as_ref().is_some_and(|route| context.tries <= route.retries);
+        if again {
+            self.metrics.retries.inc();
+        }
+        again
+    }
+}
+
+/// A backend may switch protocols only where the client asked for it: what follows would not be HTTP.
+///
+/// # Errors
+/// Where it does so on its own.
+pub(crate) fn check_switch(asked: bool, response: &ResponseHeader) -> Result<()> {
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked {
+        return Err(Error::explain(ErrorType::InvalidHTTPHeader, "switches protocols without being asked").into_up());
+    }
+    Ok(())
+}
+
+impl RequestContext {
+    /// The next try goes elsewhere, where there is another endpoint.
+    fn fail_over(&mut self, again: bool) {
+        self.failed = self.in_flight.as_ref().map(InFlight::address);
+        if again {
+            self.in_flight = None;
+        }
+    }
+}
