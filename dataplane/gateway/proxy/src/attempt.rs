@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -14,10 +13,6 @@ use crate::proxy::{Gateway, RequestContext};
 use crate::refusal::Refusal;
 use crate::request::{X_REQUEST_ID, client_of};
 use crate::snapshot::RouteEntry;
-
-/// How long an idle connection to a backend is kept. Shorter than most servers' own limit, so that the
-/// gateway closes first and no request meets a connection that is just being closed.
-pub(crate) const UPSTREAM_KEEPALIVE: Duration = Duration::from_secs(30);
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

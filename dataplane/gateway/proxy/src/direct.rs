@@ -2,26 +2,18 @@
 //!
 //! Pingora's proxy joins two halves by channels, one a direction, for bodies that flow both ways, upgrades and a
 //! cache. None of that is of use to a plain GET, and it takes a third of the processor time in user space
-//! (docs/benchmarks.md). Parsing, framing, the pool and keep-alive are Pingora's here too; all that is not plain
+//! (docs/benchmarks.md). Parsing, framing and keep-alive are Pingora's here too; all that is not plain
 //! goes the long way.
 
 use http::{Method, StatusCode, Version, header};
-use pingora_core::connectors::ConnectorOptions;
-use pingora_core::connectors::http::v1::Connector;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::attempt::{UPSTREAM_KEEPALIVE, check_switch};
-use crate::backend::Backend;
+use crate::attempt::check_switch;
 use crate::proxy::{Gateway, RequestContext};
-
-/// The connections to backends of one thread's short way.
-pub(crate) fn connector(pool_size: usize) -> Connector {
-    Connector::new(Some(ConnectorOptions::new(pool_size)))
-}
 
 /// Whether a request may go the short way.
 pub(crate) fn is_plain(request: &RequestHeader) -> bool {
@@ -68,12 +60,12 @@ impl Gateway {
 
     async fn attempt(&self, session: &mut Session, context: &mut RequestContext) -> Result<()> {
         let (route, address) = self.choose(context)?;
-        let backend = Backend::new(address, route.connect_timeout);
-        let connected = self.connector.get_http_session(&backend).await;
-        let (mut upstream, reused) = connected.map_err(|error| self.connect_failed(context, error.into_up()))?;
+        let connected = self.pool.connect(address, route.connect_timeout).await;
+        let (stream, reused) = connected.map_err(|error| self.connect_failed(context, error))?;
         if !reused {
             self.metrics.upstream_connections.inc();
         }
+        let mut upstream = HttpSession::new(stream);
         upstream.read_timeout = Some(route.idle_timeout);
         upstream.write_timeout = Some(route.idle_timeout);
         let mut request = session.req_header().clone();
@@ -81,7 +73,10 @@ impl Gateway {
         self.prepare(session, &mut request, context)?;
         let passed_on = pass_on(request, &mut upstream, session.as_downstream_mut()).await;
         passed_on.map_err(|error| self.broke(session, context, error, reused))?;
-        self.connector.release_http_session(upstream, &backend, Some(UPSTREAM_KEEPALIVE)).await;
+        upstream.respect_keepalive();
+        if let Some(stream) = upstream.reuse().await {
+            self.pool.keep(address, stream);
+        }
         Ok(())
     }
 }

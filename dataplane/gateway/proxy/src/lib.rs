@@ -6,7 +6,6 @@
 
 mod access_log;
 mod attempt;
-mod backend;
 mod balance;
 mod direct;
 mod endpoints;
@@ -15,6 +14,7 @@ mod listener;
 mod metrics;
 mod options;
 mod persist;
+mod pool;
 mod proxy;
 mod refusal;
 mod request;

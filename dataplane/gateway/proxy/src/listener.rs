@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
-use crate::stream::ClientStream;
+use crate::stream::SocketStream;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -86,7 +86,7 @@ impl Acceptor {
 }
 
 async fn serve(stream: TcpStream, client: SocketAddr, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
-    let stream = match ClientStream::new(stream, client) {
+    let stream = match SocketStream::new(stream, client) {
         Ok(stream) => stream,
         Err(error) => {
             tracing::debug!(%error, %client, "a connection ended before it began");

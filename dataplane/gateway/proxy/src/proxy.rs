@@ -10,17 +10,17 @@ use eddy_router::{check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::header;
 use jiff::Timestamp;
-use pingora_core::connectors::http::v1::Connector;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::{AccessLog, Line};
-use crate::attempt::{UPSTREAM_KEEPALIVE, check_switch};
+use crate::attempt::check_switch;
 use crate::direct::is_plain;
 use crate::endpoints::InFlight;
 use crate::metrics::Metrics;
+use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
 use crate::refusal::Refusal;
 use crate::request::{authority, client_of, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
@@ -34,7 +34,7 @@ pub(crate) struct Gateway {
     /// Makes spans; none where they are not exported.
     pub(crate) tracer: Option<Tracer>,
     /// Connections for requests that go the short way.
-    pub(crate) connector: Connector,
+    pub(crate) pool: Arc<Pool>,
 }
 
 /// What is known of a request so far.

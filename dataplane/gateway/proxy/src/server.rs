@@ -13,11 +13,11 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
-use crate::direct;
 use crate::listener::{self, Acceptor, Drain};
 use crate::metrics::Metrics;
 use crate::options::GatewayOptions;
 use crate::persist::{self, PersistError};
+use crate::pool::Pool;
 use crate::proxy::Gateway;
 use crate::snapshot::Snapshot;
 use crate::watch::{self as kubernetes, Compiler};
@@ -84,7 +84,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         metrics: metrics.clone(),
         access_log: access_log.clone(),
         tracer: tracer.clone(),
-        connector: direct::connector(UPSTREAM_POOL),
+        pool: Arc::new(Pool::new(UPSTREAM_POOL)),
     };
     let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
@@ -154,6 +154,7 @@ fn start_threads(
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
+                tokio::spawn(gateway.pool.clone().sweep());
                 let proxy = Arc::new(http_proxy(&Arc::new(configuration()), gateway));
                 Acceptor { listener, proxy, metrics, connections_max, drain }.run().await;
             });
