@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
-use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions};
+use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
 
 // Requests allocate and free small pieces all the time, on several threads: the system's allocator takes a
 // third more processor time for that.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &*error, "ended");
-            eprintln!("error: {}", chain(&*error));
+            eprintln!("error: {}", error_chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -58,10 +58,4 @@ impl Component {
             Self::Gateway(_) => "eddy-gateway",
         }
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,6 +1,5 @@
 //! What can go wrong in a reconciliation, one variant a step.
 
-use std::error::Error;
 use std::time::Duration;
 
 /// Why a reconciliation failed. It is tried again, later each time.
@@ -40,17 +39,4 @@ impl ReconcileError {
             _ => None,
         }
     }
-}
-
-/// An error and its causes on one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    let mut text = error.to_string();
-    for cause in causes.map(ToString::to_string) {
-        // Some libraries print the cause in the error as well.
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

@@ -22,7 +22,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use eddy_telemetry::{Shutdown, Telemetry};
+use eddy_telemetry::{Shutdown, Telemetry, error_chain};
 
 use crate::options::Options;
 
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &*error, "ended");
-            eprintln!("error: {}", error::chain(&*error));
+            eprintln!("error: {}", error_chain(&*error));
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use eddy_telemetry::error_chain;
 use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -13,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::error::{ReconcileError, chain};
+use crate::error::ReconcileError;
 use crate::status::Owned;
 
 /// More than any reconciliation takes; a server that never answers must not hold a place for ever.
@@ -46,7 +47,7 @@ pub(crate) async fn run<K, Reconcile, Fut>(
                 kind,
                 namespace = object.namespace(),
                 name = object.name_any(),
-                error = chain(error),
+                error = error_chain(error),
                 retry_in_s = pause.as_secs_f64(),
                 "failed to reconcile"
             );
@@ -108,7 +109,7 @@ async fn record<K: Resource<DynamicType = ()>>(
             Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
             Err(error) => {
                 context.metrics.failed(kind, "watch");
-                tracing::warn!(kind, error = chain(&error), "failed to watch");
+                tracing::warn!(kind, error = error_chain(&error), "failed to watch");
             }
         }
     }

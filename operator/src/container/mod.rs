@@ -13,6 +13,7 @@ mod policy;
 use std::sync::Arc;
 
 use eddy_crds::{CONTAINER_LABEL, Container, User, tenant_of};
+use eddy_telemetry::error_chain;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -23,7 +24,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
-use crate::error::{ReconcileError, chain};
+use crate::error::ReconcileError;
 use crate::reason::{Reason, Verdict};
 use crate::watching::{Filled, all, all_filled, children, filled, specs};
 use crate::{reconcile, status};
@@ -107,7 +108,7 @@ async fn reconcile(container: Arc<Container>, context: Arc<Context>, stores: Arc
                 Some(sentence) => {
                     Verdict::new(Reason::Rejected, format!("Kubernetes refuses what this Container asks for: {sentence}"))
                 }
-                None => Verdict::new(Reason::ApplyFailed, format!("{}; it is tried again", chain(&error))),
+                None => Verdict::new(Reason::ApplyFailed, format!("{}; it is tried again", error_chain(&error))),
             };
             status::write(&context, &api, &container, &verdict, Map::new()).await?;
             Err(error)

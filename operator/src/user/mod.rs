@@ -76,7 +76,7 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
         Err(error) => {
             let verdict = Verdict::new(
                 error.rejection().map_or(Reason::ApplyFailed, |_| Reason::Rejected),
-                format!("{}; it is tried again", crate::error::chain(&error)),
+                format!("{}; it is tried again", eddy_telemetry::error_chain(&error)),
             );
             // What was there before the failure is there still.
             let known = user.status.as_ref().and_then(|status| status.core_namespace.as_deref());
