@@ -40,9 +40,9 @@ generate:
 deny:
     cargo deny check
 
-# Feed a parser random bytes: `just fuzz host` (needs cargo-fuzz)
-fuzz target seconds="60":
-    cd dataplane/gateway/router/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -max_total_time={{ seconds }}
+# Feed a parser random bytes: `just fuzz dataplane/gateway/router host` (needs cargo-fuzz)
+fuzz crate target seconds="60":
+    cd {{ crate }}/fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run {{ target }} -- -max_total_time={{ seconds }}
 
 # The figures of docs/benchmarks.md: `just bench gateway`
 bench name *arguments:

@@ -1,0 +1,164 @@
+//! A whole store as a file, while it serves, and back.
+
+mod frames;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+
+pub use self::frames::{Damage, decode_rows};
+use self::frames::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, check_frame, encode_frame, encode_rows, frame_head};
+use crate::error::KvError;
+use crate::model::Row;
+use crate::store::Store;
+
+/// Why a backup or a restore failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The disk is full, the folder is not there, and so on.
+    #[error("failed to write or read the backup {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file is cut off, damaged, or no backup.
+    #[error("the backup {path} cannot be restored")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Damage,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] KvError),
+}
+
+/// Writes all rows of a store at one version to a file, which appears when it is whole and durable; returns how many
+/// there were.
+///
+/// # Errors
+/// See [`BackupError`]. What was at `path` before is still there then.
+pub async fn backup(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
+    let unfinished = path.with_added_extension("unfinished");
+    let written = write(store, &unfinished).await;
+    if written.is_err() {
+        // It may not have been made.
+        let _ = tokio::fs::remove_file(&unfinished).await;
+        return written;
+    }
+    tokio::fs::rename(&unfinished, path).await.map_err(at(path))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder).await.map_err(at(folder))?.sync_all().await.map_err(at(folder))?;
+    written
+}
+
+async fn write(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
+    let mut file = BufWriter::new(File::create(path).await.map_err(at(path))?);
+    file.write_all(&encode_frame(MAGIC)).await.map_err(at(path))?;
+    let mut batches = store.export().await?;
+    let mut rows = 0;
+    while let Some(batch) = batches.next().await {
+        let batch = batch?;
+        rows += batch.len() as u64;
+        file.write_all(&encode_frame(&encode_rows(&batch))).await.map_err(at(path))?;
+    }
+    file.write_all(&encode_frame(&[])).await.map_err(at(path))?;
+    file.write_all(&encode_frame(&rows.to_le_bytes())).await.map_err(at(path))?;
+    file.flush().await.map_err(at(path))?;
+    file.get_ref().sync_all().await.map_err(at(path))?;
+    Ok(rows)
+}
+
+/// Reads a whole backup; returns how many rows it holds.
+///
+/// # Errors
+/// See [`BackupError`].
+pub async fn verify(path: &Path) -> Result<u64, BackupError> {
+    read(path).await?.try_fold(0, async |rows, batch| Ok(rows + batch.len() as u64)).await
+}
+
+/// Fills an empty store with the rows of a backup, which is read whole before; returns how many there were.
+///
+/// # Errors
+/// See [`BackupError`]; the store is still empty then.
+pub async fn restore(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
+    let rows = verify(path).await?;
+    let changed = |error: BackupError| KvError::Unavailable { reason: format!("after it was found whole, {error}") };
+    store.import(read(path).await?.map_err(changed).boxed()).await?;
+    Ok(rows)
+}
+
+/// The batches of a backup; the stream ends well only after its last frame.
+async fn read(path: &Path) -> Result<impl Stream<Item = Result<Vec<Row>, BackupError>> + Send + use<>, BackupError> {
+    let file = BufReader::new(File::open(path).await.map_err(at(path))?);
+    let mut reader = Reader { file, path: path.to_owned(), rows: 0 };
+    if reader.frame().await? != MAGIC {
+        return Err(reader.damaged(Damage::NotABackup));
+    }
+    Ok(stream::try_unfold(reader, async |mut reader| Ok(reader.batch().await?.map(|batch| (batch, reader)))))
+}
+
+struct Reader {
+    file: BufReader<File>,
+    path: PathBuf,
+    rows: u64,
+}
+
+impl Reader {
+    async fn batch(&mut self) -> Result<Option<Vec<Row>>, BackupError> {
+        let payload = self.frame().await?;
+        if payload.is_empty() {
+            return self.end().await.map(|()| None);
+        }
+        let batch = decode_rows(&payload).map_err(|damage| self.damaged(damage))?;
+        self.rows += batch.len() as u64;
+        Ok(Some(batch))
+    }
+
+    async fn end(&mut self) -> Result<(), BackupError> {
+        if self.frame().await? != self.rows.to_le_bytes() {
+            return Err(self.damaged(Damage::RowsMissing));
+        }
+        match self.file.read_u8().await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(error) => Err(at(&self.path)(error)),
+            Ok(_) => Err(self.damaged(Damage::Trailing)),
+        }
+    }
+
+    async fn frame(&mut self) -> Result<Vec<u8>, BackupError> {
+        let mut head = [0; FRAME_HEAD_BYTES];
+        self.fill(&mut head).await?;
+        let (bytes, crc) = frame_head(head);
+        if bytes > FRAME_BYTES_MAX {
+            return Err(self.damaged(Damage::FrameTooLong(bytes)));
+        }
+        let mut payload = vec![0; bytes];
+        self.fill(&mut payload).await?;
+        check_frame(&payload, crc).map_err(|damage| self.damaged(damage))?;
+        Ok(payload)
+    }
+
+    async fn fill(&mut self, buffer: &mut [u8]) -> Result<(), BackupError> {
+        match self.file.read_exact(buffer).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.damaged(Damage::CutOff)),
+            Err(error) => Err(at(&self.path)(error)),
+        }
+    }
+
+    fn damaged(&self, source: Damage) -> BackupError {
+        BackupError::Damaged { path: self.path.clone(), source }
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
+    let path = path.to_owned();
+    move |source| BackupError::File { path, source }
+}

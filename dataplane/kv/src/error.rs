@@ -1,0 +1,79 @@
+//! What can go wrong, by what the caller can do about it.
+
+use bytes::Bytes;
+
+use crate::model::{KEY_BYTES_MAX, READS_MAX, SCAN_ROWS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPERATIONS_MAX, VALUE_BYTES_MAX};
+
+/// What a store returns.
+pub type Result<T, E = KvError> = std::result::Result<T, E>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum KvError {
+    /// No store could do it. Nothing happened.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A row changed since it was read. Nothing happened: read again and decide anew.
+    #[error("the row {key:?} changed since it was read")]
+    Conflict {
+        /// The row.
+        key: Bytes,
+    },
+    /// A counter would grow beyond its bound. Nothing happened.
+    #[error("the counter {key:?} holds {number} and may hold {at_most} at most")]
+    Exceeded {
+        /// The counter.
+        key: Bytes,
+        /// What it holds.
+        number: i64,
+        /// What it may hold.
+        at_most: i64,
+    },
+    /// The store cannot be reached or does not serve. Nothing happened: try again later.
+    #[error("the store does not answer: {reason}")]
+    Unavailable {
+        /// What is known of it.
+        reason: String,
+    },
+    /// The connection or the leader was lost while a transaction was under way: it may have happened or not.
+    /// Read what it would have written to find out.
+    #[error("it is unknown whether the transaction happened: {reason}")]
+    Unknown {
+        /// What is known of it.
+        reason: String,
+    },
+    /// The disk failed or the store's files are damaged. It serves no more until it is opened again.
+    #[error("the store's files cannot be used: {reason}")]
+    Broken {
+        /// What is known of it.
+        reason: String,
+    },
+}
+
+/// What breaks a limit of [`model`](crate::model).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum Invalid {
+    #[error("a key is empty")]
+    EmptyKey,
+    #[error("a key has {0} bytes; {KEY_BYTES_MAX} are allowed")]
+    KeyBytes(usize),
+    #[error("a value has {0} bytes; {VALUE_BYTES_MAX} are allowed")]
+    ValueBytes(usize),
+    #[error("a transaction has {0} checks and writes; {TRANSACTION_OPERATIONS_MAX} are allowed")]
+    Operations(usize),
+    #[error("a transaction has {0} bytes; {TRANSACTION_BYTES_MAX} are allowed")]
+    TransactionBytes(usize),
+    #[error("a transaction names the key {0:?} twice")]
+    KeyTwice(Bytes),
+    #[error("{0} reads are asked for at once; {READS_MAX} are allowed")]
+    Reads(usize),
+    #[error("a scan asks for {0} rows; {SCAN_ROWS_MAX} are allowed")]
+    ScanRows(usize),
+    #[error("the row {0:?} holds no counter")]
+    NotACounter(Bytes),
+    #[error("the counter {0:?} would overflow")]
+    CounterOverflow(Bytes),
+    #[error("rows are restored into an empty store only")]
+    NotEmpty,
+}

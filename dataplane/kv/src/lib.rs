@@ -1,0 +1,23 @@
+//! `kv`: the platform's transactional key-value store, of which storage's metadata, identity, the registry and the
+//! datastore are layers.
+//!
+//! One small trait, [`Store`], that every backend keeps to the letter: ordered byte keys, reads at one
+//! version, transactions of versions checked and keys written. [`model`] says what may be asked, [`conformance`] what
+//! must be answered: every backend passes the same suite. [`Store::export`] and [`backup`] copy a whole store to a file
+//! while it serves.
+
+pub mod backup;
+#[allow(clippy::unwrap_used, reason = "it is there to panic")]
+pub mod conformance;
+mod embedded;
+mod error;
+mod etcd;
+pub mod model;
+mod rows;
+mod store;
+
+pub use self::embedded::{Embedded, EmbeddedOptions, OpenError};
+pub use self::error::{Invalid, KvError, Result};
+pub use self::etcd::{Etcd, EtcdOptions};
+pub use self::model::{Check, KeyRange, Page, Read, ReadResult, Row, Scan, Transaction, Value, Version, Write};
+pub use self::store::{RowStream, Store};

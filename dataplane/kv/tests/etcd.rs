@@ -1,0 +1,106 @@
+//! The store in a real etcd: the suite, and what only etcd can show.
+
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eddy_kv::{Etcd, EtcdOptions, KvError, Row, Store, Transaction, Value, conformance};
+use futures::{StreamExt, stream};
+
+/// A member of its own, ended with the test.
+struct EtcdProcess {
+    endpoint: String,
+    process: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl EtcdProcess {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [client, peer] =
+            [(); 2].map(|()| format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()));
+        let process = Command::new("etcd")
+            .arg(format!("--data-dir={}", folder.path().display()))
+            .args(["--name=test", "--log-level=error", &format!("--initial-cluster=test={peer}")])
+            .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
+            .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("etcd is installed (Debian: etcd-server)");
+        let this = Self { endpoint: client, process, _folder: folder };
+        let store = this.store("ready/").await;
+        let started = Instant::now();
+        while let Err(error) = store.get("a".into()).await {
+            assert!(started.elapsed() < Duration::from_secs(30), "etcd does not answer: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        this
+    }
+
+    async fn store(&self, prefix: &str) -> Etcd {
+        Etcd::connect(&EtcdOptions { endpoints: vec![self.endpoint.clone()], prefix: prefix.into() }).await.unwrap()
+    }
+}
+
+impl Drop for EtcdProcess {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn batch(numbers: std::ops::Range<u32>) -> Vec<Row> {
+    numbers.map(|number| Row { key: format!("{number:04}").into(), value: Value { bytes: "v".into(), version: 0 } }).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms() {
+    let etcd = EtcdProcess::start().await;
+    // Stores side by side, so that a case that left its own would be seen.
+    let mut number = 0;
+    conformance::run(|| {
+        number += 1;
+        let (etcd, prefix) = (&etcd, format!("store-{number}/"));
+        async move { Arc::new(etcd.store(&prefix).await) as Arc<dyn Store> }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_restored_by_half_is_not_served_and_can_be_restored_again() {
+    let etcd = EtcdProcess::start().await;
+    let store = etcd.store("s/").await;
+    // The process that restores ends in the middle: its future is dropped.
+    let endless = stream::iter([Ok(batch(0..200))]).chain(stream::pending()).boxed();
+    let broke_off = tokio::time::timeout(Duration::from_secs(1), store.import(endless)).await;
+    assert!(broke_off.is_err());
+
+    let other = etcd.store("s/").await;
+    let refused = [
+        other.get("0001".into()).await.map(drop),
+        other.commit(Transaction::new().put("a", "1")).await.map(drop),
+        other.export().await.map(drop),
+    ];
+    for result in refused {
+        assert!(matches!(&result, Err(KvError::Unavailable { reason }) if reason.contains("restore")), "{result:?}");
+    }
+    other.import(stream::iter([Ok(batch(500..700))]).boxed()).await.unwrap();
+    assert_eq!(other.get("0001".into()).await.unwrap(), None, "nothing is left of the first");
+    assert!(other.get("0600".into()).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_away_is_said_to_be() {
+    let mut etcd = EtcdProcess::start().await;
+    let store = etcd.store("s/").await;
+    store.commit(Transaction::new().put("a", "1")).await.unwrap();
+    etcd.process.kill().unwrap();
+    etcd.process.wait().unwrap();
+    let read = store.get("a".into()).await;
+    assert!(matches!(read, Err(KvError::Unavailable { .. })), "{read:?}");
+    let written = store.commit(Transaction::new().put("a", "2")).await;
+    assert!(matches!(written, Err(KvError::Unknown { .. })), "{written:?}");
+}
