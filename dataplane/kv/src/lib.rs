@@ -12,6 +12,7 @@ pub mod conformance;
 mod embedded;
 mod error;
 mod etcd;
+pub mod journal;
 pub mod model;
 mod rows;
 mod store;
