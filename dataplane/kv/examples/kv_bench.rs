@@ -1,6 +1,6 @@
-//! What the store in a file does: durable transactions, look-ups, listing, memory, and how soon it is back after kill -9.
+//! What the store does in a file, or as a replica over log and rows: durable transactions, look-ups, listing, memory, and how soon it is back after kill -9.
 //!
-//! Usage: `kv_bench FOLDER [rows]`. FOLDER should be on the disk in question, not in memory.
+//! Usage: `kv_bench FOLDER [rows [file|replica]]`. FOLDER should be on the disk in question, not in memory.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Scan, Store, Transaction};
+use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Replicated, ReplicatedOptions, Scan, Store, Transaction};
 
 const VALUE_BYTES: usize = 200;
 const MEASURED: Duration = Duration::from_secs(5);
@@ -20,13 +20,12 @@ async fn main() {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().expect("usage: kv_bench FOLDER [rows]"));
     let rows: u64 = arguments.next().map_or(1_000_000, |rows| rows.parse().unwrap());
+    let kind = arguments.next().unwrap_or("file".into());
     let path = folder.join("kv-bench");
     if arguments.next().as_deref() == Some("victim") {
-        return write_forever(&path, rows).await;
+        return write_forever(&kind, &path, rows).await;
     }
-    // There may be none of a run before.
-    let _ = std::fs::remove_file(&path);
-    let store = Arc::new(open(&path));
+    let store = open(&kind, &path).await;
 
     let started = Instant::now();
     for first in (0..rows).step_by(100) {
@@ -34,11 +33,8 @@ async fn main() {
         store.commit(put).await.unwrap();
     }
     println!("{rows} rows of {VALUE_BYTES} bytes, 100 a transaction, one writer: {:.1} s", started.elapsed().as_secs_f64());
-    println!(
-        "file: {:.0} bytes a row; memory: {} MB",
-        std::fs::metadata(&path).unwrap().len() as f64 / rows as f64,
-        resident_mb()
-    );
+    let bytes = std::fs::metadata(if kind == "file" { path.clone() } else { path.join("rows") }).unwrap().len();
+    println!("file of rows: {:.0} bytes a row; memory: {} MB", bytes as f64 / rows as f64, resident_mb());
 
     for writers in [1, 16, 64, 256] {
         let store = store.clone();
@@ -68,9 +64,11 @@ async fn main() {
     }
     println!("listing in pages of 1000: {:.0} rows/s", listed as f64 / started.elapsed().as_secs_f64());
     drop(store);
+    // A replica ends what runs in the background before its files are free.
+    tokio::time::sleep(Duration::from_secs(1)).await;
 
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args([folder.as_os_str(), rows.to_string().as_ref(), "victim".as_ref()])
+        .args([folder.as_os_str(), rows.to_string().as_ref(), kind.as_ref(), "victim".as_ref()])
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
@@ -78,18 +76,25 @@ async fn main() {
     victim.kill().unwrap();
     victim.wait().unwrap();
     let started = Instant::now();
-    let store = open(&path);
+    let store = open(&kind, &path).await;
     assert!(store.get(key(0)).await.unwrap().is_some());
     println!("after kill -9: open and the first look-up in {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
-    std::fs::remove_file(&path).unwrap();
 }
 
-fn open(path: &Path) -> Embedded {
-    Embedded::open(&EmbeddedOptions::new(path)).unwrap()
+async fn open(kind: &str, path: &Path) -> Arc<dyn Store> {
+    match kind {
+        "file" => Arc::new(Embedded::open(&EmbeddedOptions::new(path)).unwrap()),
+        "replica" => Arc::new(Replicated::alone(&replica(path)).await.unwrap()),
+        other => panic!("there is no kind of store {other}"),
+    }
 }
 
-async fn write_forever(path: &Path, rows: u64) {
-    let store = Arc::new(open(path));
+fn replica(path: &Path) -> ReplicatedOptions {
+    ReplicatedOptions { folder: path.to_owned(), id: 1, cache_bytes: 64 * 1024 * 1024 }
+}
+
+async fn write_forever(kind: &str, path: &Path, rows: u64) {
+    let store = open(kind, path).await;
     let writers = (0..64).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {

@@ -14,6 +14,7 @@ mod error;
 mod etcd;
 pub mod journal;
 pub mod model;
+mod replicated;
 mod rows;
 mod store;
 
@@ -21,4 +22,5 @@ pub use self::embedded::{Embedded, EmbeddedOptions, OpenError};
 pub use self::error::{Invalid, KvError, Result};
 pub use self::etcd::{Etcd, EtcdOptions};
 pub use self::model::{Check, KeyRange, Page, Read, ReadResult, Row, Scan, Transaction, Value, Version, Write};
+pub use self::replicated::{ReplicaError, Replicated, ReplicatedOptions};
 pub use self::store::{RowStream, Store};

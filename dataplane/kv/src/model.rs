@@ -1,6 +1,7 @@
 //! What may be asked of a store, and within what limits: the least of what any backend can keep.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 
@@ -124,7 +125,7 @@ pub enum ReadResult {
 }
 
 /// Writes that happen together, or not at all, and only if every check holds at that moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transaction {
     /// What must be as it was read.
     pub checks: Vec<Check>,
@@ -133,32 +134,37 @@ pub struct Transaction {
 }
 
 /// That a row is still as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// The key.
+    #[serde(with = "as_bytes")]
     pub key: Bytes,
     /// When it was last written; none if it is not there.
     pub version: Option<Version>,
 }
 
 /// A change of one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// The row holds this value from now on.
     Put {
         /// The key.
+        #[serde(with = "as_bytes")]
         key: Bytes,
         /// Its value.
+        #[serde(with = "as_bytes")]
         value: Bytes,
     },
     /// The row is gone, if it was there.
     Delete {
         /// The key.
+        #[serde(with = "as_bytes")]
         key: Bytes,
     },
     /// The row's number grows by `delta`, from 0 if it is not there. Concurrent adds do not conflict with each other.
     Add {
         /// The key of a value as [`encode_counter`] makes it.
+        #[serde(with = "as_bytes")]
         key: Bytes,
         /// What is added; negative to take away.
         delta: i64,
@@ -295,6 +301,33 @@ pub fn encode_counter(number: i64) -> [u8; 8] {
 /// Where the value is none of a counter.
 pub fn decode_counter(key: &[u8], value: &[u8]) -> Result<i64, Invalid> {
     value.try_into().map(i64::from_le_bytes).map_err(|_| Invalid::NotACounter(Bytes::copy_from_slice(key)))
+}
+
+/// Keys and values in serde's form of bytes.
+pub(crate) mod as_bytes {
+    use std::fmt;
+
+    use bytes::Bytes;
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        struct Copied;
+        impl Visitor<'_> for Copied {
+            type Value = Bytes;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes::copy_from_slice(bytes))
+            }
+        }
+        deserializer.deserialize_bytes(Copied)
+    }
 }
 
 #[cfg(test)]

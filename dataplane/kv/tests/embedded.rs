@@ -4,10 +4,16 @@
 
 mod crash;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use eddy_kv::backup::{BackupError, Damage, backup, restore, verify};
 use eddy_kv::{Embedded, EmbeddedOptions, OpenError, Store, Transaction, conformance};
+
+/// The store that the crash test kills.
+async fn open_at(path: &Path) -> Arc<dyn Store> {
+    Arc::new(Embedded::open(&EmbeddedOptions::new(path)).unwrap())
+}
 
 fn open(folder: &tempfile::TempDir) -> Embedded {
     Embedded::open(&EmbeddedOptions::new(folder.path().join("store"))).unwrap()

@@ -47,10 +47,11 @@ impl History {
     fn step(&mut self) {
         match self.random.u8(0..20) {
             0..10 => self.append(),
-            10..14 => {
+            10..13 => {
                 self.journal.sync().unwrap();
                 self.durable = self.written.len();
             }
+            13 if self.random.u8(0..10) == 0 => self.restart(),
             14 => {
                 let from = self.random.usize(self.journal.first() as usize..=self.written.len() + 1);
                 self.journal.truncate(from as u64).unwrap();
@@ -72,6 +73,14 @@ impl History {
         self.written.extend(payloads);
         // A full segment was made durable on the way.
         self.durable = self.durable.max(self.journal.durable() as usize);
+    }
+
+    fn restart(&mut self) {
+        let next = self.written.len() + self.random.usize(1..10);
+        self.journal.restart(next as u64).unwrap();
+        self.written.resize(next - 1, Bytes::new());
+        self.durable = self.written.len();
+        self.purged = self.durable as u64;
     }
 
     fn crash(&mut self) {

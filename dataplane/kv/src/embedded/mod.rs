@@ -20,6 +20,8 @@ use crate::model::{Read, ReadResult, Transaction, Version, validate_reads};
 use crate::rows::{self, ROWS, STATE};
 use crate::store::{RowStream, Store};
 
+pub(crate) use self::transfer::export_view;
+
 /// Transactions that wait for the disk at once; more wait for room.
 const WAITING_MAX: usize = 4096;
 /// Batches that may return more rows than this are read on a thread of their own, off the caller's.

@@ -16,7 +16,11 @@ const AHEAD: usize = 2;
 
 /// All rows at the version of now.
 pub(super) fn export(database: &Database) -> Result<RowStream<'static>> {
-    let transaction = database.begin_read().map_err(broken)?;
+    Ok(export_view(database.begin_read().map_err(broken)?))
+}
+
+/// All rows that a transaction sees.
+pub(crate) fn export_view(transaction: ReadTransaction) -> RowStream<'static> {
     let (give, take) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         if let Err(error) = give_all(&transaction, &give) {
@@ -24,7 +28,7 @@ pub(super) fn export(database: &Database) -> Result<RowStream<'static>> {
             let _ = give.blocking_send(Err(broken(error)));
         }
     });
-    Ok(stream::unfold(take, async |mut take| take.recv().await.map(|batch| (batch, take))).boxed())
+    stream::unfold(take, async |mut take| take.recv().await.map(|batch| (batch, take))).boxed()
 }
 
 fn give_all(transaction: &ReadTransaction, give: &mpsc::Sender<Result<Vec<Row>>>) -> std::result::Result<(), redb::Error> {

@@ -215,6 +215,22 @@ impl Journal {
         self.remove(&removed).map_err(|source| self.fail(source))
     }
 
+    /// Forgets all records, durably; the next one has this index.
+    ///
+    /// # Errors
+    /// The disk's; the journal has failed then.
+    pub fn restart(&mut self, next: u64) -> Result<(), JournalError> {
+        self.usable()?;
+        // The last one first: after a crash, none is missing between others.
+        let mut removed = std::mem::take(&mut self.segments);
+        removed.reverse();
+        let begun = self.remove(&removed).and_then(|()| Segment::create(&*self.disk, &self.folder, next));
+        let segment = begun.map_err(|source| self.fail(source))?;
+        self.segments.push(segment);
+        self.durable = next - 1;
+        Ok(())
+    }
+
     /// Begins a new segment where the last one is full.
     fn rotate(&mut self) -> Result<(), JournalError> {
         if self.segments.last().is_some_and(|last| last.bytes < self.segment_bytes) {

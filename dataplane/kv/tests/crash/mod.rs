@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Scan, Store, Transaction};
+use eddy_kv::{KeyRange, Scan, Store, Transaction};
+
+use crate::open_at;
 
 /// Set for the process that is killed: where its store is.
 const VICTIM: &str = "EDDY_KV_CRASH_STORE";
@@ -49,7 +51,7 @@ fn run_and_kill(path: &Path, after: usize) -> Vec<String> {
 }
 
 async fn rows(path: &Path) -> Vec<String> {
-    let store = Embedded::open(&EmbeddedOptions::new(path)).unwrap();
+    let store = open_at(path).await;
     let (mut rows, mut range) = (Vec::new(), KeyRange::all());
     loop {
         let page = store.scan(Scan::new(range.clone(), 1000)).await.unwrap();
@@ -64,14 +66,14 @@ async fn rows(path: &Path) -> Vec<String> {
 #[ignore = "run by the test above"]
 async fn the_victim() {
     let Some(path) = std::env::var_os(VICTIM) else { return };
-    let store = Arc::new(Embedded::open(&EmbeddedOptions::new(path)).unwrap());
+    let store = open_at(Path::new(&path)).await;
     let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(write(store.clone()))).collect();
     for writer in writers {
         writer.await.unwrap();
     }
 }
 
-async fn write(store: Arc<Embedded>) {
+async fn write(store: Arc<dyn Store>) {
     loop {
         let number = fastrand::u64(..);
         let transaction = Transaction::new().put(format!("a/{number:020}"), vec![1; 100]).put(format!("b/{number:020}"), "");

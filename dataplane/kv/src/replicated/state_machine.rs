@@ -1,0 +1,250 @@
+//! The rows of one replica: what all commands so far have made of them.
+//!
+//! Commands are applied without waiting for the disk: the log has them. Together with the rows, redb keeps
+//! which command was the last, so that after a crash it is at some earlier command, and the log has the rest. Before the log forgets
+//! a command, the rows are made durable.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use openraft::storage::{RaftStateMachine, Snapshot};
+use openraft::{
+    AnyError, BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, RaftTypeConfig, SnapshotMeta, StorageIOError,
+};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+
+use super::types::{Command, Entry, LogId, Membership, Outcome, StorageError, Types};
+use crate::error::{KvError, Result as KvResult};
+use crate::model::{Read, ReadResult, Version};
+use crate::rows::{self, LAST_VERSION, ROWS, STATE};
+
+/// What Raft must know of the rows.
+const RAFT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
+/// In [`RAFT`]: the last command applied, and the members.
+const APPLIED: &str = "applied";
+/// In [`STATE`]: 1 while rows are restored.
+const RESTORING: &str = "restoring";
+
+type Applied = (Option<LogId>, Membership);
+
+/// The rows of a replica. Clones are the same rows.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    database: Arc<Database>,
+}
+
+/// The rows at one command, for a replica that lacks so many that the log no longer has them.
+pub(crate) struct RowsView(Option<ReadTransaction>);
+
+impl StateMachine {
+    /// Opens or makes the file.
+    ///
+    /// # Errors
+    /// redb's.
+    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, redb::Error> {
+        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+        let mut transaction = database.begin_write()?;
+        transaction.set_quick_repair(true);
+        transaction.open_table(ROWS)?;
+        transaction.open_table(STATE)?;
+        transaction.open_table(RAFT)?;
+        transaction.commit()?;
+        Ok(Self { database: Arc::new(database) })
+    }
+
+    /// Reads at the last command applied.
+    pub(crate) fn read(&self, reads: &[Read]) -> KvResult<Vec<ReadResult>> {
+        let transaction = self.view()?;
+        rows::read(&transaction, reads).map_err(crate::embedded::broken)
+    }
+
+    /// All rows as they are now, unless they are being restored.
+    pub(crate) fn view(&self) -> KvResult<ReadTransaction> {
+        let transaction = self.database.begin_read().map_err(crate::embedded::broken)?;
+        if number(&transaction, RESTORING).map_err(crate::embedded::broken)? > 0 {
+            return Err(super::types::restoring());
+        }
+        Ok(transaction)
+    }
+
+    /// Makes durable what was applied.
+    fn make_durable(&self) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        // Without it, the whole file is read after a crash before it can be used.
+        transaction.set_quick_repair(true);
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn apply_all(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Outcome>, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        let mut applied = applied(transaction.open_table(RAFT)?.get(APPLIED)?.map(|found| found.value().to_vec()).as_deref());
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            applied.0 = Some(entry.log_id);
+            outcomes.push(match entry.payload {
+                EntryPayload::Blank => Outcome::Nothing,
+                EntryPayload::Membership(members) => {
+                    applied.1 = Membership::new(Some(entry.log_id), members);
+                    Outcome::Nothing
+                }
+                EntryPayload::Normal(command) => run(&transaction, command)?,
+            });
+        }
+        save_applied(&transaction, &applied)?;
+        transaction.commit()?;
+        Ok(outcomes)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot<Types>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        let (last_log_id, last_membership) = applied_in(&transaction)?;
+        let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
+        let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
+        Ok(Snapshot { meta, snapshot: Box::new(RowsView(Some(transaction))) })
+    }
+
+    fn install(&self, meta: &SnapshotMeta<u64, BasicNode>, rows: &RowsView) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_quick_repair(true);
+        transaction.delete_table(ROWS)?;
+        transaction.delete_table(STATE)?;
+        {
+            let (mut to, mut state) = (transaction.open_table(ROWS)?, transaction.open_table(STATE)?);
+            if let Some(from) = &rows.0 {
+                for found in from.open_table(ROWS)?.iter()? {
+                    let (key, value) = found?;
+                    to.insert(key.value(), value.value())?;
+                }
+                for found in from.open_table(STATE)?.iter()? {
+                    let (key, value) = found?;
+                    state.insert(key.value(), value.value())?;
+                }
+            }
+        }
+        save_applied(&transaction, &(meta.last_log_id, meta.last_membership.clone()))?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn applied(found: Option<&[u8]>) -> Applied {
+    // There is none before the first command.
+    found.and_then(|found| postcard::from_bytes(found).ok()).unwrap_or_default()
+}
+
+fn applied_in(transaction: &ReadTransaction) -> Result<Applied, redb::Error> {
+    Ok(applied(transaction.open_table(RAFT)?.get(APPLIED)?.map(|found| found.value().to_vec()).as_deref()))
+}
+
+fn save_applied(transaction: &WriteTransaction, applied: &Applied) -> Result<(), redb::Error> {
+    let encoded = postcard::to_stdvec(applied).map_err(|error| redb::Error::Corrupted(error.to_string()))?;
+    transaction.open_table(RAFT)?.insert(APPLIED, encoded.as_slice())?;
+    Ok(())
+}
+
+fn number(transaction: &ReadTransaction, key: &str) -> Result<u64, redb::Error> {
+    Ok(transaction.open_table(STATE)?.get(key)?.map_or(0, |found| found.value()))
+}
+
+/// What one command does, and what becomes of it: the same on every replica.
+fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb::Error> {
+    let mut rows = transaction.open_table(ROWS)?;
+    let mut state = transaction.open_table(STATE)?;
+    let number = |found: Option<redb::AccessGuard<'_, u64>>| found.map_or(0, |found| found.value());
+    let mut version: Version = number(state.get(LAST_VERSION)?) + 1;
+    let restoring = number(state.get(RESTORING)?) > 0;
+    let outcome = match command {
+        Command::Commits(_) if restoring => Outcome::Restoring,
+        Command::Commits(commits) => {
+            let mut outcomes = Vec::with_capacity(commits.len());
+            for commit in commits {
+                let result: Result<(), KvError> = rows::apply(&mut rows, version, &commit)?;
+                let happened = Version::from(result.is_ok());
+                let impossible = || redb::Error::Corrupted("a transaction met what none can".into());
+                outcomes.push(Outcome::of(result, version).ok_or_else(impossible)?);
+                version += happened;
+            }
+            state.insert(LAST_VERSION, version - 1)?;
+            return Ok(Outcome::Commits(outcomes));
+        }
+        Command::BeginImport if !restoring && !rows.is_empty()? => Outcome::NotEmpty,
+        Command::BeginImport => {
+            rows.retain(|_, _| false)?;
+            state.insert(RESTORING, 1)?;
+            Outcome::Done(version)
+        }
+        Command::Import(_) if !restoring => Outcome::NotEmpty,
+        Command::Import(batch) => {
+            for row in batch {
+                rows.insert(row.key.as_ref(), (version, row.value.as_ref()))?;
+            }
+            Outcome::Done(version)
+        }
+        Command::EndImport { complete } => {
+            if !complete {
+                rows.retain(|_, _| false)?;
+            }
+            state.insert(RESTORING, 0)?;
+            Outcome::Done(version)
+        }
+    };
+    if outcome == Outcome::Done(version) {
+        state.insert(LAST_VERSION, version)?;
+    }
+    Ok(outcome)
+}
+
+impl RaftSnapshotBuilder<Types> for StateMachine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        self.make_durable().map_err(error)?;
+        self.snapshot().map_err(error)
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<Applied, StorageError> {
+        let transaction = self.database.begin_read().map_err(error)?;
+        applied_in(&transaction).map_err(error)
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, StorageError>
+    where
+        I: IntoIterator<Item = <Types as RaftTypeConfig>::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.apply_all(entries).map_err(error)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<RowsView>, StorageError> {
+        Ok(Box::new(RowsView(None)))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta<u64, BasicNode>,
+        snapshot: Box<RowsView>,
+    ) -> Result<(), StorageError> {
+        self.install(meta, &snapshot).map_err(error)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        let snapshot = self.snapshot().map_err(error)?;
+        Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
+    }
+}
+
+fn error(error: impl Into<redb::Error>) -> StorageError {
+    let error: redb::Error = error.into();
+    StorageIOError::write_state_machine(AnyError::new(&error)).into()
+}

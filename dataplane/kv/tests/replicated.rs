@@ -1,0 +1,71 @@
+//! The store as one replica over log and rows: the suite, and what only they can show.
+
+#![allow(clippy::unwrap_used)]
+
+mod crash;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_kv::{KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value, conformance};
+use futures::future::join_all;
+use futures::{StreamExt, stream};
+
+/// The store that the crash test kills.
+async fn open_at(path: &Path) -> Arc<dyn Store> {
+    Arc::new(open(path).await.unwrap())
+}
+
+async fn open(folder: &Path) -> Result<Replicated, ReplicaError> {
+    Replicated::alone(&ReplicatedOptions { folder: folder.to_owned(), id: 1, cache_bytes: 1024 * 1024 }).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_conforms() {
+    let mut folders = Vec::new();
+    conformance::run(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        folders.push(folder);
+        async move { open_at(&path).await }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_rows_are_restored_nothing_else_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&folder.path().join("store")).await.unwrap());
+    let row = Row { key: "a".into(), value: Value { bytes: "1".into(), version: 0 } };
+    let endless = stream::iter([Ok(vec![row])]).chain(stream::pending()).boxed();
+    let broke_off = tokio::time::timeout(Duration::from_millis(500), store.import(endless)).await;
+    assert!(broke_off.is_err());
+    // All of a batch hear the same.
+    let writers = (0..20).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(Transaction::new().put(format!("{number}"), "")).await })
+    });
+    for refused in join_all(writers).await {
+        assert!(matches!(refused.unwrap(), Err(KvError::Unavailable { .. })));
+    }
+    assert!(matches!(store.get("a".into()).await, Err(KvError::Unavailable { .. })));
+    store.import(stream::empty().boxed()).await.unwrap();
+    assert_eq!(store.get("a".into()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path).await.unwrap();
+    let version = store.commit(Transaction::new().put("a", "1").add("n", 5, None)).await.unwrap();
+    assert!(matches!(open(&path).await, Err(ReplicaError::Rows(_))), "one process has it");
+    store.close().await;
+    let store = open(&path).await.unwrap();
+    let read = store.get("a".into()).await.unwrap().unwrap();
+    assert_eq!(read.version, version);
+    let refused = store.commit(Transaction::new().add("n", 1, Some(5))).await;
+    assert!(matches!(refused, Err(KvError::Exceeded { number: 5, .. })), "applied once: {refused:?}");
+    assert!(store.commit(Transaction::new().check("a", Some(&read)).put("a", "2")).await.unwrap() > version);
+}
