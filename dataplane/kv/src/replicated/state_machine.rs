@@ -82,7 +82,7 @@ impl StateMachine {
     fn apply_all(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Outcome>, redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::None)?;
-        let mut applied = applied(transaction.open_table(RAFT)?.get(APPLIED)?.map(|found| found.value().to_vec()).as_deref());
+        let mut applied = applied(&transaction.open_table(RAFT)?)?;
         let mut outcomes = Vec::new();
         for entry in entries {
             applied.0 = Some(entry.log_id);
@@ -102,7 +102,7 @@ impl StateMachine {
 
     fn snapshot(&self) -> Result<Snapshot<Types>, redb::Error> {
         let transaction = self.database.begin_read()?;
-        let (last_log_id, last_membership) = applied_in(&transaction)?;
+        let (last_log_id, last_membership) = applied(&transaction.open_table(RAFT)?)?;
         let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
         Ok(Snapshot { meta, snapshot: Box::new(RowsView(Some(transaction))) })
@@ -132,13 +132,11 @@ impl StateMachine {
     }
 }
 
-fn applied(found: Option<&[u8]>) -> Applied {
-    // There is none before the first command.
-    found.and_then(|found| postcard::from_bytes(found).ok()).unwrap_or_default()
-}
-
-fn applied_in(transaction: &ReadTransaction) -> Result<Applied, redb::Error> {
-    Ok(applied(transaction.open_table(RAFT)?.get(APPLIED)?.map(|found| found.value().to_vec()).as_deref()))
+/// The last command applied, and the members; none before the first. What is there and cannot be read must not count as
+/// none: every command would be applied again.
+fn applied(raft: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Applied, redb::Error> {
+    let Some(found) = raft.get(APPLIED)? else { return Ok(Applied::default()) };
+    postcard::from_bytes(found.value()).map_err(|error| redb::Error::Corrupted(format!("{APPLIED}: {error}")))
 }
 
 fn save_applied(transaction: &WriteTransaction, applied: &Applied) -> Result<(), redb::Error> {
@@ -211,7 +209,8 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn applied_state(&mut self) -> Result<Applied, StorageError> {
         let transaction = self.database.begin_read().map_err(error)?;
-        applied_in(&transaction).map_err(error)
+        let raft = transaction.open_table(RAFT).map_err(error)?;
+        applied(&raft).map_err(error)
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, StorageError>
@@ -247,4 +246,22 @@ impl RaftStateMachine<Types> for StateMachine {
 fn error(error: impl Into<redb::Error>) -> StorageError {
     let error: redb::Error = error.into();
     StorageIOError::write_state_machine(AnyError::new(&error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_applied_is_known_or_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = StateMachine::open(&folder.path().join("rows"), 1024 * 1024).unwrap();
+        let now = || applied(&rows.database.begin_read().unwrap().open_table(RAFT).unwrap());
+        assert_eq!(now().unwrap(), Applied::default());
+        let write = rows.database.begin_write().unwrap();
+        write.open_table(RAFT).unwrap().insert(APPLIED, b"\x01".as_slice()).unwrap();
+        write.commit().unwrap();
+        assert!(matches!(now(), Err(redb::Error::Corrupted(_))));
+        assert!(rows.apply_all([]).is_err(), "nothing is applied on top");
+    }
 }
