@@ -50,6 +50,13 @@ pub enum KvError {
     },
 }
 
+impl KvError {
+    /// What everything is told while rows are restored, and after a restore that broke off.
+    pub(crate) fn restoring() -> Self {
+        Self::Unavailable { reason: "its rows are being restored; if that broke off, restore them again".into() }
+    }
+}
+
 /// What breaks a limit of [`model`](crate::model).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, Error, GetOptions, Txn, TxnOp};
 
-use super::{Etcd, gets, restoring, revision_of, version_of};
+use super::{Etcd, gets, revision_of, version_of};
 use crate::error::{KvError, Result};
 use crate::model::{Check, Transaction, Value, Version, Write, encode_counter};
 use crate::rows::sum;
@@ -21,7 +21,7 @@ impl Etcd {
             }
             let mut found = gets(&answer).into_iter().map(|mut get| get.take_kvs().pop());
             if found.next().flatten().is_some() {
-                return Err(restoring());
+                return Err(KvError::restoring());
             }
             for Check { key, version } in &transaction.checks {
                 let now = found.next().flatten().map(|found| version_of(&found));

@@ -83,7 +83,7 @@ impl Etcd {
     async fn read_at_once(&self, operations: Vec<TxnOp>) -> Result<(i64, Vec<GetResponse>)> {
         let answer = self.ask(Txn::new().when([self.in_service()]).and_then(operations)).await.map_err(unavailable)?;
         if !answer.succeeded() {
-            return Err(restoring());
+            return Err(KvError::restoring());
         }
         Ok((revision_of(&answer)?, gets(&answer)))
     }
@@ -138,10 +138,6 @@ fn version_of(found: &KeyValue) -> Version {
 
 fn range(end: Vec<u8>, limit: usize) -> GetOptions {
     GetOptions::new().with_range(end).with_limit(i64::try_from(limit).unwrap_or(i64::MAX))
-}
-
-fn restoring() -> KvError {
-    KvError::Unavailable { reason: "its rows are being restored; if that broke off, restore them again".into() }
 }
 
 /// For what changes nothing.

@@ -65,7 +65,7 @@ impl StateMachine {
     pub(crate) fn view(&self) -> KvResult<ReadTransaction> {
         let transaction = self.database.begin_read().map_err(crate::embedded::broken)?;
         if number(&transaction, RESTORING).map_err(crate::embedded::broken)? > 0 {
-            return Err(super::types::restoring());
+            return Err(KvError::restoring());
         }
         Ok(transaction)
     }

@@ -96,11 +96,7 @@ impl Outcome {
             Self::NotACounter(key) => Invalid::NotACounter(key).into(),
             Self::CounterOverflow(key) => Invalid::CounterOverflow(key).into(),
             Self::NotEmpty => Invalid::NotEmpty.into(),
-            Self::Restoring => restoring(),
+            Self::Restoring => KvError::restoring(),
         })
     }
-}
-
-pub(crate) fn restoring() -> KvError {
-    KvError::Unavailable { reason: "its rows are being restored; if that broke off, restore them again".into() }
 }
