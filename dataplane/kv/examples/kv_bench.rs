@@ -98,13 +98,13 @@ async fn present(store: &dyn Store, number: u64) -> Result<()> {
 async fn open(kind: &str, path: &Path) -> Result<Arc<dyn Store>> {
     Ok(match kind {
         "file" => Arc::new(Embedded::open(&EmbeddedOptions::new(path))?),
-        "replica" => Arc::new(Replicated::alone(&replica(path)).await?),
+        "replica" => Arc::new(Replicated::alone(replica(path)).await?),
         other => return Err(format!("there is no kind of store {other}; {USAGE}").into()),
     })
 }
 
 fn replica(path: &Path) -> ReplicatedOptions {
-    ReplicatedOptions { folder: path.to_owned(), id: 1, cache_bytes: 64 * 1024 * 1024 }
+    ReplicatedOptions::alone(path, 64 * 1024 * 1024)
 }
 
 async fn write_forever(kind: &str, path: &Path, rows: u64) -> Result<()> {

@@ -1,14 +1,17 @@
 //! What can go wrong, by what the caller can do about it.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
-use crate::model::{KEY_BYTES_MAX, READS_MAX, SCAN_ROWS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPERATIONS_MAX, VALUE_BYTES_MAX};
+use crate::model::{
+    KEY_BYTES_MAX, READS_MAX, SCAN_ROWS_MAX, TRANSACTION_BYTES_MAX, TRANSACTION_OPERATIONS_MAX, VALUE_BYTES_MAX, as_bytes,
+};
 
 /// What a store returns.
 pub type Result<T, E = KvError> = std::result::Result<T, E>;
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum KvError {
     /// No store could do it. Nothing happened.
     #[error(transparent)]
@@ -17,12 +20,14 @@ pub enum KvError {
     #[error("the row {key:?} changed since it was read")]
     Conflict {
         /// The row.
+        #[serde(with = "as_bytes")]
         key: Bytes,
     },
     /// A counter would grow beyond its bound. Nothing happened.
     #[error("the counter {key:?} holds {number} and may hold {at_most} at most")]
     Exceeded {
         /// The counter.
+        #[serde(with = "as_bytes")]
         key: Bytes,
         /// What it holds.
         number: i64,
@@ -58,7 +63,7 @@ impl KvError {
 }
 
 /// What breaks a limit of [`model`](crate::model).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum Invalid {
     #[error("a key is empty")]
@@ -72,15 +77,15 @@ pub enum Invalid {
     #[error("a transaction has {0} bytes; {TRANSACTION_BYTES_MAX} are allowed")]
     TransactionBytes(usize),
     #[error("a transaction names the key {0:?} twice")]
-    KeyTwice(Bytes),
+    KeyTwice(#[serde(with = "as_bytes")] Bytes),
     #[error("{0} reads are asked for at once; {READS_MAX} are allowed")]
     Reads(usize),
     #[error("a scan asks for {0} rows; {SCAN_ROWS_MAX} are allowed")]
     ScanRows(usize),
     #[error("the row {0:?} holds no counter")]
-    NotACounter(Bytes),
+    NotACounter(#[serde(with = "as_bytes")] Bytes),
     #[error("the counter {0:?} would overflow")]
-    CounterOverflow(Bytes),
+    CounterOverflow(#[serde(with = "as_bytes")] Bytes),
     #[error("rows are restored into an empty store only")]
     NotEmpty,
 }

@@ -25,11 +25,13 @@ pub const SCAN_BYTES_MAX: usize = 1024 * 1024;
 pub type Version = u64;
 
 /// Keys from `start` on, and before `end`, in the order of their bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRange {
     /// The first key that belongs to the range.
+    #[serde(with = "as_bytes")]
     pub start: Bytes,
     /// The first key beyond it.
+    #[serde(with = "as_bytes")]
     pub end: Bytes,
 }
 
@@ -62,16 +64,16 @@ pub fn after_prefix(prefix: &[u8]) -> Bytes {
 }
 
 /// One read of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Read {
     /// The row of this key.
-    Get(Bytes),
+    Get(#[serde(with = "as_bytes")] Bytes),
     /// Rows of a range.
     Scan(Scan),
 }
 
 /// The rows of a range, from one end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scan {
     /// Which keys.
     pub range: KeyRange,
@@ -89,25 +91,27 @@ impl Scan {
 }
 
 /// A value and when it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Value {
     /// The bytes.
+    #[serde(with = "as_bytes")]
     pub bytes: Bytes,
     /// When they were written.
     pub version: Version,
 }
 
 /// A key and what it holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// The key.
+    #[serde(with = "as_bytes")]
     pub key: Bytes,
     /// What it holds.
     pub value: Value,
 }
 
 /// What a scan found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The rows, in the order asked for.
     pub rows: Vec<Row>,
@@ -116,7 +120,7 @@ pub struct Page {
 }
 
 /// What a read found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadResult {
     /// For [`Read::Get`].
     Value(Option<Value>),

@@ -18,7 +18,7 @@ async fn open_at(path: &Path) -> Arc<dyn Store> {
 }
 
 async fn open(folder: &Path) -> Result<Replicated, ReplicaError> {
-    Replicated::alone(&ReplicatedOptions { folder: folder.to_owned(), id: 1, cache_bytes: 1024 * 1024 }).await
+    Replicated::alone(ReplicatedOptions::alone(folder, 1024 * 1024)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,6 +62,7 @@ async fn what_was_acknowledged_is_there_after_it_is_opened_again() {
     let version = store.commit(Transaction::new().put("a", "1").add("n", 5, None)).await.unwrap();
     assert!(matches!(open(&path).await, Err(ReplicaError::Rows(_))), "one process has it");
     store.close().await;
+    drop(store);
     let store = open(&path).await.unwrap();
     let read = store.get("a".into()).await.unwrap().unwrap();
     assert_eq!(read.version, version);

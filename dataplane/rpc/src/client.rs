@@ -69,7 +69,9 @@ struct Open {
 
 /// Who waits for answers, by call; none once the connection is lost.
 #[derive(Clone, Default)]
-struct Waiting(Arc<Mutex<Option<HashMap<u64, mpsc::Sender<Frame>>>>>);
+struct Waiting(Arc<Mutex<Option<Calls>>>);
+
+type Calls = HashMap<u64, mpsc::Sender<Frame>>;
 
 /// The parts of one answer.
 pub struct Answers {
@@ -150,7 +152,7 @@ impl Client {
         connection.write_all(&PREAMBLE).await?;
         let (read, write) = tokio::io::split(connection);
         let (requests, unwritten) = mpsc::channel(UNWRITTEN_MAX);
-        let waiting = Waiting(Arc::new(Mutex::new(Some(HashMap::new()))));
+        let waiting = Waiting(Arc::new(Mutex::new(Some(Calls::new()))));
         let (writing, reading) = (write_all(write, unwritten), read_all(read, waiting.clone()));
         let lost = waiting.clone();
         let address = self.address.clone();
@@ -166,7 +168,7 @@ impl Client {
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, Option<HashMap<u64, mpsc::Sender<Frame>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Calls>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -51,10 +51,7 @@ const CASES: &[Case] = cases![
 ///
 /// # Panics
 /// After the last case, if any failed: with the names of those that did. What each found is printed as it fails.
-pub async fn run<F>(mut fresh: impl FnMut() -> F)
-where
-    F: Future<Output = Arc<dyn Store>>,
-{
+pub async fn run(mut fresh: impl AsyncFnMut() -> Arc<dyn Store>) {
     let mut failed = Vec::new();
     for (name, case) in CASES {
         let store = fresh().await;

@@ -2,8 +2,7 @@
 //!
 //! openraft 0.9 waits for the disk before it takes the next entry: without this, every transaction would cost a sync.
 
-use openraft::Raft;
-use openraft::error::{ClientWriteError, RaftError};
+use openraft::{Raft, ServerState};
 use tokio::sync::{mpsc, oneshot};
 
 use super::types::{Command, Outcome, Types};
@@ -54,7 +53,7 @@ async fn run(raft: Raft<Types>, mut take: mpsc::Receiver<(Transaction, Reply)>) 
             Ok(Outcome::Commits(outcomes)) => outcomes.into_iter().map(Outcome::into_result).collect(),
             // All of them met the same.
             Ok(other) => vec![other; replies.len()].into_iter().map(Outcome::into_result).collect(),
-            Err(error) => (0..replies.len()).map(|_| Err(again(&error))).collect::<Vec<_>>(),
+            Err(error) => (0..replies.len()).map(|_| Err(error.clone())).collect::<Vec<_>>(),
         };
         for (reply, outcome) in replies.into_iter().zip(outcomes) {
             // Nobody may be waiting any more.
@@ -65,19 +64,12 @@ async fn run(raft: Raft<Types>, mut take: mpsc::Receiver<(Transaction, Reply)>) 
 
 /// Makes every replica do something, and says what became of it.
 pub(super) async fn write(raft: &Raft<Types>, command: Command) -> Result<Outcome> {
+    if raft.metrics().borrow().state != ServerState::Leader {
+        return Err(KvError::Unavailable { reason: "another replica leads, or none".into() });
+    }
     match raft.client_write(command).await {
         Ok(response) => Ok(response.data),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-            Err(KvError::Unavailable { reason: format!("another replica leads: {to}") })
-        }
+        // It may be in other replicas' logs, and one of those may lead later.
         Err(error) => Err(KvError::Unknown { reason: error.to_string() }),
-    }
-}
-
-/// The same error for another transaction of the batch.
-fn again(error: &KvError) -> KvError {
-    match error {
-        KvError::Unavailable { reason } => KvError::Unavailable { reason: reason.clone() },
-        error => KvError::Unknown { reason: error.to_string() },
     }
 }

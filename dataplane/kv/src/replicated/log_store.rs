@@ -7,18 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
-use crc_fast::crc32_iscsi;
-use eddy_disk::{Disk, read_all, replace};
+use eddy_disk::Disk;
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, RaftTypeConfig, StorageIOError, Vote};
 use serde::{Deserialize, Serialize};
 
 use super::types::{Entry, LogId, StorageError, Types};
 use crate::journal::{Journal, JournalError, SyncPoint};
+use crate::saved;
 
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// Entries that are read at once; replication asks again for more.
+/// Entries that are read at once, and bytes of them after which no more are; replication asks again for more.
 const READ_ENTRIES_MAX: u64 = 512;
+const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The log of one replica. Clones are the same log.
 #[derive(Clone)]
@@ -55,7 +56,9 @@ impl LogStore {
     pub(crate) fn open(disk: Arc<dyn Disk>, folder: &Path) -> Result<Self, JournalError> {
         let mut journal = Journal::open(disk.clone(), folder, SEGMENT_BYTES)?;
         let saved_path = folder.join("vote");
-        let saved = load(&*disk, &saved_path).map_err(|source| JournalError::Disk { path: saved_path.clone(), source })?;
+        let saved: Option<Saved> =
+            saved::load(&*disk, &saved_path).map_err(|source| JournalError::Disk { path: saved_path.clone(), source })?;
+        let saved = saved.unwrap_or_default();
         if let Some(purged) = saved.purged.filter(|purged| journal.next() <= at(purged.index)) {
             journal.restart(at(purged.index) + 1)?;
         }
@@ -88,8 +91,7 @@ impl Shared {
         let mut saved = self.saved();
         let mut next = saved.clone();
         change(&mut next);
-        let contents = postcard::to_stdvec(&next).map_err(io::Error::other)?;
-        replace(&*self.disk, &self.saved_path, &[&crc32_iscsi(&contents).to_le_bytes()[..], &contents].concat())?;
+        saved::save(&*self.disk, &self.saved_path, &next)?;
         *saved = next;
         Ok(())
     }
@@ -112,20 +114,14 @@ impl Shared {
 
     #[expect(clippy::result_large_err, reason = "openraft's error")]
     fn entry(&self, journal: &Journal, index: u64) -> Result<Option<Entry>, StorageError> {
-        let Some(payload) = journal.read(at(index)).map_err(read_error)? else { return Ok(None) };
-        postcard::from_bytes(&payload).map(Some).map_err(read_error)
+        Ok(self.sized_entry(journal, index)?.map(|(entry, _)| entry))
     }
-}
 
-fn load(disk: &dyn Disk, path: &Path) -> io::Result<Saved> {
-    let file = match disk.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::default()),
-        file => file?,
-    };
-    let contents = read_all(&*file)?;
-    let whole = contents.split_first_chunk::<4>().filter(|(crc, rest)| crc32_iscsi(rest) == u32::from_le_bytes(**crc));
-    let (_, rest) = whole.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the checksum is wrong"))?;
-    postcard::from_bytes(rest).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    #[expect(clippy::result_large_err, reason = "openraft's error")]
+    fn sized_entry(&self, journal: &Journal, index: u64) -> Result<Option<(Entry, usize)>, StorageError> {
+        let Some(payload) = journal.read(at(index)).map_err(read_error)? else { return Ok(None) };
+        postcard::from_bytes(&payload).map(|entry| Some((entry, payload.len()))).map_err(read_error)
+    }
 }
 
 impl RaftLogReader<Types> for LogStore {
@@ -150,7 +146,17 @@ impl RaftLogReader<Types> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
-        self.try_get_log_entries(start..end.min(start + READ_ENTRIES_MAX)).await
+        let journal = self.shared.journal();
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for index in start..end.min(start + READ_ENTRIES_MAX) {
+            let Some((entry, size)) = self.shared.sized_entry(&journal, index)? else { break };
+            entries.push(entry);
+            bytes += size;
+            if bytes >= READ_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(entries)
     }
 }
 

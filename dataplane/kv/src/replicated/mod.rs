@@ -1,13 +1,23 @@
 //! The store as a group of replicas that agree by Raft, over the journal and redb.
 
 mod batcher;
+mod group;
+mod identity;
+mod incoming;
 mod log_store;
 mod network;
+mod options;
+mod peers;
+mod read_index;
+mod server;
 mod state_machine;
 mod store;
 mod types;
 
-pub use self::store::{ReplicaError, Replicated, ReplicatedOptions};
+pub use self::options::{GroupOptions, LogOptions, ReplicaError, ReplicatedOptions};
+pub use self::server::serve;
+pub use self::store::Replicated;
+pub(crate) use self::types::{ImportedRow, Types};
 
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,12 @@ use redb::{
 };
 
 use super::types::{Command, Entry, LogId, Membership, Outcome, StorageError, Types};
+use crate::embedded::export_view;
 use crate::error::{KvError, Result as KvResult};
 use crate::model::{Read, ReadResult, Version};
 use crate::rows::{self, LAST_VERSION, ROWS, STATE};
+use crate::store::RowStream;
+use futures::{StreamExt, stream};
 
 /// What Raft must know of the rows.
 const RAFT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
@@ -37,7 +40,41 @@ pub(crate) struct StateMachine {
 }
 
 /// The rows at one command, for a replica that lacks so many that the log no longer has them.
-pub(crate) struct RowsView(Option<ReadTransaction>);
+pub(crate) struct RowsView {
+    rows: Option<ReadTransaction>,
+    /// The file that the rows are in, where that is not the replica's own.
+    _file: Option<Arc<Database>>,
+}
+
+impl RowsView {
+    /// The rows of a file that only they need.
+    pub(crate) fn of(rows: ReadTransaction, file: Arc<Database>) -> Self {
+        Self { rows: Some(rows), _file: Some(file) }
+    }
+
+    /// The store's own numbers.
+    ///
+    /// # Errors
+    /// redb's.
+    pub(crate) fn state(&self) -> KvResult<Vec<(String, u64)>> {
+        let Some(rows) = &self.rows else { return Ok(Vec::new()) };
+        numbers(rows).map_err(crate::embedded::broken)
+    }
+
+    /// All rows, in batches.
+    pub(crate) fn into_rows(self) -> RowStream<'static> {
+        self.rows.map_or_else(|| stream::empty().boxed(), export_view)
+    }
+}
+
+fn numbers(transaction: &ReadTransaction) -> Result<Vec<(String, u64)>, redb::Error> {
+    let mut numbers = Vec::new();
+    for found in transaction.open_table(STATE)?.iter()? {
+        let (key, number) = found?;
+        numbers.push((key.value().to_owned(), number.value()));
+    }
+    Ok(numbers)
+}
 
 impl StateMachine {
     /// Opens or makes the file.
@@ -53,6 +90,11 @@ impl StateMachine {
         transaction.open_table(RAFT)?;
         transaction.commit()?;
         Ok(Self { database: Arc::new(database) })
+    }
+
+    /// Whether another holder has the rows.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.database) > 1
     }
 
     /// Reads at the last command applied.
@@ -105,7 +147,7 @@ impl StateMachine {
         let (last_log_id, last_membership) = applied(&transaction.open_table(RAFT)?)?;
         let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        Ok(Snapshot { meta, snapshot: Box::new(RowsView(Some(transaction))) })
+        Ok(Snapshot { meta, snapshot: Box::new(RowsView { rows: Some(transaction), _file: None }) })
     }
 
     fn install(&self, meta: &SnapshotMeta<u64, BasicNode>, rows: &RowsView) -> Result<(), redb::Error> {
@@ -115,7 +157,7 @@ impl StateMachine {
         transaction.delete_table(STATE)?;
         {
             let (mut to, mut state) = (transaction.open_table(ROWS)?, transaction.open_table(STATE)?);
-            if let Some(from) = &rows.0 {
+            if let Some(from) = &rows.rows {
                 for found in from.open_table(ROWS)?.iter()? {
                     let (key, value) = found?;
                     to.insert(key.value(), value.value())?;
@@ -226,7 +268,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<RowsView>, StorageError> {
-        Ok(Box::new(RowsView(None)))
+        Ok(Box::new(RowsView { rows: None, _file: None }))
     }
 
     async fn install_snapshot(
@@ -234,7 +276,10 @@ impl RaftStateMachine<Types> for StateMachine {
         meta: &SnapshotMeta<u64, BasicNode>,
         snapshot: Box<RowsView>,
     ) -> Result<(), StorageError> {
-        self.install(meta, &snapshot).map_err(error)
+        let (rows, meta) = (self.clone(), meta.clone());
+        let installed = tokio::task::spawn_blocking(move || rows.install(&meta, &snapshot)).await;
+        let ended = |error: tokio::task::JoinError| error_of(&error);
+        installed.map_err(ended)?.map_err(error)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
@@ -244,8 +289,11 @@ impl RaftStateMachine<Types> for StateMachine {
 }
 
 fn error(error: impl Into<redb::Error>) -> StorageError {
-    let error: redb::Error = error.into();
-    StorageIOError::write_state_machine(AnyError::new(&error)).into()
+    error_of(&error.into())
+}
+
+fn error_of(error: &(impl std::error::Error + 'static)) -> StorageError {
+    StorageIOError::write_state_machine(AnyError::new(error)).into()
 }
 
 #[cfg(test)]

@@ -1,119 +1,224 @@
 //! The store that a group of replicas is.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eddy_disk::{Disk, RealDisk};
+use eddy_rpc::Transport;
 use futures::StreamExt;
-use openraft::error::{InitializeError, RaftError};
-use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
+use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::batcher::{Batcher, write};
+use super::identity::{Identity, IdentityFile};
+use super::incoming::Incoming;
 use super::log_store::LogStore;
-use super::network::Alone;
+use super::network::Network;
+use super::options::{LogOptions, ReplicaError, ReplicatedOptions};
+use super::peers::{Peers, unavailable};
+use super::read_index::{ReadIndex, of_leader};
 use super::state_machine::StateMachine;
 use super::types::{Command, ImportedRow, Types};
 use crate::embedded::export_view;
 use crate::error::{KvError, Result};
-use crate::journal::JournalError;
 use crate::model::{Read, ReadResult, Row, TRANSACTION_BYTES_MAX, Transaction, Version, validate_reads};
+use crate::protocol::PeerMessage;
 use crate::store::{RowStream, Store};
 
-/// A follower that hears nothing for so long asks to lead; twice as long at most.
-const ELECTION_TIMEOUT: Duration = Duration::from_millis(1000);
-const HEARTBEAT: Duration = Duration::from_millis(250);
-/// After so many commands, rows are made durable and the log may forget them.
-const COMMANDS_BETWEEN_SNAPSHOTS: u64 = 100_000;
-/// Commands that the log keeps for replicas that lag.
-const COMMANDS_KEPT: u64 = 10_000;
-
-/// How a replica is opened.
-#[derive(Clone, Debug)]
-pub struct ReplicatedOptions {
-    /// Where its log and rows are; made if it is not there. The folder above it must be.
-    pub folder: PathBuf,
-    /// Its number among the replicas, which it keeps.
-    pub id: u64,
-    /// Bytes of memory that hold pages of the rows.
-    pub cache_bytes: usize,
-}
-
-/// Why a replica could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplicaError {
-    /// The folder cannot be made.
-    #[error("failed to make the folder {path}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// The log cannot be used.
-    #[error("failed to open the log of a replica")]
-    Log(#[from] JournalError),
-    /// The rows cannot be used.
-    #[error("failed to open the rows of a replica: no other process may have them open")]
-    Rows(#[source] Box<redb::Error>),
-    /// Consensus does not begin.
-    #[error("failed to start consensus: {0}")]
-    Raft(String),
-}
+/// A follower waits for `ELECTION_TIMEOUT_MAX` after it last heard of the leader, then for a time between these two, and
+/// asks to lead.
+const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(400);
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(800);
+const HEARTBEAT: Duration = Duration::from_millis(150);
+/// A read that must wait longer for this replica to catch up is refused.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between tries to find out how far it must.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
+/// Closing waits no longer for tasks to end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A replica without others leads within this time.
+const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One replica of a store, which answers for all of them.
 pub struct Replicated {
     raft: Raft<Types>,
     batcher: Batcher,
+    read_index: ReadIndex,
     rows: StateMachine,
+    incoming: Incoming,
+    peers: Peers,
+    disk: Arc<dyn Disk>,
+    identity_file: IdentityFile,
+    identity: RwLock<Identity>,
+    changing_members: Mutex<()>,
+    options: ReplicatedOptions,
 }
 
 impl Replicated {
-    /// Opens the only replica of a store.
+    /// Opens a replica without others.
     ///
     /// # Errors
     /// See [`ReplicaError`].
-    pub async fn alone(options: &ReplicatedOptions) -> Result<Self, ReplicaError> {
+    pub async fn alone(options: ReplicatedOptions) -> Result<Self, ReplicaError> {
+        let replica = Self::open(options, None).await?;
+        let identity = replica.identity();
+        let raft = |error: &dyn std::fmt::Display| ReplicaError::Raft(error.to_string());
+        if identity.group.is_none() || identity.founding {
+            let group = identity.group.unwrap_or_else(|| fastrand::u64(1..));
+            let founded = replica.found(Identity { group: Some(group), founding: true, ..identity }).await;
+            founded.map_err(|refusal| raft(&refusal))?;
+        }
+        // Nobody else could lead: there is nothing to wait for.
+        replica.raft.trigger().elect().await.map_err(|error| raft(&error))?;
+        let led = replica.raft.wait(Some(LEAD_TIMEOUT)).current_leader(identity.id, "the only replica leads").await;
+        led.map_err(|error| raft(&error))?;
+        Ok(replica)
+    }
+
+    /// Opens a replica of a group. It takes part once it is [served](crate::serve) and has [joined](Self::join).
+    ///
+    /// # Errors
+    /// See [`ReplicaError`].
+    pub async fn open(options: ReplicatedOptions, transport: Option<Arc<dyn Transport>>) -> Result<Self, ReplicaError> {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let at = |source| ReplicaError::Folder { path: options.folder.clone(), source };
         disk.create_folder(&options.folder).map_err(at)?;
         let parent = options.folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         disk.sync_folder(parent).map_err(at)?;
-        // The rows first: their file's lock is the log's, too.
+        // The rows first: their file's lock is the others', too.
         let rows = StateMachine::open(&options.folder.join("rows"), options.cache_bytes);
         let rows = rows.map_err(|error| ReplicaError::Rows(Box::new(error)))?;
-        let log = LogStore::open(disk, &options.folder.join("log"))?;
-        let config = Arc::new(config().validate().map_err(|error| ReplicaError::Raft(error.to_string()))?);
-        let raft = Raft::new(options.id, config, Alone, log, rows.clone()).await;
+        let identity_file = IdentityFile::of(&options.folder);
+        let identity = identity_file.load(&*disk);
+        let wrong = |source| ReplicaError::Identity { path: identity_file.path().to_owned(), source };
+        let identity = identity.map_err(wrong)?;
+        let peers = Peers::new(transport);
+        peers.set_group(identity.group.unwrap_or_default());
+        let log = LogStore::open(disk.clone(), &options.folder.join("log"))?;
+        let config = Arc::new(config(options.log).validate().map_err(|error| ReplicaError::Raft(error.to_string()))?);
+        let raft = Raft::new(identity.id, config, Network(peers.clone()), log, rows.clone()).await;
         let raft = raft.map_err(|error| ReplicaError::Raft(error.to_string()))?;
-        let members = [(options.id, BasicNode::default())];
-        match raft.initialize(std::collections::BTreeMap::from(members)).await {
-            // It was before.
-            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
-            Err(error) => return Err(ReplicaError::Raft(error.to_string())),
+        let begun = raft.is_initialized().await.map_err(|error| ReplicaError::Raft(error.to_string()))?;
+        if options.group.is_none() && identity.group.is_some() && !identity.founding && !begun {
+            return Err(ReplicaError::LogLost(options.folder));
         }
-        // Nobody else could lead: there is nothing to wait for.
-        raft.trigger().elect().await.map_err(|error| ReplicaError::Raft(error.to_string()))?;
-        let led = raft.wait(Some(10 * ELECTION_TIMEOUT)).current_leader(options.id, "the only replica leads").await;
-        led.map_err(|error| ReplicaError::Raft(error.to_string()))?;
-        Ok(Self { batcher: Batcher::start(raft.clone()), raft, rows })
+        Ok(Self {
+            batcher: Batcher::start(raft.clone()),
+            read_index: ReadIndex::start(ask_leader(raft.clone(), peers.clone())),
+            incoming: Incoming::new(options.folder.join("incoming"), options.cache_bytes),
+            raft,
+            rows,
+            peers,
+            disk,
+            identity_file,
+            identity: RwLock::new(identity),
+            changing_members: Mutex::new(()),
+            options,
+        })
     }
 
-    /// Ends what runs in the background. What was acknowledged is durable without it.
-    pub async fn close(self) {
+    /// Ends what runs in the background; once this is dropped, the folder can be opened again. What was acknowledged is
+    /// durable without it.
+    pub async fn close(&self) {
         // It has ended where this fails.
         let _ = self.raft.shutdown().await;
+        // openraft's tasks that have the rows end a moment after it.
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while self.rows.is_shared() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
-    async fn run(&self, command: Command) -> Result<Version> {
+    /// The address of the replica that leads, as far as this one knows.
+    pub(crate) fn leader(&self) -> Option<String> {
+        leader(&self.metrics()).map(|(_, address)| address)
+    }
+
+    /// Whether this replica leads, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
+    pub(super) fn raft(&self) -> &Raft<Types> {
+        &self.raft
+    }
+
+    pub(super) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    pub(super) fn incoming(&self) -> &Incoming {
+        &self.incoming
+    }
+
+    pub(super) fn options(&self) -> &ReplicatedOptions {
+        &self.options
+    }
+
+    pub(super) fn address(&self) -> &str {
+        self.options.address()
+    }
+
+    pub(super) fn metrics(&self) -> RaftMetrics<u64, BasicNode> {
+        self.raft.metrics().borrow().clone()
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        *self.identity.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_identity(&self, identity: Identity) -> Result<()> {
+        let mut current = self.identity.write().unwrap_or_else(PoisonError::into_inner);
+        let broken = |error| KvError::Broken { reason: format!("failed to write who this replica is: {error}") };
+        self.identity_file.save(&*self.disk, identity).map_err(broken)?;
+        self.peers.set_group(identity.group.unwrap_or_default());
+        *current = identity;
+        Ok(())
+    }
+
+    /// Holds off other changes of the members.
+    pub(super) async fn changing_members(&self) -> MutexGuard<'_, ()> {
+        self.changing_members.lock().await
+    }
+
+    /// Makes every replica do something.
+    pub(crate) async fn run(&self, command: Command) -> Result<Version> {
         write(&self.raft, command).await?.into_result()
     }
 
-    /// Waits until this replica has all that was acknowledged anywhere.
+    /// Waits until this replica has all that was acknowledged anywhere; through a change of leaders, too.
     async fn catch_up(&self) -> Result<()> {
-        let unavailable = |error: &dyn std::fmt::Display| KvError::Unavailable { reason: error.to_string() };
-        self.raft.ensure_linearizable().await.map(drop).map_err(|error| unavailable(&error))
+        let deadline = Instant::now() + CATCH_UP_TIMEOUT;
+        while let Err(error) = self.try_catch_up(deadline).await {
+            if Instant::now() + CATCH_UP_PAUSE >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(CATCH_UP_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn try_catch_up(&self, deadline: Instant) -> Result<()> {
+        let (alone, applied) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            let alone = metrics.membership_config.membership().voter_ids().count() == 1 && metrics.state == ServerState::Leader;
+            (alone, metrics.last_applied.map(|applied| applied.index))
+        };
+        // The only voter knows without asking: it need not wait for who asks on behalf of all.
+        let index = if alone { of_leader(&self.raft).await? } else { self.read_index.get().await? };
+        if index <= applied {
+            return Ok(());
+        }
+        let waited = self
+            .raft
+            .wait(Some(deadline.saturating_duration_since(Instant::now())))
+            .applied_index_at_least(index, "a read")
+            .await;
+        waited.map(drop).map_err(|error| unavailable(&error))
     }
 
     async fn fill(&self, mut rows: RowStream<'_>) -> Result<()> {
@@ -133,15 +238,36 @@ impl Replicated {
     }
 }
 
-fn config() -> Config {
+fn leader(metrics: &RaftMetrics<u64, BasicNode>) -> Option<(u64, String)> {
+    let leader = metrics.current_leader?;
+    let node = metrics.membership_config.membership().get_node(&leader)?;
+    Some((leader, node.addr.clone()))
+}
+
+/// Asks whoever leads from which command on reads see all that was acknowledged.
+fn ask_leader(raft: Raft<Types>, peers: Peers) -> impl Fn() -> futures::future::BoxFuture<'static, Result<Option<u64>>> {
+    move || {
+        let (raft, peers) = (raft.clone(), peers.clone());
+        Box::pin(async move {
+            let metrics = raft.metrics().borrow().clone();
+            if metrics.state == ServerState::Leader {
+                return of_leader(&raft).await;
+            }
+            let (id, address) = leader(&metrics).ok_or_else(|| unavailable(&"no replica leads"))?;
+            Ok(peers.tell(id, &address, PeerMessage::ReadIndex, CATCH_UP_TIMEOUT).await?)
+        })
+    }
+}
+
+fn config(log: LogOptions) -> Config {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Config {
         cluster_name: "eddy-kv".into(),
         heartbeat_interval: milliseconds(HEARTBEAT),
-        election_timeout_min: milliseconds(ELECTION_TIMEOUT),
-        election_timeout_max: milliseconds(2 * ELECTION_TIMEOUT),
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(COMMANDS_BETWEEN_SNAPSHOTS),
-        max_in_snapshot_log_to_keep: COMMANDS_KEPT,
+        election_timeout_min: milliseconds(ELECTION_TIMEOUT_MIN),
+        election_timeout_max: milliseconds(ELECTION_TIMEOUT_MAX),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(log.commands_between_snapshots),
+        max_in_snapshot_log_to_keep: log.commands_kept,
         ..Config::default()
     }
 }

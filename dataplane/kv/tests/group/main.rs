@@ -1,0 +1,24 @@
+//! Several replicas that are one store, over real connections.
+#![allow(clippy::unwrap_used)]
+
+mod faults;
+mod members;
+mod support;
+
+use std::sync::Arc;
+
+use eddy_kv::conformance;
+
+use crate::support::Group;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_three_replicas_conforms() {
+    let mut groups = Vec::new();
+    conformance::run(async || {
+        let group = Group::started(3, 0).await;
+        let store = Arc::new(group.client());
+        groups.push(group);
+        store as Arc<dyn eddy_kv::Store>
+    })
+    .await;
+}
