@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
+use eddy_kv::component::KvOptions;
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
+use tokio::runtime::{Builder, Runtime};
 
 // Requests allocate and free small pieces all the time, on several threads: the system's allocator takes a
 // third more processor time for that.
@@ -25,13 +27,15 @@ struct Arguments {
 enum Component {
     /// HTTP from clients to tenants' Containers.
     Gateway(GatewayOptions),
+    /// The platform's transactional key-value store.
+    Kv(KvOptions),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // One provider for the process, before anything asks for TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(arguments) {
+    match arguments.component.runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(run(arguments))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = &*error, "ended");
@@ -41,21 +45,33 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(flavor = "current_thread")]
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let telemetry = Telemetry::install(arguments.component.name(), &arguments.telemetry)?;
     let shutdown = Shutdown::on_signal()?;
     let ended = match arguments.component {
-        Component::Gateway(options) => eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await,
+        Component::Gateway(options) => {
+            eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await.map_err(Into::into)
+        }
+        Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
     };
     telemetry.end().await;
-    Ok(ended?)
+    ended
 }
 
 impl Component {
     fn name(&self) -> &'static str {
         match self {
             Self::Gateway(_) => "eddy-gateway",
+            Self::Kv(_) => "eddy-kv",
         }
+    }
+
+    fn runtime(&self) -> std::io::Result<Runtime> {
+        let mut builder = match self {
+            // It has threads of its own.
+            Self::Gateway(_) => Builder::new_current_thread(),
+            Self::Kv(_) => Builder::new_multi_thread(),
+        };
+        builder.enable_all().build()
     }
 }

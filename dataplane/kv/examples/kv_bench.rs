@@ -1,7 +1,8 @@
 //! What the store does in a file, or as a replica over log and rows: durable transactions, look-ups, listing, memory, and
 //! how soon it is back after kill -9.
 //!
-//! Usage: `kv_bench FOLDER [rows [file|replica]]`. FOLDER should be on the disk in question, not in memory.
+//! Usage: `kv_bench FOLDER [rows [file|replica|SERVERS]]`. FOLDER should be on the disk in question, not in memory;
+//! SERVERS are the addresses of replicas in other processes, `host:port,host:port`.
 
 #![allow(clippy::print_stdout, missing_docs)]
 
@@ -12,12 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Replicated, ReplicatedOptions, Scan, Store, Transaction};
+use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Remote, Replicated, ReplicatedOptions, Scan, Store, Transaction};
+use eddy_rpc::TcpTransport;
 
 /// Any failure ends the run with its sentence: a figure of a run that failed is none.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const USAGE: &str = "usage: kv_bench FOLDER [rows [file|replica]]";
+const USAGE: &str = "usage: kv_bench FOLDER [rows [file|replica|SERVERS]]";
 const VALUE_BYTES: usize = 200;
 const MEASURED: Duration = Duration::from_secs(5);
 
@@ -42,8 +44,11 @@ async fn main() -> Result<()> {
         store.commit(put).await?;
     }
     println!("{rows} rows of {VALUE_BYTES} bytes, 100 a transaction, one writer: {:.1} s", started.elapsed().as_secs_f64());
-    let bytes = std::fs::metadata(if kind == "file" { path.clone() } else { path.join("rows") })?.len();
-    println!("file of rows: {:.0} bytes a row; memory: {} MB", bytes as f64 / rows as f64, resident_mb()?);
+    let remote = kind.contains(':');
+    if !remote {
+        let bytes = std::fs::metadata(if kind == "file" { path.clone() } else { path.join("rows") })?.len();
+        println!("file of rows: {:.0} bytes a row; memory: {} MB", bytes as f64 / rows as f64, resident_mb()?);
+    }
 
     for writers in [1, 16, 64, 256] {
         let store = store.clone();
@@ -54,7 +59,7 @@ async fn main() -> Result<()> {
         .await?;
         println!("durable transactions of one row, {writers} writers: {count:.0}/s, p99 {:.1} ms", p99.as_secs_f64() * 1e3);
     }
-    for readers in [1, 16] {
+    for readers in [1, 16, 64, 256] {
         let store = store.clone();
         let (count, p99) = measure(readers, move |mut random| {
             let store = store.clone();
@@ -73,6 +78,9 @@ async fn main() -> Result<()> {
     }
     println!("listing in pages of 1000: {:.0} rows/s", listed as f64 / started.elapsed().as_secs_f64());
     drop(store);
+    if remote {
+        return Ok(());
+    }
     // A replica ends what runs in the background before its files are free.
     tokio::time::sleep(Duration::from_secs(1)).await;
 
@@ -99,6 +107,10 @@ async fn open(kind: &str, path: &Path) -> Result<Arc<dyn Store>> {
     Ok(match kind {
         "file" => Arc::new(Embedded::open(&EmbeddedOptions::new(path))?),
         "replica" => Arc::new(Replicated::alone(replica(path)).await?),
+        servers if servers.contains(':') => {
+            let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
+            Arc::new(Remote::new(Arc::new(TcpTransport), &servers))
+        }
         other => return Err(format!("there is no kind of store {other}; {USAGE}").into()),
     })
 }

@@ -7,6 +7,7 @@
 //! while it serves.
 
 pub mod backup;
+pub mod component;
 #[allow(clippy::unwrap_used, reason = "it is there to panic")]
 pub mod conformance;
 mod embedded;

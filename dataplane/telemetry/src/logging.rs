@@ -24,8 +24,9 @@ pub struct TelemetryOptions {
 
     /// What is logged, in the syntax of `tracing`'s EnvFilter, as in `info,eddy_gateway=debug`.
     ///
-    /// The Kubernetes client warns of each failed request of each watch; each of ours says so itself, once.
-    #[arg(long, global = true, env = "EDDY_LOG", default_value = "info,kube_client=error,kube_runtime=error")]
+    /// The Kubernetes client warns of each failed request of each watch, and openraft of each heartbeat; ours say so
+    /// themselves, once.
+    #[arg(long, global = true, env = "EDDY_LOG", default_value = "info,kube_client=error,kube_runtime=error,openraft=off")]
     pub log: String,
 
     /// Where spans are sent by OTLP over gRPC, as in http://collector:4317; nowhere if unset.

@@ -30,9 +30,9 @@ use crate::store::{RowStream, Store};
 
 /// A follower waits for `ELECTION_TIMEOUT_MAX` after it last heard of the leader, then for a time between these two, and
 /// asks to lead.
-const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(400);
-const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(800);
-const HEARTBEAT: Duration = Duration::from_millis(150);
+const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(300);
+const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(600);
+const HEARTBEAT: Duration = Duration::from_millis(100);
 /// A read that must wait longer for this replica to catch up is refused.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between tries to find out how far it must.
@@ -132,6 +132,28 @@ impl Replicated {
         }
     }
 
+    /// Waits until this replica can go on no more: its disk failed. It logs who leads meanwhile.
+    pub async fn broken(&self) -> KvError {
+        let mut metrics = self.raft.metrics();
+        let mut leader_before = None;
+        loop {
+            let (state, leader) = {
+                let metrics = metrics.borrow_and_update();
+                (metrics.running_state.clone(), leader(&metrics).map(|(_, address)| address))
+            };
+            if let Err(error) = state {
+                return KvError::Broken { reason: error.to_string() };
+            }
+            if leader != leader_before {
+                tracing::info!(leader, "the leader changed");
+                leader_before = leader;
+            }
+            if metrics.changed().await.is_err() {
+                return KvError::Broken { reason: "consensus ended".into() };
+            }
+        }
+    }
+
     /// The address of the replica that leads, as far as this one knows.
     pub(crate) fn leader(&self) -> Option<String> {
         leader(&self.metrics()).map(|(_, address)| address)
@@ -205,7 +227,9 @@ impl Replicated {
         let (alone, applied) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow();
-            let alone = metrics.membership_config.membership().voter_ids().count() == 1 && metrics.state == ServerState::Leader;
+            let one_voter =
+                matches!(&metrics.membership_config.membership().get_joint_config()[..], [voters] if voters.len() == 1);
+            let alone = one_voter && metrics.state == ServerState::Leader;
             (alone, metrics.last_applied.map(|applied| applied.index))
         };
         // The only voter knows without asking: it need not wait for who asks on behalf of all.

@@ -1,5 +1,5 @@
 //! Several replicas that are one store, over real connections.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod faults;
 mod members;

@@ -1,0 +1,61 @@
+//! What whoever runs replicas needs now and then. Answers go to standard output.
+
+use std::fmt::Write;
+use std::io::Write as _;
+use std::path::Path;
+
+use super::KvComponentError;
+use crate::remote::Remote;
+
+/// Says how each replica is.
+pub(super) async fn status(remote: &Remote) -> Result<(), KvComponentError> {
+    let statuses = remote.status().await;
+    let answered = statuses.iter().any(|(_, status)| status.is_ok());
+    let mut lines = String::new();
+    for (address, status) in statuses {
+        // Writing to a String does not fail.
+        let _ = match status {
+            Ok(status) => {
+                let what = status.members.iter().find(|member| member.id == status.id);
+                let what = match (what, status.leader.as_deref() == what.map(|member| member.address.as_str())) {
+                    (None, _) => "no member yet",
+                    (Some(_), true) => "leads",
+                    (Some(member), false) if member.voter => "follows",
+                    (Some(_), false) => "standby",
+                };
+                let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+                let (applied, last) = (number(status.applied), number(status.last));
+                writeln!(lines, "{address}\t{what}\tterm {}\tapplied {applied} of {last}\tid {:016x}", status.term, status.id)
+            }
+            Err(error) => writeln!(lines, "{address}\tdoes not answer\t{error}"),
+        };
+    }
+    say(&lines);
+    if answered { Ok(()) } else { Err(KvComponentError::NoneAnswers) }
+}
+
+/// Writes all rows to a file.
+pub(super) async fn backup(remote: &Remote, file: &Path) -> Result<(), KvComponentError> {
+    let rows = crate::backup::backup(remote, file).await?;
+    say(&format!("{rows} rows are in {}\n", file.display()));
+    Ok(())
+}
+
+/// Fills an empty store.
+pub(super) async fn restore(remote: &Remote, file: &Path) -> Result<(), KvComponentError> {
+    let rows = crate::backup::restore(remote, file).await?;
+    say(&format!("{rows} rows are restored\n"));
+    Ok(())
+}
+
+/// Says whether a backup is whole.
+pub(super) async fn verify(file: &Path) -> Result<(), KvComponentError> {
+    let rows = crate::backup::verify(file).await?;
+    say(&format!("{} is whole: {rows} rows\n", file.display()));
+    Ok(())
+}
+
+fn say(lines: &str) {
+    // Whoever listened may be gone.
+    let _ = std::io::stdout().lock().write_all(lines.as_bytes());
+}
