@@ -3,6 +3,7 @@
 //! [`RealDisk`] is the kernel's. [`SimulatedDisk`] keeps files in memory and can crash: then of all that was not synced
 //! any part may be there, in pieces of a sector. What holds on it for thousands of seeds may be trusted with a real one.
 
+mod checked;
 mod real;
 mod simulated;
 
@@ -10,6 +11,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::checked::{read_checked, replace_checked};
 pub use self::real::RealDisk;
 pub use self::simulated::{SECTOR_BYTES, SimulatedDisk};
 
@@ -56,6 +58,21 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The kernel's. What is durable is unknown then.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// How much room the disk has that holds the folder.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn space(&self, folder: &Path) -> io::Result<Space>;
+}
+
+/// The room of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What may still be written.
+    pub available_bytes: u64,
 }
 
 /// An open file.
@@ -65,6 +82,14 @@ pub trait DiskFile: Send + Sync {
     /// # Errors
     /// The kernel's.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// As [`read_at`](Self::read_at) where that need not wait for the disk; none where it must.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn read_at_once(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read_at(buffer, offset).map(Some)
+    }
 
     /// Writes all bytes. They are durable after [`sync`](Self::sync).
     ///

@@ -1,12 +1,14 @@
 //! The kernel's files.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{Disk, DiskFile};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use crate::{Disk, DiskFile, Space};
 
 /// The disk of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +47,10 @@ impl Disk for RealDisk {
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
+    fn space(&self, folder: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(folder)?;
+        Ok(Space { total_bytes: found.f_blocks * found.f_frsize, available_bytes: found.f_bavail * found.f_frsize })
+    }
 }
 
 impl DiskFile for File {
@@ -54,6 +60,14 @@ impl DiskFile for File {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => return read,
             }
+        }
+    }
+    fn read_at_once(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        match preadv2(self, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+            // Some of it is in memory, or none, or this file system cannot tell.
+            Ok(read) if read < buffer.len() => Ok(None),
+            Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(None),
+            read => Ok(Some(read?)),
         }
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 
-use crate::{Disk, DiskFile};
+use crate::{Disk, DiskFile, Space};
 
 /// What a disk writes whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
@@ -231,6 +231,11 @@ impl Disk for SimulatedDisk {
         state.durable_names = state.names.clone();
         state.pending_names.clear();
         Ok(())
+    }
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state();
+        let total_bytes = state.capacity_bytes.unwrap_or(u64::MAX);
+        Ok(Space { total_bytes, available_bytes: total_bytes.saturating_sub(state.used_bytes()) })
     }
 }
 

@@ -1,10 +1,9 @@
-//! A small file that is replaced as a whole, with a checksum.
+//! A value in a small file that is replaced as a whole.
 
 use std::io;
 use std::path::Path;
 
-use crc_fast::crc32_iscsi;
-use eddy_disk::{Disk, read_all, replace};
+use eddy_disk::{Disk, read_checked, replace_checked};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,14 +12,8 @@ use serde::de::DeserializeOwned;
 /// # Errors
 /// The disk's, or that the file is damaged.
 pub(crate) fn load<T: DeserializeOwned>(disk: &dyn Disk, path: &Path) -> io::Result<Option<T>> {
-    let file = match disk.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let contents = read_all(&*file)?;
-    let whole = contents.split_first_chunk::<4>().filter(|(crc, rest)| crc32_iscsi(rest) == u32::from_le_bytes(**crc));
-    let (_, rest) = whole.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the checksum is wrong"))?;
-    postcard::from_bytes(rest).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    let Some(contents) = read_checked(disk, path)? else { return Ok(None) };
+    postcard::from_bytes(&contents).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Replaces what the file holds, at once and durably.
@@ -28,6 +21,5 @@ pub(crate) fn load<T: DeserializeOwned>(disk: &dyn Disk, path: &Path) -> io::Res
 /// # Errors
 /// The disk's.
 pub(crate) fn save<T: Serialize>(disk: &dyn Disk, path: &Path, value: &T) -> io::Result<()> {
-    let contents = postcard::to_stdvec(value).map_err(io::Error::other)?;
-    replace(disk, path, &[&crc32_iscsi(&contents).to_le_bytes()[..], &contents].concat())
+    replace_checked(disk, path, &postcard::to_stdvec(value).map_err(io::Error::other)?)
 }

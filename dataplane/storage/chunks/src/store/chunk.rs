@@ -1,0 +1,139 @@
+//! One chunk's file, and which places of it are taken.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use eddy_disk::{Disk, DiskFile};
+
+use super::{StoreError, path_of};
+use crate::format::{Extent, decode_head, encode_head};
+
+pub(super) struct Chunk {
+    number: u64,
+    path: PathBuf,
+    state: Mutex<State>,
+    /// Held while the disk is waited for; whether it ever failed to.
+    sync_failed: Mutex<bool>,
+}
+
+struct State {
+    /// While it takes needles, and after it was first read.
+    file: Option<Arc<dyn DiskFile>>,
+    /// Ends of the places that are taken, by their beginnings; none when it takes no more.
+    taken: Option<BTreeMap<u32, u64>>,
+}
+
+/// The name of a chunk's file.
+pub(super) fn file_name(chunk: u64) -> String {
+    format!("{chunk:016x}.chunk")
+}
+
+/// The chunk whose file has this name.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name.strip_suffix(".chunk")?, 16).ok()?;
+    (file_name(number) == name).then_some(number)
+}
+
+impl Chunk {
+    /// One that was there when the disk's chunks were opened: it takes no needles.
+    pub(super) fn found(number: u64, folder: &Path) -> Self {
+        Self {
+            number,
+            path: path_of(folder, number),
+            state: Mutex::new(State { file: None, taken: None }),
+            sync_failed: Mutex::new(false),
+        }
+    }
+
+    pub(super) fn create(disk: &dyn Disk, folder: &Path, cluster: u64, number: u64) -> Result<Self, StoreError> {
+        let path = path_of(folder, number);
+        let at = |source| StoreError::disk(&path, source);
+        let file = disk.create(&path).map_err(at)?;
+        let written = file.write_at(&encode_head(cluster, number), 0).and_then(|()| file.sync());
+        if let Err(source) = written.and_then(|()| disk.sync_folder(folder)) {
+            // Otherwise it would be in the way of another try.
+            let _ = disk.remove(&path);
+            return Err(at(source));
+        }
+        let state = State { file: Some(file), taken: Some(BTreeMap::new()) };
+        Ok(Self { number, path, state: Mutex::new(state), sync_failed: Mutex::new(false) })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn disk_error(&self, source: io::Error) -> StoreError {
+        StoreError::disk(&self.path, source)
+    }
+
+    pub(super) fn file(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let mut state = self.lock();
+        if let Some(file) = &state.file {
+            return Ok(file.clone());
+        }
+        let file = disk.open(&self.path).map_err(|source| self.disk_error(source))?;
+        state.file = Some(file.clone());
+        Ok(file)
+    }
+
+    /// The file, while it takes needles.
+    pub(super) fn open_file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
+        self.lock().file.clone().ok_or(StoreError::Closed(self.number))
+    }
+
+    pub(super) fn take(&self, extent: &Extent) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let taken = state.taken.as_mut().ok_or(StoreError::Closed(self.number))?;
+        let before = taken.range(..u32::try_from(extent.end()).unwrap_or(u32::MAX)).next_back();
+        if before.is_some_and(|(_, end)| *end > u64::from(extent.offset)) {
+            return Err(StoreError::Taken { chunk: self.number, offset: extent.offset });
+        }
+        taken.insert(extent.offset, extent.end());
+        Ok(())
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().taken = None;
+    }
+
+    /// Makes durable all that was written before. After a failure it fails for ever: the kernel may have dropped what it
+    /// could not write, and says so once.
+    pub(super) fn sync(&self, file: &dyn DiskFile) -> Result<(), StoreError> {
+        let mut failed = self.sync_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(self.disk_error(io::Error::other("it failed to write before")));
+        }
+        file.sync().map_err(|source| {
+            *failed = true;
+            self.close();
+            self.disk_error(source)
+        })
+    }
+
+    pub(super) fn check_head(&self, bytes: &[u8], cluster: u64) -> Result<(), StoreError> {
+        match decode_head(bytes) {
+            Some(found) if found == (cluster, self.number) => Ok(()),
+            _ => Err(StoreError::DamagedHead(self.path.clone())),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_chunks_are_chunks() {
+        assert_eq!(number_of(&file_name(0x1f)), Some(0x1f));
+        for name in ["1f.chunk", "000000000000001F.chunk", "server", "000000000000001f.chunk.next"] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A needle that is being written, piece by piece.
+
+use std::sync::Arc;
+
+use eddy_disk::DiskFile;
+
+use super::StoreError;
+use super::chunk::Chunk;
+use crate::format::{Damage, Extent, NEEDLE_HEAD_BYTES, NeedleHead, STORED_BLOCK_BYTES, verify_blocks};
+
+/// A needle that is being written. It has its place, whether it is finished or not.
+pub struct Writing {
+    chunk: Arc<Chunk>,
+    extent: Extent,
+    /// Stored bytes that were written, without the head.
+    written: u32,
+}
+
+/// A needle that was written whole and is not durable yet.
+#[derive(Clone)]
+pub struct SyncPoint {
+    chunk: Arc<Chunk>,
+    file: Arc<dyn DiskFile>,
+}
+
+impl Writing {
+    pub(super) fn new(chunk: Arc<Chunk>, extent: Extent) -> Self {
+        Self { chunk, extent, written: 0 }
+    }
+
+    /// Stored bytes that are still to come.
+    pub fn missing(&self) -> u32 {
+        self.extent.blocks(&(0..self.extent.bytes)).bytes - self.written
+    }
+
+    /// Writes the next blocks as they are stored: whole ones, but for the last of the needle.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where a checksum is wrong or a block is cut off, or the disk's.
+    pub fn write(&mut self, stored: &[u8]) -> Result<(), StoreError> {
+        let missing = self.missing() as usize;
+        let whole_blocks = !stored.is_empty() && stored.len().is_multiple_of(STORED_BLOCK_BYTES as usize);
+        let whole = stored.len() == missing || stored.len() < missing && whole_blocks;
+        let first = self.written / STORED_BLOCK_BYTES;
+        let checked = if whole { verify_blocks(self.extent.needle, first, stored).map(drop) } else { Err(Damage::CutOff) };
+        checked.map_err(|source| self.damaged(source))?;
+        let file = self.chunk.open_file()?;
+        let at = |source| self.chunk.disk_error(source);
+        if self.written == 0 {
+            let with_head = [&NeedleHead::of(&self.extent).0[..], stored].concat();
+            file.write_at(&with_head, u64::from(self.extent.offset)).map_err(at)?;
+        } else {
+            let offset = self.extent.offset + NEEDLE_HEAD_BYTES + self.written;
+            file.write_at(stored, u64::from(offset)).map_err(at)?;
+        }
+        self.written += stored.len() as u32;
+        Ok(())
+    }
+
+    /// What makes the needle durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] where blocks are missing.
+    pub fn finish(self) -> Result<SyncPoint, StoreError> {
+        if self.missing() > 0 {
+            return Err(self.damaged(Damage::CutOff));
+        }
+        let file = self.chunk.open_file()?;
+        Ok(SyncPoint { chunk: self.chunk, file })
+    }
+
+    fn damaged(&self, source: Damage) -> StoreError {
+        StoreError::Damaged { chunk: self.extent.chunk, offset: self.extent.offset, source }
+    }
+}
+
+impl SyncPoint {
+    /// Waits for the disk, for all needles of the chunk that were written before.
+    ///
+    /// # Errors
+    /// The disk's: what is durable is unknown then, and the chunk takes no more needles.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.chunk.sync(&*self.file)
+    }
+
+    /// Whether both are of one chunk: one sync is enough for both.
+    pub fn is_of_same_chunk(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.chunk, &other.chunk)
+    }
+}

@@ -1,0 +1,278 @@
+//! What one disk's chunks hold, whatever the disk does: thousands of random histories on a simulated one.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use eddy_chunks::format::{HEAD_BYTES, STORED_BLOCK_BYTES, encode_blocks};
+use eddy_chunks::{ChunkStore, Damage, Extent, StoreError, StoreOptions, SyncPoint};
+use eddy_disk::{Disk, RealDisk, SimulatedDisk};
+use fastrand::Rng;
+
+const SEEDS: u64 = 2000;
+const CLUSTER: u64 = 7;
+
+fn open(disk: &SimulatedDisk) -> ChunkStore {
+    open_as(disk, CLUSTER).unwrap()
+}
+
+fn open_as(disk: &SimulatedDisk, cluster: u64) -> Result<ChunkStore, StoreError> {
+    let options = StoreOptions { folder: "/chunks".into(), cluster, reserved_bytes: 1000 };
+    ChunkStore::open(Arc::new(disk.clone()), options)
+}
+
+/// What a needle's data is follows from its number.
+fn data_of(extent: &Extent) -> Vec<u8> {
+    let mut random = Rng::with_seed(extent.needle);
+    (0..extent.bytes).map(|_| random.u8(..)).collect()
+}
+
+fn write(store: &ChunkStore, extent: &Extent) -> Result<SyncPoint, StoreError> {
+    let mut writing = store.begin(store.epoch(), *extent)?;
+    let mut stored = Vec::new();
+    encode_blocks(extent.needle, 0, &data_of(extent), &mut stored);
+    for piece in stored.chunks(2 * STORED_BLOCK_BYTES as usize) {
+        writing.write(piece)?;
+    }
+    assert_eq!(writing.missing(), 0);
+    writing.finish()
+}
+
+fn read(store: &ChunkStore, extent: &Extent) -> Result<Vec<u8>, StoreError> {
+    let stored = store.read_blocks(extent, &(0..extent.bytes), false)?.unwrap();
+    Ok(stored.chunks(STORED_BLOCK_BYTES as usize).flat_map(|block| block[4..].to_vec()).collect())
+}
+
+/// A store, and what it must hold.
+struct History {
+    random: Rng,
+    disk: SimulatedDisk,
+    store: ChunkStore,
+    /// Chunks that take needles, and from where on.
+    open: BTreeMap<u64, u32>,
+    durable: Vec<Extent>,
+    written: Vec<Extent>,
+    removed: Vec<u64>,
+}
+
+impl History {
+    fn begin(seed: u64) -> Self {
+        let disk = SimulatedDisk::new();
+        let store = open(&disk);
+        let (durable, written) = Default::default();
+        Self { random: Rng::with_seed(seed), disk, store, open: BTreeMap::new(), durable, written, removed: Vec::new() }
+    }
+
+    fn step(&mut self) {
+        match self.random.u8(..20) {
+            0..2 => self.create(),
+            2..14 => self.write(),
+            14..16 => self.crash(),
+            16 => self.remove(),
+            17 => self.fail_to_sync(),
+            18 => self.fill_up(),
+            _ => {
+                if let Some(chunk) = self.any_open() {
+                    self.store.close(chunk).unwrap();
+                    self.open.remove(&chunk);
+                }
+            }
+        }
+    }
+
+    fn create(&mut self) {
+        let chunk = self.random.u64(..);
+        self.store.create(chunk).unwrap();
+        assert!(matches!(self.store.create(chunk), Err(StoreError::Exists(_))));
+        self.open.insert(chunk, HEAD_BYTES);
+    }
+
+    fn any_open(&mut self) -> Option<u64> {
+        self.random.choice(self.open.keys().copied().collect::<Vec<_>>())
+    }
+
+    fn next(&mut self) -> Option<Extent> {
+        let chunk = self.any_open()?;
+        let most = if self.random.u8(..) < 200 { 500 } else { 200_000 };
+        let extent = Extent {
+            chunk,
+            offset: self.open[&chunk] + 8 * self.random.u32(..3),
+            needle: self.random.u64(..),
+            bytes: self.random.u32(1..most),
+        };
+        self.open.insert(chunk, extent.end() as u32);
+        Some(extent)
+    }
+
+    fn write(&mut self) {
+        let Some(extent) = self.next() else { return };
+        let point = write(&self.store, &extent).unwrap();
+        self.written.push(extent);
+        assert!(matches!(write(&self.store, &extent), Err(StoreError::Taken { .. })));
+        if self.random.bool() {
+            point.sync().unwrap();
+            // One sync is for all of a chunk.
+            let (durable, written) = self.written.drain(..).partition(|other| other.chunk == extent.chunk);
+            self.durable.extend::<Vec<Extent>>(durable);
+            self.written = written;
+        }
+    }
+
+    fn crash(&mut self) {
+        let (server, epoch) = (self.store.server(), self.store.epoch());
+        self.disk.crash(&mut self.random);
+        self.store = open(&self.disk);
+        assert_eq!((self.store.server(), self.store.epoch()), (server, epoch + 1));
+        for chunk in self.removed.drain(..) {
+            // Its removal may have been lost. It is still nobody's.
+            let _ = self.store.remove(chunk);
+        }
+        if let Some(chunk) = self.any_open() {
+            let extent = Extent { chunk, offset: self.open[&chunk], needle: 1, bytes: 1 };
+            assert!(matches!(self.store.begin(epoch, extent), Err(StoreError::WrongEpoch { .. })));
+            assert!(matches!(self.store.begin(epoch + 1, extent), Err(StoreError::Closed(_))));
+        }
+        self.open.clear();
+        for extent in self.written.drain(..) {
+            match read(&self.store, &extent) {
+                Ok(data) => assert_eq!(data, data_of(&extent), "what is there is what was written"),
+                Err(StoreError::Damaged { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn remove(&mut self) {
+        let chunks = self.store.list();
+        let Some(chunk) = self.random.choice(chunks) else { return };
+        self.store.remove(chunk).unwrap();
+        assert!(matches!(self.store.remove(chunk), Err(StoreError::NoChunk(_))));
+        self.open.remove(&chunk);
+        self.durable.retain(|extent| extent.chunk != chunk);
+        self.written.retain(|extent| extent.chunk != chunk);
+        self.removed.push(chunk);
+    }
+
+    fn fail_to_sync(&mut self) {
+        let (Some(first), Some(second)) = (self.next(), self.next()) else { return };
+        let (first_point, second_point) = (write(&self.store, &first).unwrap(), write(&self.store, &second).unwrap());
+        self.disk.fail_syncs(1);
+        assert!(matches!(first_point.sync(), Err(StoreError::Disk { .. })));
+        self.open.remove(&first.chunk);
+        assert!(matches!(write(&self.store, &first), Err(StoreError::Closed(_))));
+        if first_point.is_of_same_chunk(&second_point) {
+            assert!(second_point.sync().is_err(), "a success would say nothing");
+        }
+        self.written.extend([first, second]);
+    }
+
+    fn fill_up(&mut self) {
+        let Some(extent) = self.next() else { return };
+        self.disk.set_capacity(Some(0));
+        assert!(matches!(write(&self.store, &extent), Err(StoreError::Disk { .. })));
+        assert!(matches!(self.store.create(1), Err(StoreError::Full { available: 0, reserved: 1000 })));
+        self.disk.set_capacity(None);
+    }
+
+    fn check(&self) {
+        for extent in &self.durable {
+            assert_eq!(read(&self.store, extent).unwrap(), data_of(extent), "{extent:?}");
+        }
+        for chunk in self.store.list() {
+            let found = self.store.scan(chunk).unwrap();
+            let mut expected = self.durable.iter().filter(|extent| extent.chunk == chunk);
+            let lost = expected.find(|extent| !found.iter().any(|found| found.extent == **extent && found.damage.is_none()));
+            assert_eq!(lost, None, "a scan finds all that is durable");
+        }
+    }
+}
+
+#[test]
+fn whatever_happens_what_was_durable_is_there_and_nothing_else_is_taken_for_it() {
+    for seed in 0..SEEDS {
+        let mut history = History::begin(seed);
+        for _ in 0..history.random.usize(1..40) {
+            history.step();
+        }
+        history.check();
+        history.crash();
+        history.check();
+    }
+}
+
+#[test]
+fn a_bit_that_flips_is_never_read() {
+    let mut damaged = 0;
+    for seed in 0..SEEDS {
+        let mut history = History::begin(seed);
+        history.create();
+        for _ in 0..3 {
+            let extent = history.next().unwrap();
+            write(&history.store, &extent).unwrap().sync().unwrap();
+            history.durable.push(extent);
+        }
+        let extent = history.random.choice(&history.durable).copied().unwrap();
+        let path = Path::new("/chunks").join(format!("{:016x}.chunk", extent.chunk));
+        let bits = history.disk.open(&path).unwrap().len().unwrap() * 8;
+        history.disk.flip_bit(&path, history.random.u64(0..bits)).unwrap();
+        for extent in &history.durable {
+            match read(&history.store, extent) {
+                Ok(data) => assert_eq!(data, data_of(extent)),
+                Err(StoreError::Damaged { source: Damage::Block(_), .. }) => damaged += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert!(damaged > SEEDS / 2, "{damaged}");
+}
+
+#[test]
+fn a_disk_of_another_cluster_is_refused() {
+    let disk = SimulatedDisk::new();
+    drop(open(&disk));
+    assert!(matches!(open_as(&disk, CLUSTER + 1), Err(StoreError::OtherCluster { is: CLUSTER, .. })));
+    open(&disk);
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let store = open(&SimulatedDisk::new());
+    store.create(1).unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 5, bytes: 200_000 };
+    let mut stored = Vec::new();
+    encode_blocks(5, 0, &data_of(&extent), &mut stored);
+    let refused = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
+    let mut writing = store.begin(1, extent).unwrap();
+    refused(writing.write(&stored[1..]));
+    refused(writing.write(&stored[..100]));
+    refused(writing.write(&[&stored[..], &[0]].concat()));
+    refused(store.begin(1, Extent { offset: 300_000 / 8 * 8, ..extent }).unwrap().write(&[]));
+    writing.write(&stored[..STORED_BLOCK_BYTES as usize]).unwrap();
+    refused(writing.finish().map(drop));
+    let range = |range| store.read_blocks(&extent, &range, false);
+    assert!(matches!(range(0..200_001), Err(StoreError::NoExtent)));
+    assert!(matches!(store.begin(1, Extent { bytes: 0, ..extent }).map(drop), Err(StoreError::NoExtent)));
+    assert!(matches!(range(100_000..100_001), Err(StoreError::Damaged { source: Damage::CutOff | Damage::Block(_), .. })));
+    assert!(matches!(range(0..1), Ok(Some(_))), "one block was written");
+}
+
+#[test]
+fn a_real_disk_serves_as_well() {
+    let place = tempfile::tempdir().unwrap();
+    let options = StoreOptions { folder: place.path().join("chunks"), cluster: CLUSTER, reserved_bytes: 0 };
+    let store = ChunkStore::open(Arc::new(RealDisk), options.clone()).unwrap();
+    store.create(3).unwrap();
+    let extent = Extent { chunk: 3, offset: HEAD_BYTES, needle: 5, bytes: 300_000 };
+    write(&store, &extent).unwrap().sync().unwrap();
+    assert!(store.space().unwrap().available_bytes > 0);
+    drop(store);
+    let store = ChunkStore::open(Arc::new(RealDisk), options).unwrap();
+    assert_eq!(store.list(), [3]);
+    assert_eq!(read(&store, &extent).unwrap(), data_of(&extent));
+    // It has just been written: it is in memory.
+    assert!(store.read_blocks(&extent, &(100..200), true).unwrap().is_some());
+    assert_eq!(store.scan(3).unwrap().len(), 1);
+    store.remove(3).unwrap();
+    assert_eq!(store.list(), []);
+}
