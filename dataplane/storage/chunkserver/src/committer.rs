@@ -1,0 +1,52 @@
+//! One sync for all needles of a chunk that wait for one.
+
+use std::io;
+use std::sync::mpsc;
+
+use eddy_chunks::SyncPoint;
+use tokio::sync::oneshot;
+
+use crate::protocol::Refusal;
+
+type Reply = oneshot::Sender<Result<(), Refusal>>;
+
+/// The thread that waits for the disk.
+#[derive(Clone)]
+pub(crate) struct Committer(mpsc::Sender<(SyncPoint, Reply)>);
+
+impl Committer {
+    /// Starts the thread, which ends with the last holder.
+    ///
+    /// # Errors
+    /// Where the kernel gives no thread.
+    pub(crate) fn start() -> io::Result<Self> {
+        let (give, take) = mpsc::channel();
+        std::thread::Builder::new().name("chunk-sync".into()).spawn(move || run(&take))?;
+        Ok(Self(give))
+    }
+
+    /// Waits until a needle is durable.
+    pub(crate) async fn sync(&self, point: SyncPoint) -> Result<(), Refusal> {
+        let (reply, replied) = oneshot::channel();
+        let ended = || Refusal::Disk("the thread that syncs has ended".into());
+        self.0.send((point, reply)).map_err(|_| ended())?;
+        replied.await.map_err(|_| ended())?
+    }
+}
+
+fn run(take: &mpsc::Receiver<(SyncPoint, Reply)>) {
+    while let Ok(first) = take.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(take.try_iter());
+        while let Some((point, _)) = waiting.first() {
+            let point = point.clone();
+            let (same, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| other.is_of_same_chunk(&point));
+            let synced = point.sync().map_err(Refusal::from);
+            for (_, reply) in same {
+                // Nobody may be waiting any more.
+                let _ = reply.send(synced.clone());
+            }
+            waiting = others;
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What is said on a connection.
+//!
+//! Whoever connects says `eddybulk` and the number of the cluster (8 bytes, little end first); the server answers with a message,
+//! [`Greeting`]. Then one request after the other: a message, [`Request`], and for a write the needle's stored blocks;
+//! the answer is a message, `Result<Answer, Refusal>`, and for a read pieces of stored blocks: each its length (4 bytes) and bytes, or
+//! [`PIECE_FAILED`] and a message, [`Refusal`]. A message is its length (4 bytes, little end first) and postcard.
+
+use std::io;
+
+use eddy_chunks::format::STORED_BLOCK_BYTES;
+use eddy_chunks::{Extent, StoreError};
+use eddy_rpc::Connection;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// The first bytes from whoever connects.
+pub(crate) const MAGIC: [u8; 8] = *b"eddybulk";
+/// Longest message.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Blocks that are read, sent or written at once.
+pub(crate) const PIECE_BLOCKS: u32 = 4;
+/// Most bytes of a piece.
+pub(crate) const PIECE_BYTES_MAX: u32 = PIECE_BLOCKS * STORED_BLOCK_BYTES;
+/// Instead of a piece's length: the rest cannot be read.
+pub(crate) const PIECE_FAILED: u32 = u32::MAX;
+
+/// The server's first words.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Greeting {
+    /// The number of this server.
+    Welcome { server: u64 },
+    /// It belongs to another cluster.
+    OtherCluster,
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Answered with the epoch.
+    Create {
+        chunk: u64,
+    },
+    /// Followed by all stored blocks; answered when the needle is durable.
+    Write {
+        epoch: u64,
+        extent: Extent,
+    },
+    /// Answered with pieces.
+    Read {
+        extent: Extent,
+        start: u32,
+        end: u32,
+    },
+    /// The chunk takes no more needles.
+    Close {
+        chunk: u64,
+    },
+    Remove {
+        chunk: u64,
+    },
+    /// Answered with all needles that can be read.
+    Scan {
+        chunk: u64,
+    },
+    List,
+    Status,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    Done,
+    Epoch(u64),
+    /// So many bytes of stored blocks follow, in pieces.
+    Blocks(u32),
+    /// Extents, and whether each is damaged.
+    Needles(Vec<(Extent, bool)>),
+    Chunks(Vec<u64>),
+    Status(ServerStatus),
+}
+
+/// How a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its number, which stays with its disk.
+    pub server: u64,
+    /// How often it was started.
+    pub epoch: u64,
+    /// Chunks that it has.
+    pub chunks: u64,
+    /// The room of its disk.
+    pub total_bytes: u64,
+    /// What may still be written to it.
+    pub available_bytes: u64,
+}
+
+/// Why a server did not do what it was asked. Nothing happened, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refusal {
+    /// What is left on its disk is reserved.
+    #[error("the server's disk is full")]
+    Full,
+    /// It has no such chunk.
+    #[error("the server has no such chunk")]
+    NoChunk,
+    /// It has one with that number.
+    #[error("the server has a chunk with that number")]
+    Exists,
+    /// The chunk takes no more needles, or the place is taken, or the server was restarted: begin another chunk.
+    #[error("the chunk takes no such needle any more: {0}")]
+    Closed(String),
+    /// What was sent or what is stored is damaged.
+    #[error("damaged: {0}")]
+    Damaged(String),
+    /// It cannot be understood, or no chunk can do it.
+    #[error("the request makes no sense: {0}")]
+    Malformed(String),
+    /// The disk failed. A needle may be there or not.
+    #[error("the server's disk failed: {0}")]
+    Disk(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let text = eddy_telemetry::error_chain(&error);
+        match error {
+            StoreError::Full { .. } => Self::Full,
+            StoreError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::Full,
+            StoreError::NoChunk(_) => Self::NoChunk,
+            StoreError::Exists(_) => Self::Exists,
+            StoreError::Closed(_) | StoreError::Taken { .. } | StoreError::WrongEpoch { .. } => Self::Closed(text),
+            StoreError::Damaged { .. } | StoreError::DamagedHead(_) => Self::Damaged(text),
+            StoreError::NoExtent => Self::Malformed(text),
+            StoreError::Disk { .. } | StoreError::OtherCluster { .. } => Self::Disk(text),
+        }
+    }
+}
+
+/// A message as it is sent.
+pub(crate) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
+    let encoded = postcard::to_extend(message, vec![0; 4]).map_err(io::Error::other)?;
+    with_length(encoded)
+}
+
+fn with_length(mut encoded: Vec<u8>) -> io::Result<Vec<u8>> {
+    let length = encoded.len() - 4;
+    if length > MESSAGE_BYTES_MAX {
+        return Err(io::Error::other(format!("a message of {length} bytes is too long")));
+    }
+    encoded[..4].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(encoded)
+}
+
+/// Sends a message.
+pub(crate) async fn send<T: Serialize>(connection: &mut Box<dyn Connection>, message: &T) -> io::Result<()> {
+    connection.write_all(&encode(message)?).await
+}
+
+/// Reads a message.
+pub(crate) async fn receive<T: DeserializeOwned>(connection: &mut Box<dyn Connection>) -> io::Result<T> {
+    let first = connection.read_u8().await?;
+    receive_begun(connection, first).await
+}
+
+/// Reads a message whose first byte has come.
+pub(crate) async fn receive_begun<T: DeserializeOwned>(connection: &mut Box<dyn Connection>, first: u8) -> io::Result<T> {
+    let mut rest = [0; 3];
+    connection.read_exact(&mut rest).await?;
+    let length = u32::from_le_bytes([first, rest[0], rest[1], rest[2]]) as usize;
+    if length > MESSAGE_BYTES_MAX {
+        return Err(invalid(format!("a message of {length} bytes is too long")));
+    }
+    // Memory is taken as bytes arrive, not as they are announced.
+    let mut message = Vec::new();
+    connection.take(length as u64).read_to_end(&mut message).await?;
+    if message.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    postcard::from_bytes(&message).map_err(|error| invalid(error.to_string()))
+}
+
+pub(crate) fn invalid(reason: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}

@@ -1,0 +1,220 @@
+//! The server of one disk's chunks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_chunks::format::BLOCK_BYTES;
+use eddy_chunks::{ChunkStore, Extent, StoreError, Writing};
+use eddy_rpc::{Connection, Listener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use crate::committer::Committer;
+use crate::protocol::{
+    Answer, Greeting, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode, receive_begun,
+    send,
+};
+
+/// Connections at once; more wait in the kernel.
+const CONNECTIONS_MAX: usize = 1024;
+/// Whoever connects says what it speaks within this time.
+const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Whoever has begun to say something goes on within this time.
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// After a failure to accept, as when there are too many open files.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// What answers.
+#[derive(Clone)]
+pub struct Server {
+    store: Arc<ChunkStore>,
+    committer: Committer,
+    cluster: u64,
+}
+
+/// Answers whoever connects, until it is dropped.
+pub async fn serve(mut listener: Box<dyn Listener>, server: Server) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((connection, peer)) => {
+                connections.spawn(serve_one(server.clone(), connection, peer, permit));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to take a connection");
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_one(server: Server, mut connection: Box<dyn Connection>, peer: SocketAddr, _room: OwnedSemaphorePermit) {
+    if let Err(error) = server.converse(&mut connection).await {
+        tracing::debug!(%peer, %error, "a connection ended");
+    }
+}
+
+/// What takes longer than a stalled client may.
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side stalls");
+    tokio::time::timeout(STALL_TIMEOUT, work).await.map_err(late)?
+}
+
+/// Runs what waits for the disk.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
+    let ended = |error: tokio::task::JoinError| Refusal::Disk(error.to_string());
+    tokio::task::spawn_blocking(work).await.map_err(ended)?.map_err(Refusal::from)
+}
+
+impl Server {
+    /// Serves these chunks of a cluster.
+    ///
+    /// # Errors
+    /// Where the kernel gives no thread.
+    pub fn new(store: Arc<ChunkStore>, cluster: u64) -> io::Result<Self> {
+        Ok(Self { store, committer: Committer::start()?, cluster })
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn status(&self) -> Result<ServerStatus, StoreError> {
+        let space = self.store.space()?;
+        Ok(ServerStatus {
+            server: self.store.server(),
+            epoch: self.store.epoch(),
+            chunks: self.store.list().len() as u64,
+            total_bytes: space.total_bytes,
+            available_bytes: space.available_bytes,
+        })
+    }
+
+    async fn converse(&self, connection: &mut Box<dyn Connection>) -> io::Result<()> {
+        let mut preamble = [0; 16];
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it did not say what it speaks");
+        tokio::time::timeout(PREAMBLE_TIMEOUT, connection.read_exact(&mut preamble)).await.map_err(late)??;
+        if preamble[..8] != MAGIC {
+            return Err(crate::protocol::invalid("it speaks something else".into()));
+        }
+        if preamble[8..] != self.cluster.to_le_bytes() {
+            return send(connection, &Greeting::OtherCluster).await;
+        }
+        send(connection, &Greeting::Welcome { server: self.store.server() }).await?;
+        loop {
+            // A connection without a request may wait for as long as it likes.
+            let first = connection.read_u8().await?;
+            let request: Request = in_time(receive_begun(connection, first)).await?;
+            match request {
+                Request::Read { extent, start, end } => self.read(connection, extent, start, end).await?,
+                Request::Write { epoch, extent } => {
+                    let written = self.write(connection, epoch, extent).await?;
+                    send(connection, &written.map(|()| Answer::Done)).await?;
+                }
+                request => {
+                    let done = self.control(request).await;
+                    send(connection, &done).await?;
+                }
+            }
+        }
+    }
+
+    async fn control(&self, request: Request) -> Result<Answer, Refusal> {
+        let server = self.clone();
+        on_disk(move || {
+            let store = &server.store;
+            Ok(match request {
+                Request::Create { chunk } => store.create(chunk).map(|()| Answer::Epoch(store.epoch()))?,
+                Request::Close { chunk } => store.close(chunk).map(|()| Answer::Done)?,
+                Request::Remove { chunk } => store.remove(chunk).map(|()| Answer::Done)?,
+                Request::Scan { chunk } => {
+                    let found = store.scan(chunk)?;
+                    Answer::Needles(found.iter().map(|found| (found.extent, found.damage.is_some())).collect())
+                }
+                Request::List => Answer::Chunks(store.list()),
+                Request::Status | Request::Read { .. } | Request::Write { .. } => Answer::Status(server.status()?),
+            })
+        })
+        .await
+    }
+
+    /// Stores a needle as it arrives. After a refusal the rest of it is read and dropped.
+    async fn write(&self, connection: &mut Box<dyn Connection>, epoch: u64, extent: Extent) -> io::Result<Result<(), Refusal>> {
+        let mut missing = if extent.is_valid() { extent.blocks(&(0..extent.bytes)).bytes } else { 0 };
+        let mut writing = self.store.begin(epoch, extent).map_err(Refusal::from);
+        while missing > 0 {
+            let mut piece = vec![0; missing.min(PIECE_BYTES_MAX) as usize];
+            in_time(async { connection.read_exact(&mut piece).await.map(drop) }).await?;
+            missing -= piece.len() as u32;
+            writing = match writing {
+                Ok(writing) => write_piece(writing, piece).await,
+                refused => refused,
+            };
+        }
+        let point = match writing.and_then(|writing| writing.finish().map_err(Refusal::from)) {
+            Ok(point) => point,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        Ok(self.committer.sync(point).await)
+    }
+
+    /// Sends stored blocks, piece by piece.
+    async fn read(&self, connection: &mut Box<dyn Connection>, extent: Extent, start: u32, end: u32) -> io::Result<()> {
+        if !extent.is_valid() || start > end || end > extent.bytes {
+            return send(connection, &Err::<Answer, _>(Refusal::Malformed("there are no such bytes".into()))).await;
+        }
+        let total = extent.blocks(&(start..end)).bytes;
+        let mut from = start;
+        let mut message = Vec::new();
+        let mut begun = false;
+        while from < end || !begun {
+            let to = end.min((from / BLOCK_BYTES + PIECE_BLOCKS) * BLOCK_BYTES);
+            let piece = self.read_piece(extent, from, to).await;
+            match (piece, begun) {
+                (Ok(piece), _) => {
+                    if !begun {
+                        message = encode(&Ok::<_, Refusal>(Answer::Blocks(total)))?;
+                    }
+                    if total > 0 {
+                        message.extend_from_slice(&(piece.len() as u32).to_le_bytes());
+                        message.extend_from_slice(&piece);
+                    }
+                }
+                (Err(refusal), false) => return send(connection, &Err::<Answer, _>(refusal)).await,
+                (Err(refusal), true) => {
+                    message.extend_from_slice(&PIECE_FAILED.to_le_bytes());
+                    message.extend(encode(&refusal)?);
+                    return connection.write_all(&message).await;
+                }
+            }
+            in_time(connection.write_all(&message)).await?;
+            message.clear();
+            (from, begun) = (to, true);
+        }
+        Ok(())
+    }
+
+    async fn read_piece(&self, extent: Extent, from: u32, to: u32) -> Result<Vec<u8>, Refusal> {
+        if let Some(piece) = self.store.read_blocks(&extent, &(from..to), true)? {
+            return Ok(piece);
+        }
+        let store = self.store.clone();
+        let piece = on_disk(move || store.read_blocks(&extent, &(from..to), false)).await?;
+        Ok(piece.unwrap_or_default())
+    }
+}
+
+/// Small ones go to the page cache at once, which is quicker than asking another thread to do it.
+async fn write_piece(mut writing: Writing, piece: Vec<u8>) -> Result<Writing, Refusal> {
+    if piece.len() <= BLOCK_BYTES as usize {
+        writing.write(&piece)?;
+        return Ok(writing);
+    }
+    on_disk(move || writing.write(&piece).map(|()| writing)).await
+}

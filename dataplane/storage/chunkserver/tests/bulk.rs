@@ -1,0 +1,262 @@
+//! A server and its clients over real connections and a real disk.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_chunks::format::{BLOCK_BYTES, CHUNK_BYTES_MAX, HEAD_BYTES, NEEDLE_BYTES_MAX, STORED_BLOCK_BYTES, encode_blocks};
+use eddy_chunks::{ChunkStore, Extent, StoreOptions};
+use eddy_chunkserver::{ChunkClient, ClientError, Refusal, Server, serve};
+use eddy_disk::RealDisk;
+use eddy_rpc::{TcpTransport, Transport};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+const CLUSTER: u64 = 9;
+
+struct Running {
+    folder: TempDir,
+    address: String,
+    task: JoinHandle<()>,
+    reserved_bytes: u64,
+}
+
+impl Running {
+    async fn start() -> Self {
+        Self::start_with(0).await
+    }
+
+    async fn start_with(reserved_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let task = tokio::spawn(std::future::ready(()));
+        let mut running = Self { folder, address: "127.0.0.1:0".into(), task, reserved_bytes };
+        running.restart().await;
+        running
+    }
+
+    async fn restart(&mut self) {
+        self.task.abort();
+        let options =
+            StoreOptions { folder: self.folder.path().join("chunks"), cluster: CLUSTER, reserved_bytes: self.reserved_bytes };
+        let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
+        let listener = TcpTransport.bind(self.address.parse().unwrap()).await.unwrap();
+        self.address = listener.address().unwrap().to_string();
+        self.task = tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap()));
+    }
+
+    fn file_of(&self, chunk: u64) -> PathBuf {
+        self.folder.path().join(format!("chunks/{chunk:016x}.chunk"))
+    }
+
+    fn flip(&self, chunk: u64, at: u64) {
+        let mut file = std::fs::File::options().read(true).write(true).open(self.file_of(chunk)).unwrap();
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&[byte[0] ^ 4]).unwrap();
+    }
+}
+
+fn client() -> ChunkClient {
+    ChunkClient::new(Arc::new(TcpTransport), CLUSTER)
+}
+
+fn data_of(extent: &Extent) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(extent.needle);
+    let mut data = vec![0; extent.bytes as usize];
+    random.fill(&mut data);
+    data
+}
+
+fn stored(extent: &Extent) -> Vec<u8> {
+    let mut stored = Vec::new();
+    encode_blocks(extent.needle, 0, &data_of(extent), &mut stored);
+    stored
+}
+
+async fn write(client: &ChunkClient, address: &str, epoch: u64, extent: Extent) -> Result<(), ClientError> {
+    let stored = stored(&extent);
+    let (first, rest) = stored.split_at(stored.len().min(100_000));
+    let mut call = client.write(address, epoch, extent, first).await?;
+    for piece in rest.chunks(333_333) {
+        call.send(piece).await?;
+    }
+    call.finish().await
+}
+
+async fn read(client: &ChunkClient, address: &str, extent: Extent, range: std::ops::Range<u32>) -> Result<Vec<u8>, ClientError> {
+    let mut call = client.read(address, extent, range).await?;
+    let mut data = Vec::new();
+    while let Some(block) = call.next().await? {
+        assert!(block.len() <= BLOCK_BYTES as usize);
+        data.extend_from_slice(&block);
+    }
+    Ok(data)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn needles_of_all_sizes_come_back_in_whole_and_in_part() {
+    let running = Running::start().await;
+    let client = client();
+    let epoch = client.create(&running.address, 1).await.unwrap();
+    let mut offset = HEAD_BYTES;
+    let mut random = fastrand::Rng::with_seed(1);
+    for bytes in [1, 4096, BLOCK_BYTES, BLOCK_BYTES + 1, 4 * BLOCK_BYTES, 5 * BLOCK_BYTES + 17, 10_000_000] {
+        let extent = Extent { chunk: 1, offset, needle: u64::from(bytes), bytes };
+        offset = extent.end() as u32;
+        write(&client, &running.address, epoch, extent).await.unwrap();
+        let data = data_of(&extent);
+        assert!(read(&client, &running.address, extent, 0..bytes).await.unwrap() == data, "{bytes}");
+        for _ in 0..20 {
+            let start = random.u32(0..=bytes);
+            let range = start..random.u32(start..=bytes);
+            let part = read(&client, &running.address, extent, range.clone()).await.unwrap();
+            assert!(part == data[range.start as usize..range.end as usize], "{range:?} of {bytes}");
+        }
+    }
+    let found = client.scan(&running.address, 1).await.unwrap();
+    assert!(found.len() == 7 && found.iter().all(|(_, damaged)| !damaged));
+    let status = client.status(&running.address).await.unwrap();
+    assert!(status.chunks == 1 && status.available_bytes <= status.total_bytes);
+    // A whole chunk of one needle.
+    let epoch = client.create(&running.address, 2).await.unwrap();
+    let extent = Extent { chunk: 2, offset: HEAD_BYTES, needle: 2, bytes: NEEDLE_BYTES_MAX };
+    write(&client, &running.address, epoch, extent).await.unwrap();
+    assert!(read(&client, &running.address, extent, 0..extent.bytes).await.unwrap() == data_of(&extent));
+    assert!(std::fs::metadata(running.file_of(2)).unwrap().len() <= u64::from(CHUNK_BYTES_MAX));
+    client.remove(&running.address, 2).await.unwrap();
+    assert_eq!(client.list(&running.address).await.unwrap(), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_write_at_once_and_share_syncs() {
+    let running = Running::start().await;
+    let client = client();
+    let epoch = client.create(&running.address, 1).await.unwrap();
+    let extents: Vec<Extent> = (0..500)
+        .map(|number| Extent { chunk: 1, offset: HEAD_BYTES + number * 8192, needle: u64::from(number), bytes: 4096 })
+        .collect();
+    let writes = extents.iter().map(|extent| {
+        let (client, address, extent) = (client.clone(), running.address.clone(), *extent);
+        tokio::spawn(async move { write(&client, &address, epoch, extent).await.unwrap() })
+    });
+    for write in writes.collect::<Vec<_>>() {
+        write.await.unwrap();
+    }
+    for extent in extents {
+        assert!(read(&client, &running.address, extent, 0..4096).await.unwrap() == data_of(&extent));
+    }
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, ClientError>) -> Refusal {
+    match result {
+        Err(ClientError::Refused { source, .. }) => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused_and_the_connection_goes_on() {
+    let mut running = Running::start().await;
+    let (client, address) = (client(), running.address.clone());
+    let epoch = client.create(&address, 1).await.unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 300_000 };
+    write(&client, &address, epoch, extent).await.unwrap();
+    assert_eq!(refused(client.create(&address, 1).await), Refusal::Exists);
+    assert!(matches!(refused(write(&client, &address, epoch, extent).await), Refusal::Closed(_)), "the place is taken");
+    assert_eq!(refused(client.remove(&address, 5).await), Refusal::NoChunk);
+    assert_eq!(refused(read(&client, &address, Extent { chunk: 5, ..extent }, 0..1).await), Refusal::NoChunk);
+    assert!(matches!(refused(read(&client, &address, extent, 0..300_001).await), Refusal::Malformed(_)));
+    assert!(matches!(refused(read(&client, &address, Extent { needle: 2, ..extent }, 0..1).await), Refusal::Damaged(_)));
+    let beyond = Extent { offset: CHUNK_BYTES_MAX - 8, needle: 3, bytes: 1, ..extent };
+    assert!(matches!(refused(client.write(&address, epoch, beyond, &[]).await.unwrap().finish().await), Refusal::Malformed(_)));
+    // Bytes that do not match their checksums are stored nowhere.
+    let next = Extent { offset: extent.end() as u32, needle: 4, bytes: 100, ..extent };
+    let mut wrong = stored(&next);
+    wrong[50] ^= 1;
+    assert!(matches!(refused(client.write(&address, epoch, next, &wrong).await.unwrap().finish().await), Refusal::Damaged(_)));
+    client.close(&address, 1).await.unwrap();
+    let after = Extent { offset: next.end() as u32, needle: 5, ..next };
+    assert!(matches!(refused(write(&client, &address, epoch, after).await), Refusal::Closed(_)));
+
+    running.restart().await;
+    // The connections of before are gone: one failure may say so.
+    let mut again = client.create(&address, 2).await;
+    if matches!(again, Err(ClientError::Connection { .. })) {
+        again = client.create(&address, 2).await;
+    }
+    assert_eq!(again.unwrap(), epoch + 1);
+    let extent = Extent { chunk: 2, ..next };
+    assert!(matches!(refused(write(&client, &address, epoch, extent).await), Refusal::Closed(_)), "a new run of the server");
+    write(&client, &address, epoch + 1, extent).await.unwrap();
+    let full = Running::start_with(u64::MAX).await;
+    assert_eq!(refused(client.create(&full.address, 1).await), Refusal::Full);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_bytes_never_leave_the_server_and_what_is_before_them_does() {
+    let running = Running::start().await;
+    let (client, address) = (client(), running.address.clone());
+    let epoch = client.create(&address, 1).await.unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 20 * BLOCK_BYTES };
+    write(&client, &address, epoch, extent).await.unwrap();
+    running.flip(1, u64::from(HEAD_BYTES + 24 + 10 * STORED_BLOCK_BYTES + 77));
+    let mut call = client.read(&address, extent, 0..extent.bytes).await.unwrap();
+    let (mut data, refusal) = (
+        Vec::new(),
+        loop {
+            match call.next().await {
+                Ok(Some(_)) => {}
+                other => break refused(other),
+            }
+        },
+    );
+    assert!(matches!(refusal, Refusal::Damaged(_)));
+    let mut call = client.read(&address, extent, 0..extent.bytes).await.unwrap();
+    while let Ok(Some(block)) = call.next().await {
+        data.extend_from_slice(&block);
+    }
+    assert!(data == data_of(&extent)[..8 * BLOCK_BYTES as usize], "two pieces of four blocks");
+    // Around it, all is well.
+    let part = 11 * BLOCK_BYTES..extent.bytes;
+    assert!(read(&client, &address, extent, part.clone()).await.unwrap() == data_of(&extent)[part.start as usize..]);
+    let found = client.scan(&address, 1).await.unwrap();
+    assert_eq!(found.iter().map(|(_, damaged)| *damaged).collect::<Vec<_>>(), [true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_turned_away() {
+    let running = Running::start().await;
+    let stranger = ChunkClient::new(Arc::new(TcpTransport), CLUSTER + 1);
+    let turned_away = stranger.status(&running.address).await;
+    assert!(matches!(turned_away, Err(ClientError::OtherCluster(_))), "{turned_away:?}");
+    let greeting = [&b"eddybulk"[..], &CLUSTER.to_le_bytes()].concat();
+    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 8][..]] {
+        for begin in [&[][..], &greeting] {
+            let mut stream = TcpStream::connect(&running.address).await.unwrap();
+            stream.write_all(&[begin, nonsense].concat()).await.unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await.unwrap();
+            drop(ended);
+        }
+    }
+    assert_eq!(client().status(&running.address).await.unwrap().chunks, 0);
+    assert!(matches!(client().status("127.0.0.1:1").await, Err(ClientError::Connection { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_breaks_off_leaves_nothing_that_can_be_read() {
+    let running = Running::start().await;
+    let (client, address) = (client(), running.address.clone());
+    let epoch = client.create(&address, 1).await.unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 500_000 };
+    drop(client.write(&address, epoch, extent, &stored(&extent)[..400_000]).await.unwrap());
+    assert!(matches!(refused(read(&client, &address, extent, 0..extent.bytes).await), Refusal::Damaged(_)));
+    let next = Extent { offset: extent.end() as u32, needle: 2, ..extent };
+    write(&client, &address, epoch, next).await.unwrap();
+    assert!(read(&client, &address, next, 0..next.bytes).await.unwrap() == data_of(&next));
+}
