@@ -25,7 +25,9 @@ mod store;
 pub use self::embedded::{Embedded, EmbeddedOptions, OpenError};
 pub use self::error::{Invalid, KvError, Result};
 pub use self::etcd::{Etcd, EtcdOptions};
-pub use self::model::{Check, KeyRange, Page, Read, ReadResult, Row, Scan, Transaction, Value, Version, Write};
+pub use self::model::{
+    Check, KeyRange, Page, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Transaction, Value, Version, Write, after_prefix,
+};
 pub use self::protocol::{Member, Status};
 pub use self::remote::Remote;
 pub use self::replicated::{GroupOptions, LogOptions, ReplicaError, Replicated, ReplicatedOptions, serve};

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Invalid;
 
-/// Longest key.
-pub const KEY_BYTES_MAX: usize = 1024;
+/// Longest key: one of an object in S3, and what goes before and after it.
+pub const KEY_BYTES_MAX: usize = 1536;
 /// Longest value. FoundationDB allows 100 kB.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// Most checks and writes of a transaction together. etcd allows 128 by default.

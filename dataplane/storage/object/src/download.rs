@@ -1,0 +1,127 @@
+//! Reading an object.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eddy_chunks::Extent;
+use eddy_chunkserver::{ClientError, ReadCall, Refusal};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::error::{ObjectError, Result};
+use crate::objects::Objects;
+
+/// A server that has not answered for so long gets company: another one is asked, too.
+const HEDGE_AFTER: Duration = Duration::from_millis(50);
+
+/// An object's bytes on their way, checked. Where one server fails, another one goes on.
+pub struct Download {
+    objects: Objects,
+    /// What is still to be read: needles, and from and to where.
+    left: VecDeque<(Extent, u32, u32)>,
+    current: Option<(u64, ReadCall)>,
+    /// Servers that failed to give the first needle that is left.
+    failed: Vec<u64>,
+    last: String,
+}
+
+impl Download {
+    pub(crate) fn new(objects: Objects, extents: &[Extent], start: u64, end: u64) -> Self {
+        let (mut left, mut at) = (VecDeque::new(), 0);
+        for extent in extents {
+            let length = u64::from(extent.bytes);
+            let (from, to) = (start.clamp(at, at + length) - at, end.clamp(at, at + length) - at);
+            if from < to {
+                left.push_back((*extent, from as u32, to as u32));
+            }
+            at += length;
+        }
+        Self { objects, left, current: None, failed: Vec::new(), last: "no server has it".into() }
+    }
+
+    /// The next bytes, at most a block's; none after the last.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`] when no server is left to ask, or the store's.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            let Some((extent, from, to)) = self.left.front().copied() else { return Ok(None) };
+            let (server, mut call) = match self.current.take() {
+                Some(current) => current,
+                None => self.open(extent, from, to).await?,
+            };
+            match call.next().await {
+                Ok(Some(block)) => {
+                    let from = from + block.len() as u32;
+                    if from == to {
+                        self.left.pop_front();
+                        self.failed.clear();
+                    } else {
+                        self.left[0].1 = from;
+                        self.current = Some((server, call));
+                    }
+                    return Ok(Some(block));
+                }
+                Ok(None) => self.fail(server, extent.chunk, "it ended too soon".into(), false),
+                Err(error) => self.fail_with(server, extent.chunk, &error),
+            }
+        }
+    }
+
+    /// Asks a server that has not failed, and after a while another.
+    async fn open(&mut self, extent: Extent, from: u32, to: u32) -> Result<(u64, ReadCall)> {
+        let shared = self.objects.clone();
+        let shared = shared.shared();
+        let servers = shared.locations.of(&shared.metadata, extent.chunk).await?;
+        let mut order: Vec<u64> = servers.iter().copied().filter(|server| !self.failed.contains(server)).collect();
+        fastrand::shuffle(&mut order);
+        let mut order = order.into_iter();
+        let ask = |server: u64| async move {
+            let Some(address) = shared.servers.address(server) else { return (server, None) };
+            (server, Some(shared.client.read(&address, extent, from..to).await))
+        };
+        let mut asked = FuturesUnordered::new();
+        loop {
+            if asked.is_empty() {
+                let Some(server) = order.next() else { break };
+                asked.push(ask(server));
+            }
+            let answered = if order.len() == 0 {
+                asked.next().await
+            } else {
+                match tokio::time::timeout(HEDGE_AFTER, asked.next()).await {
+                    Ok(answered) => answered,
+                    Err(_) => {
+                        asked.extend(order.next().map(ask));
+                        continue;
+                    }
+                }
+            };
+            match answered {
+                Some((server, Some(Ok(call)))) => return Ok((server, call)),
+                Some((server, Some(Err(error)))) => self.fail_with(server, extent.chunk, &error),
+                Some((server, None)) => self.fail(server, extent.chunk, "its address is not known".into(), false),
+                None => {}
+            }
+        }
+        // It may have moved meanwhile: whoever tries again asks anew.
+        shared.locations.forget(extent.chunk);
+        Err(ObjectError::Unreadable(self.last.clone()))
+    }
+
+    fn fail_with(&mut self, server: u64, chunk: u64, error: &ClientError) {
+        let lacks = matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoChunk, .. });
+        self.fail(server, chunk, eddy_telemetry::error_chain(error), lacks);
+    }
+
+    /// Goes on without a server; what it lacks is repaired.
+    fn fail(&mut self, server: u64, chunk: u64, reason: String, lacks: bool) {
+        tracing::info!(server, chunk, reason, "reading from another chunkserver");
+        if lacks {
+            self.objects.degrade(chunk, vec![server]);
+        }
+        self.failed.push(server);
+        self.last = reason;
+    }
+}

@@ -1,0 +1,71 @@
+//! What can go wrong with objects, by what whoever asked can do about it.
+
+use eddy_kv::KvError;
+
+/// Why an object was not stored, found or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// There is no such namespace.
+    #[error("there is no namespace {0:?}")]
+    NoNamespace(String),
+    /// There is one already.
+    #[error("there is a namespace {0:?} already")]
+    NamespaceExists(String),
+    /// It still holds objects.
+    #[error("the namespace {0:?} still holds {1} objects: delete them first")]
+    NotEmpty(String, i64),
+    /// There is no such object.
+    #[error("there is no object {0:?}")]
+    NoObject(String),
+    /// The object is not as it must be for this request.
+    #[error("the object is not as the request demands")]
+    PreconditionFailed,
+    /// The object was changed by others again and again while this was tried.
+    #[error("the object was changed by others meanwhile: try again")]
+    Contended,
+    /// The namespace may hold no more.
+    #[error("the namespace may hold {at_most} {what}: {holds} are there")]
+    QuotaExceeded {
+        /// Bytes or objects.
+        what: &'static str,
+        /// What it holds.
+        holds: i64,
+        /// What it may.
+        at_most: i64,
+    },
+    /// A key or a name is too long, or empty.
+    #[error("{0}")]
+    BadName(String),
+    /// Fewer bytes came than were announced, or more.
+    #[error("{came} bytes came where {announced} were announced")]
+    WrongLength {
+        /// Bytes announced.
+        announced: u64,
+        /// Bytes that came.
+        came: u64,
+    },
+    /// The object has too many pieces.
+    #[error("the object is too long to be written at once: upload it in parts")]
+    TooLong,
+    /// Not enough chunkservers took the bytes.
+    #[error("too few chunkservers can store this now: {0}")]
+    NoRoom(String),
+    /// None of the servers that have the bytes gave them.
+    #[error("the object cannot be read now: {0}")]
+    Unreadable(String),
+    /// The store of metadata failed.
+    #[error("failed to read or write metadata")]
+    Metadata(#[source] KvError),
+    /// Rows are not what they should be.
+    #[error("the metadata is damaged: {0}")]
+    Broken(String),
+}
+
+impl From<KvError> for ObjectError {
+    fn from(error: KvError) -> Self {
+        Self::Metadata(error)
+    }
+}
+
+/// What objects return.
+pub type Result<T, E = ObjectError> = std::result::Result<T, E>;

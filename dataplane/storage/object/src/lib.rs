@@ -1,0 +1,20 @@
+//! Objects: what is stored under which key, in which chunks, on which servers.
+//!
+//! [`schema`] says what rows metadata is, [`Metadata`] changes them, [`placement`] chooses servers (pure), and [`Objects`] moves
+//! bytes: an [`Upload`] is durable on two servers before the one transaction that makes it an object; a [`Download`] goes on with
+//! another server where one fails.
+
+mod download;
+mod error;
+mod metadata;
+mod objects;
+pub mod placement;
+mod replicas;
+pub mod schema;
+mod upload;
+
+pub use self::download::Download;
+pub use self::error::{ObjectError, Result};
+pub use self::metadata::{Listed, Listing, ListingPage, Metadata, NewObject, Precondition, Usage};
+pub use self::objects::Objects;
+pub use self::upload::{Attributes, Upload};

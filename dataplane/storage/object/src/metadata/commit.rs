@@ -1,0 +1,369 @@
+//! Objects coming and going: the one point at which they do.
+//!
+//! An upload of few needles becomes an object in one transaction, references and all. One of many refers to them first, in
+//! several transactions under a row of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
+
+use std::collections::BTreeMap;
+
+use eddy_chunks::Extent;
+use eddy_chunks::format::stored_bytes;
+use eddy_kv::{KeyRange, KvError, Scan, Transaction, Value};
+
+use super::{Metadata, TRIES, now_ms};
+use crate::error::{ObjectError, Result};
+use crate::schema::{
+    ChunkRow, DegradedRow, ExtentsRow, NamespaceRow, ObjectRow, ReferenceRow, chunk_key, decode, degraded_key, encode, gone_key,
+    live_key, object_key, pending_key, reference_key, usage_bytes_key, usage_objects_key,
+};
+
+/// Needles that one transaction refers to, and as many that it refers to no more.
+pub(crate) const EXTENTS_AT_ONCE: usize = 8;
+/// Needles of one object: its row must hold them.
+pub(crate) const EXTENTS_MAX: usize = 1900;
+/// Longest key of an object, as in S3.
+const KEY_BYTES_MAX: usize = 1024;
+
+/// What must be so when an object is written or deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// There is no object.
+    Absent,
+    /// There is one, written by this upload.
+    Upload(u64),
+}
+
+/// An object that is going to be.
+#[derive(Clone, Debug)]
+pub struct NewObject {
+    /// What it is.
+    pub row: ObjectRow,
+    /// What must be so.
+    pub precondition: Precondition,
+    /// Servers that failed to take needles of these chunks.
+    pub degraded: BTreeMap<u64, Vec<u64>>,
+}
+
+impl Precondition {
+    fn check(&self, current: Option<&ObjectRow>) -> Result<()> {
+        let holds = match (self, current) {
+            (Self::None, _) | (Self::Absent, None) => true,
+            (Self::Upload(upload), Some(current)) => current.upload == *upload,
+            _ => false,
+        };
+        if holds { Ok(()) } else { Err(ObjectError::PreconditionFailed) }
+    }
+}
+
+impl Metadata {
+    /// The object under a key.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoObject`], or the store's.
+    pub async fn object(&self, namespace: u64, key: &str) -> Result<ObjectRow> {
+        let found = self.store.get(object_key(namespace, key)).await?;
+        decode(&found.ok_or_else(|| ObjectError::NoObject(key.to_owned()))?.bytes)
+    }
+
+    /// Makes an upload the object under a key.
+    ///
+    /// # Errors
+    /// [`ObjectError::PreconditionFailed`], [`ObjectError::QuotaExceeded`], [`ObjectError::NoNamespace`], or the store's. After
+    /// [`KvError::Unknown`] it may have happened.
+    pub async fn put(&self, namespace: &str, key: &str, new: &NewObject) -> Result<()> {
+        check_key(key)?;
+        if new.row.extents.len() > EXTENTS_AT_ONCE {
+            self.refer_first(namespace, key, new).await?;
+        }
+        let mut degraded = BTreeMap::new();
+        if new.degraded.len() <= EXTENTS_AT_ONCE {
+            degraded.clone_from(&new.degraded);
+        } else {
+            for (chunk, servers) in &new.degraded {
+                self.degrade(*chunk, servers).await?;
+            }
+        }
+        for _ in 0..TRIES {
+            let (space, space_value) = self.namespace_and_value(namespace).await?;
+            let (current, current_value) = self.current(space.id, key).await?;
+            new.precondition.check(current.as_ref())?;
+            let mut changes = Changes::of(&space, namespace, &space_value);
+            changes.replace(key, current.as_ref(), current_value.as_ref(), Some(&new.row))?;
+            if new.row.extents.len() > EXTENTS_AT_ONCE {
+                let pending = self.store.get(pending_key(new.row.upload)).await?;
+                // It may have been given up for being so slow.
+                let pending = pending.ok_or(ObjectError::Contended)?;
+                changes.check(pending_key(new.row.upload), Some(&pending));
+                changes.transaction = changes.transaction.delete(pending_key(new.row.upload));
+            } else {
+                self.check_chunks(&mut changes, &new.row.extents).await?;
+                changes.refer(&new.row, space.id, key)?;
+            }
+            self.note_degraded(&mut changes, &degraded).await?;
+            match self.commit(changes, &space).await {
+                Err(ObjectError::Contended) => {}
+                Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
+                    let happened = self.object(space.id, key).await.is_ok_and(|found| found.upload == new.row.upload);
+                    return if happened { Ok(()) } else { Err(KvError::Unknown { reason }.into()) };
+                }
+                done => return done,
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// Deletes the object under a key.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or the store's.
+    pub async fn delete(&self, namespace: &str, key: &str, precondition: &Precondition) -> Result<()> {
+        for _ in 0..TRIES {
+            let (space, space_value) = self.namespace_and_value(namespace).await?;
+            let (current, current_value) = self.current(space.id, key).await?;
+            precondition.check(current.as_ref())?;
+            let current = current.ok_or_else(|| ObjectError::NoObject(key.to_owned()))?;
+            let mut changes = Changes::of(&space, namespace, &space_value);
+            changes.replace(key, Some(&current), current_value.as_ref(), None)?;
+            match self.commit(changes, &space).await {
+                Err(ObjectError::Contended) => {}
+                done => return done,
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// Makes a chunk that needles are going to lie in.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8) -> Result<()> {
+        let mut put = Transaction::new().check(chunk_key(chunk), None);
+        if servers.len() < usize::from(copies) {
+            let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
+            put = put.put(degraded_key(chunk), encode(&row)?);
+        }
+        let row = ChunkRow { servers, copies, created_ms: now_ms() };
+        self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
+        Ok(())
+    }
+
+    /// A chunk, if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn chunk(&self, chunk: u64) -> Result<Option<ChunkRow>> {
+        self.store.get(chunk_key(chunk)).await?.map(|value| decode(&value.bytes)).transpose()
+    }
+
+    /// Notes that servers lack something of a chunk, for it to be repaired.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn degrade(&self, chunk: u64, servers: &[u64]) -> Result<()> {
+        for _ in 0..TRIES {
+            let mut changes = Changes::default();
+            self.note_degraded(&mut changes, &BTreeMap::from([(chunk, servers.to_vec())])).await?;
+            match self.store.commit(changes.transaction).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// Removes references of some objects that are gone; returns how many objects' all are removed.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_gone(&self) -> Result<usize> {
+        let gone = self.store.scan(Scan::new(KeyRange::prefix(&b"t"[..]), 100)).await?;
+        let mut removed = 0;
+        for row in gone.rows {
+            let mut left: ExtentsRow = decode(&row.value.bytes)?;
+            let some = left.extents.split_off(left.extents.len().saturating_sub(4 * EXTENTS_AT_ONCE));
+            let mut changes = Changes::default();
+            changes.check(row.key.clone(), Some(&row.value));
+            changes.unrefer(&some);
+            let all = left.extents.is_empty();
+            let transaction = std::mem::take(&mut changes.transaction);
+            changes.transaction = if all { transaction.delete(row.key) } else { transaction.put(row.key, encode(&left)?) };
+            match self.store.commit(changes.finish()).await {
+                // Another does it.
+                Err(KvError::Conflict { .. }) => {}
+                done => {
+                    done?;
+                    removed += usize::from(all);
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Refers to all needles of an upload, under a row that says so.
+    async fn refer_first(&self, namespace: &str, key: &str, new: &NewObject) -> Result<()> {
+        let row = &new.row;
+        if row.extents.len() > EXTENTS_MAX {
+            return Err(ObjectError::TooLong);
+        }
+        let space = self.namespace(namespace).await?;
+        let pending = pending_key(row.upload);
+        let mut referred = 0;
+        for _ in 0..TRIES as usize + EXTENTS_MAX {
+            if referred == row.extents.len() {
+                return Ok(());
+            }
+            let end = row.extents.len().min(referred + 3 * EXTENTS_AT_ONCE);
+            let before = self.store.get(pending.clone()).await?;
+            let mut changes = Changes::default();
+            changes.check(pending.clone(), before.as_ref());
+            let so_far = ExtentsRow { upload: row.upload, since_ms: now_ms(), extents: row.extents[..end].to_vec() };
+            changes.transaction = changes.transaction.put(pending.clone(), encode(&so_far)?);
+            let some = ObjectRow { extents: row.extents[referred..end].to_vec(), ..row.clone() };
+            self.check_chunks(&mut changes, &some.extents).await?;
+            changes.refer(&some, space.id, key)?;
+            match self.store.commit(changes.finish()).await {
+                Err(KvError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => referred = end,
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    async fn current(&self, namespace: u64, key: &str) -> Result<(Option<ObjectRow>, Option<Value>)> {
+        let value = self.store.get(object_key(namespace, key)).await?;
+        let row = value.as_ref().map(|value| decode(&value.bytes)).transpose()?;
+        Ok((row, value))
+    }
+
+    /// A chunk that was collected meanwhile cannot be referred to.
+    async fn check_chunks(&self, changes: &mut Changes, extents: &[Extent]) -> Result<()> {
+        let mut chunks: Vec<u64> = extents.iter().map(|extent| extent.chunk).collect();
+        chunks.sort_unstable();
+        chunks.dedup();
+        let values = self.get_all(chunks.iter().map(|chunk| chunk_key(*chunk))).await?;
+        for (chunk, value) in chunks.into_iter().zip(values) {
+            let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
+            changes.check(chunk_key(chunk), Some(&value));
+        }
+        Ok(())
+    }
+
+    async fn note_degraded(&self, changes: &mut Changes, degraded: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
+        let values = self.get_all(degraded.keys().map(|chunk| degraded_key(*chunk))).await?;
+        for ((chunk, servers), value) in degraded.iter().zip(values) {
+            let mut row = match &value {
+                Some(value) => decode(&value.bytes)?,
+                None => DegradedRow { servers: Vec::new(), since_ms: now_ms() },
+            };
+            row.servers.extend(servers);
+            row.servers.sort_unstable();
+            row.servers.dedup();
+            changes.check(degraded_key(*chunk), value.as_ref());
+            let put = std::mem::take(&mut changes.transaction).put(degraded_key(*chunk), encode(&row)?);
+            changes.transaction = put;
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, changes: Changes, space: &NamespaceRow) -> Result<()> {
+        match self.store.commit(changes.finish()).await {
+            Ok(_) => Ok(()),
+            Err(KvError::Conflict { .. }) => Err(ObjectError::Contended),
+            Err(KvError::Exceeded { key, number, at_most }) => {
+                let what = if key == usage_bytes_key(space.id) { "bytes" } else { "objects" };
+                Err(ObjectError::QuotaExceeded { what, holds: number, at_most })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(ObjectError::BadName(format!("an object's key has 1 to {KEY_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+/// A transaction in the making. Several needles of one chunk change its counter once.
+#[derive(Default)]
+struct Changes {
+    transaction: Transaction,
+    live: BTreeMap<u64, i64>,
+    space: Option<NamespaceRow>,
+}
+
+impl Changes {
+    fn of(space: &NamespaceRow, name: &str, value: &Value) -> Self {
+        let mut changes = Self { space: Some(space.clone()), ..Self::default() };
+        changes.check(crate::schema::namespace_key(name), Some(value));
+        changes
+    }
+
+    fn check(&mut self, key: bytes::Bytes, value: Option<&Value>) {
+        self.transaction = std::mem::take(&mut self.transaction).check(key, value);
+    }
+
+    /// One object in the place of another, or none.
+    fn replace(
+        &mut self,
+        key: &str,
+        current: Option<&ObjectRow>,
+        current_value: Option<&Value>,
+        new: Option<&ObjectRow>,
+    ) -> Result<()> {
+        let Some(space) = self.space.clone() else { return Ok(()) };
+        let row_key = object_key(space.id, key);
+        self.check(row_key.clone(), current_value);
+        let mut transaction = std::mem::take(&mut self.transaction);
+        transaction = match new {
+            Some(new) => transaction.put(row_key, encode(new)?),
+            None => transaction.delete(row_key),
+        };
+        let bytes = |row: Option<&ObjectRow>| row.map_or(0, |row| i64::try_from(row.bytes).unwrap_or(i64::MAX));
+        let more_bytes = bytes(new) - bytes(current);
+        let more_objects = i64::from(new.is_some()) - i64::from(current.is_some());
+        if more_bytes != 0 {
+            transaction = transaction.add(usage_bytes_key(space.id), more_bytes, space.quota.bytes);
+        }
+        if more_objects != 0 {
+            transaction = transaction.add(usage_objects_key(space.id), more_objects, space.quota.objects);
+        }
+        self.transaction = transaction;
+        match current {
+            Some(current) if current.extents.len() > EXTENTS_AT_ONCE => {
+                let gone = ExtentsRow { upload: current.upload, since_ms: now_ms(), extents: current.extents.clone() };
+                self.transaction = std::mem::take(&mut self.transaction).put(gone_key(current.upload), encode(&gone)?);
+            }
+            Some(current) => self.unrefer(&current.extents),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn refer(&mut self, row: &ObjectRow, namespace: u64, key: &str) -> Result<()> {
+        for extent in &row.extents {
+            let reference = ReferenceRow { upload: row.upload, namespace, key: key.to_owned(), extent: *extent };
+            let transaction = std::mem::take(&mut self.transaction);
+            self.transaction = transaction.put(reference_key(extent.chunk, extent.offset), encode(&reference)?);
+            *self.live.entry(extent.chunk).or_default() += i64::from(stored_bytes(extent.bytes));
+        }
+        Ok(())
+    }
+
+    fn unrefer(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            let transaction = std::mem::take(&mut self.transaction);
+            self.transaction = transaction.delete(reference_key(extent.chunk, extent.offset));
+            *self.live.entry(extent.chunk).or_default() -= i64::from(stored_bytes(extent.bytes));
+        }
+    }
+
+    fn finish(self) -> Transaction {
+        let changed = self.live.into_iter().filter(|(_, bytes)| *bytes != 0);
+        changed.fold(self.transaction, |transaction, (chunk, bytes)| transaction.add(live_key(chunk), bytes, None))
+    }
+}

@@ -1,0 +1,87 @@
+//! What is stored under which key: rows of a [`Store`], changed in transactions.
+
+mod commit;
+mod listing;
+mod namespace;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use eddy_kv::{KeyRange, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Store, Value};
+
+pub use self::commit::{NewObject, Precondition};
+pub use self::listing::{Listed, Listing, ListingPage};
+pub use self::namespace::Usage;
+use crate::error::{ObjectError, Result};
+use crate::schema::{ServerRow, decode, encode, server_key, servers};
+
+/// A transaction that finds rows changed is tried again so often.
+const TRIES: u32 = 64;
+
+/// The metadata of all objects. Clones are of the same store.
+#[derive(Clone)]
+pub struct Metadata {
+    store: Arc<dyn Store>,
+}
+
+impl Metadata {
+    /// Metadata in a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// All chunkservers, by number.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn servers(&self) -> Result<Vec<(u64, ServerRow)>> {
+        let mut all = Vec::new();
+        for row in self.scan_all(servers()).await? {
+            let number = row.key.get(1..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes);
+            let number = number.ok_or_else(|| ObjectError::Broken("a server has no number".into()))?;
+            all.push((number, decode(&row.value.bytes)?));
+        }
+        Ok(all)
+    }
+
+    /// Says where a chunkserver is.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_server(&self, server: u64, row: &ServerRow) -> Result<()> {
+        let put = eddy_kv::Transaction::new().put(server_key(server), encode(row)?);
+        self.store.commit(put).await?;
+        Ok(())
+    }
+
+    /// All rows of a range.
+    pub(crate) async fn scan_all(&self, mut range: KeyRange) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        loop {
+            let page = self.store.scan(Scan::new(range.clone(), SCAN_ROWS_MAX)).await?;
+            rows.extend(page.rows);
+            match rows.last() {
+                Some(last) if page.more => range.start = crate::schema::after(&last.key),
+                _ => return Ok(rows),
+            }
+        }
+    }
+
+    /// The values of keys, all at one version, in their order.
+    pub(crate) async fn get_all(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<Option<Value>>> {
+        let reads = keys.into_iter().map(Read::Get).collect();
+        let results = self.store.read(reads).await?;
+        Ok(results.into_iter().map(|result| if let ReadResult::Value(value) = result { value } else { None }).collect())
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,92 @@
+//! Objects whose bytes are on chunkservers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_chunkserver::ChunkClient;
+
+use crate::download::Download;
+use crate::error::{ObjectError, Result};
+use crate::metadata::Metadata;
+use crate::replicas::{Locations, Pack, Servers};
+use crate::schema::ObjectRow;
+use crate::upload::Upload;
+
+/// Servers are asked this often how they are.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// Objects of one cluster. Clones share chunks that are written to, and what is remembered.
+#[derive(Clone)]
+pub struct Objects(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) metadata: Metadata,
+    pub(crate) client: ChunkClient,
+    pub(crate) servers: Servers,
+    pub(crate) locations: Locations,
+    pub(crate) pack: Pack,
+}
+
+impl Objects {
+    /// Objects whose metadata are in a store and whose bytes are on its servers, which are asked how they are from now on.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(metadata: Metadata, client: ChunkClient) -> Result<Self> {
+        let (servers, locations) = (Servers::new(), Locations::default());
+        servers.refresh(&metadata, &client).await?;
+        let pack = Pack::new(metadata.clone(), client.clone(), servers.clone(), locations.clone());
+        let shared = Arc::new(Shared { metadata, client, servers, locations, pack });
+        tokio::spawn(refresh(Arc::downgrade(&shared)));
+        Ok(Self(shared))
+    }
+
+    /// What is stored under which key.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Begins to write an object. Where its length is known, so many bytes must come.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoNamespace`], or the store's.
+    pub async fn upload(&self, namespace: &str, bytes: Option<u64>) -> Result<Upload> {
+        let copies = self.0.metadata.namespace(namespace).await?.copies;
+        Ok(Upload::new(self.clone(), namespace, copies, bytes))
+    }
+
+    /// Begins to read some bytes of an object, from `start` to before `end`.
+    ///
+    /// # Errors
+    /// [`ObjectError::WrongLength`] where it has no such bytes.
+    pub fn download(&self, object: &ObjectRow, start: u64, end: u64) -> Result<Download> {
+        if start > end || end > object.bytes {
+            return Err(ObjectError::WrongLength { announced: object.bytes, came: end });
+        }
+        Ok(Download::new(self.clone(), &object.extents, start, end))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// Notes that servers lack something of a chunk, while whoever found out goes on.
+    pub(crate) fn degrade(&self, chunk: u64, servers: Vec<u64>) {
+        let objects = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = objects.0.metadata.degrade(chunk, &servers).await {
+                tracing::warn!(chunk, %error, "failed to note that a chunk is to be repaired; the next scan will find it");
+            }
+        });
+    }
+}
+
+async fn refresh(shared: std::sync::Weak<Shared>) {
+    loop {
+        tokio::time::sleep(REFRESH).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if let Err(error) = shared.servers.refresh(&shared.metadata, &shared.client).await {
+            tracing::warn!(%error, "failed to ask which chunkservers there are");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The chunks that this process writes to: it alone gives out their places.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use eddy_chunks::Extent;
+use eddy_chunks::format::{CHUNK_BYTES_MAX, HEAD_BYTES, stored_bytes};
+use eddy_chunkserver::ChunkClient;
+use futures::future::join_all;
+use tokio::sync::Mutex;
+
+use super::{Locations, Servers, needed};
+use crate::error::{ObjectError, Result};
+use crate::metadata::Metadata;
+use crate::placement::choose;
+
+/// Longest needle that shares a chunk with others.
+const SHARED_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// How often other servers are chosen in the place of those that fail.
+const ROUNDS: usize = 3;
+
+/// A server that takes a chunk's needles.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) server: u64,
+    pub(crate) address: String,
+    pub(crate) epoch: u64,
+}
+
+/// A needle's place, and who takes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) extent: Extent,
+    pub(crate) targets: Arc<[Target]>,
+}
+
+/// The chunks that this process writes to.
+pub(crate) struct Pack {
+    metadata: Metadata,
+    client: ChunkClient,
+    servers: Servers,
+    locations: Locations,
+    /// One for each number of copies.
+    open: Mutex<HashMap<u8, Open>>,
+}
+
+struct Open {
+    chunk: u64,
+    next: u32,
+    targets: Arc<[Target]>,
+}
+
+impl Open {
+    fn take(&mut self, bytes: u32) -> Option<Placed> {
+        let extent = Extent { chunk: self.chunk, offset: self.next, needle: fastrand::u64(..), bytes };
+        if !extent.is_valid() {
+            return None;
+        }
+        self.next += stored_bytes(bytes);
+        Some(Placed { extent, targets: self.targets.clone() })
+    }
+
+    fn is_full(&self) -> bool {
+        self.next > CHUNK_BYTES_MAX - SHARED_BYTES_MAX / 8
+    }
+}
+
+impl Pack {
+    pub(crate) fn new(metadata: Metadata, client: ChunkClient, servers: Servers, locations: Locations) -> Self {
+        Self { metadata, client, servers, locations, open: Mutex::default() }
+    }
+
+    /// Gives a needle with so much data a place.
+    pub(crate) async fn place(&self, copies: u8, bytes: u32) -> Result<Placed> {
+        let impossible = || ObjectError::Broken(format!("no chunk holds {bytes} bytes at once"));
+        if bytes > SHARED_BYTES_MAX {
+            return self.begin(copies).await?.take(bytes).ok_or_else(impossible);
+        }
+        let mut open = self.open.lock().await;
+        if let Some(placed) = open.get_mut(&copies).and_then(|open| open.take(bytes)) {
+            if open.get(&copies).is_some_and(Open::is_full) {
+                open.remove(&copies);
+            }
+            return Ok(placed);
+        }
+        let mut next = self.begin(copies).await?;
+        let placed = next.take(bytes).ok_or_else(impossible)?;
+        open.insert(copies, next);
+        Ok(placed)
+    }
+
+    /// Gives out no more places of a chunk: a server failed to take one.
+    pub(crate) async fn retire(&self, chunk: u64) {
+        self.open.lock().await.retain(|_, open| open.chunk != chunk);
+    }
+
+    /// Makes a chunk on servers with room.
+    async fn begin(&self, copies: u8) -> Result<Open> {
+        let chunk = fastrand::u64(1..);
+        let (mut targets, mut tried, mut last) = (Vec::<Target>::new(), BTreeSet::new(), String::from("none has room"));
+        for _ in 0..ROUNDS {
+            let missing = usize::from(copies) - targets.len();
+            let mut chosen = choose(&self.servers.candidates(), missing, &tried, &mut fastrand::Rng::new());
+            if chosen.is_empty() && targets.len() < needed(copies) {
+                self.servers.refresh(&self.metadata, &self.client).await?;
+                chosen = choose(&self.servers.candidates(), missing, &tried, &mut fastrand::Rng::new());
+            }
+            tried.extend(&chosen);
+            for made in join_all(chosen.into_iter().map(|server| self.create(server, chunk))).await {
+                match made {
+                    Ok(target) => targets.push(target),
+                    Err(error) => last = error,
+                }
+            }
+            if targets.len() == usize::from(copies) {
+                break;
+            }
+        }
+        if targets.len() < needed(copies) {
+            return Err(ObjectError::NoRoom(format!("{} of {copies} made a chunk: {last}", targets.len())));
+        }
+        let servers: Vec<u64> = targets.iter().map(|target| target.server).collect();
+        self.metadata.put_chunk(chunk, servers.clone(), copies).await?;
+        self.locations.remember(chunk, servers.into());
+        Ok(Open { chunk, next: HEAD_BYTES, targets: targets.into() })
+    }
+
+    async fn create(&self, server: u64, chunk: u64) -> Result<Target, String> {
+        let address = self.servers.address(server).ok_or("its address is not known")?;
+        let made = self.client.create(&address, chunk).await;
+        let epoch = made.map_err(|error| eddy_telemetry::error_chain(&error))?;
+        Ok(Target { server, address, epoch })
+    }
+}

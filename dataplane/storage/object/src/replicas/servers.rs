@@ -1,0 +1,59 @@
+//! The chunkservers as they were when last asked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use eddy_chunkserver::ChunkClient;
+use futures::future::join_all;
+
+use crate::error::Result;
+use crate::metadata::Metadata;
+use crate::placement::Candidate;
+
+/// A snapshot of all servers. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    known: Arc<ArcSwap<BTreeMap<u64, Known>>>,
+}
+
+struct Known {
+    address: String,
+    /// None if it did not answer.
+    candidate: Option<Candidate>,
+}
+
+impl Servers {
+    pub(crate) fn new() -> Self {
+        Self { known: Arc::default() }
+    }
+
+    /// Asks all of them.
+    pub(crate) async fn refresh(&self, metadata: &Metadata, client: &ChunkClient) -> Result<()> {
+        let rows = metadata.servers().await?;
+        let asked = rows.into_iter().map(|(server, row)| async move {
+            let status = client.status(&row.address).await;
+            // Another server may have its address by now.
+            let status = status.ok().filter(|status| status.server == server);
+            let candidate = status.map(|status| Candidate {
+                server,
+                failure_domain: row.failure_domain,
+                total_bytes: status.total_bytes,
+                available_bytes: status.available_bytes,
+            });
+            (server, Known { address: row.address, candidate })
+        });
+        self.known.store(Arc::new(join_all(asked).await.into_iter().collect()));
+        Ok(())
+    }
+
+    /// Those that answered.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        self.known.load().values().filter_map(|known| known.candidate.clone()).collect()
+    }
+
+    /// Where a server is.
+    pub(crate) fn address(&self, server: u64) -> Option<String> {
+        self.known.load().get(&server).map(|known| known.address.clone())
+    }
+}

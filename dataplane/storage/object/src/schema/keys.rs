@@ -1,0 +1,117 @@
+//! Keys of rows.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use eddy_kv::KeyRange;
+
+fn numbered(tag: u8, number: u64) -> BytesMut {
+    let mut key = BytesMut::with_capacity(16);
+    key.put_u8(tag);
+    key.put_u64(number);
+    key
+}
+
+fn named(tag: u8, number: u64, name: &[u8]) -> Bytes {
+    let mut key = numbered(tag, number);
+    key.extend_from_slice(name);
+    key.freeze()
+}
+
+/// A namespace, by its name.
+pub fn namespace_key(name: &str) -> Bytes {
+    [b"n", name.as_bytes()].concat().into()
+}
+
+/// All namespaces whose names begin so.
+pub fn namespaces(prefix: &str) -> KeyRange {
+    KeyRange::prefix(namespace_key(prefix))
+}
+
+/// How many bytes a namespace holds.
+pub fn usage_bytes_key(namespace: u64) -> Bytes {
+    named(b'u', namespace, b"b")
+}
+
+/// How many objects a namespace holds.
+pub fn usage_objects_key(namespace: u64) -> Bytes {
+    named(b'u', namespace, b"o")
+}
+
+/// The object under a key.
+pub fn object_key(namespace: u64, key: &str) -> Bytes {
+    named(b'o', namespace, key.as_bytes())
+}
+
+/// All objects whose keys begin so.
+pub fn objects(namespace: u64, prefix: &str) -> KeyRange {
+    KeyRange::prefix(object_key(namespace, prefix))
+}
+
+/// The least key after this one.
+pub fn after(key: &[u8]) -> Bytes {
+    [key, b"\0"].concat().into()
+}
+
+/// A chunk.
+pub fn chunk_key(chunk: u64) -> Bytes {
+    numbered(b'c', chunk).freeze()
+}
+
+/// Bytes of a chunk that objects need.
+pub fn live_key(chunk: u64) -> Bytes {
+    numbered(b'l', chunk).freeze()
+}
+
+/// Who needs the needle at a place of a chunk.
+pub fn reference_key(chunk: u64, offset: u32) -> Bytes {
+    let mut key = numbered(b'r', chunk);
+    key.put_u32(offset);
+    key.freeze()
+}
+
+/// Who needs any needle of a chunk.
+pub fn references(chunk: u64) -> KeyRange {
+    KeyRange::prefix(numbered(b'r', chunk).freeze())
+}
+
+/// What servers lack of a chunk.
+pub fn degraded_key(chunk: u64) -> Bytes {
+    numbered(b'd', chunk).freeze()
+}
+
+/// An upload that has not ended.
+pub fn pending_key(upload: u64) -> Bytes {
+    numbered(b'p', upload).freeze()
+}
+
+/// An object that is gone.
+pub fn gone_key(upload: u64) -> Bytes {
+    numbered(b't', upload).freeze()
+}
+
+/// A chunkserver.
+pub fn server_key(server: u64) -> Bytes {
+    numbered(b's', server).freeze()
+}
+
+/// All chunkservers.
+pub fn servers() -> KeyRange {
+    KeyRange::prefix(Bytes::from_static(b"s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_their_own_and_no_other_s() {
+        let within = |range: &KeyRange, key: &Bytes| range.start <= *key && *key < range.end;
+        let range = objects(7, "a/");
+        assert!(within(&range, &object_key(7, "a/")) && within(&range, &object_key(7, "a/\u{10ffff}")));
+        for other in [object_key(7, "a"), object_key(7, "a0"), object_key(8, "a/"), chunk_key(7)] {
+            assert!(!within(&range, &other));
+        }
+        assert!(within(&references(5), &reference_key(5, u32::MAX)) && !within(&references(5), &reference_key(6, 0)));
+        assert!(within(&servers(), &server_key(u64::MAX)));
+        assert!(reference_key(5, 255) < reference_key(5, 256), "in the order of numbers");
+    }
+}

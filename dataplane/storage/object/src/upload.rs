@@ -1,0 +1,215 @@
+//! Writing an object.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes, BytesMut};
+use eddy_chunks::Extent;
+use eddy_chunks::format::{BLOCK_BYTES, NEEDLE_BYTES_MAX, encode_blocks};
+
+use crate::error::{ObjectError, Result};
+use crate::metadata::{NewObject, Precondition, now_ms};
+use crate::objects::Objects;
+use crate::replicas::{FanOut, Placed, Written, needed};
+use crate::schema::{ETag, ObjectRow};
+
+/// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
+const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
+/// Of an object whose length is known, more is streamed.
+const SMALL_BYTES_MAX: u64 = 1024 * 1024;
+/// Data that is sent at once.
+const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+/// What is in memory is tried again so often, elsewhere.
+const TRIES: usize = 3;
+
+/// What an object is known by, besides its bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    /// What its contents are known by.
+    pub etag: ETag,
+    /// Its media type.
+    pub content_type: String,
+    /// Names and values that its owner gave it.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// An object that is being written. Dropped, it leaves nothing that anyone sees.
+pub struct Upload {
+    objects: Objects,
+    namespace: String,
+    number: u64,
+    copies: u8,
+    announced: Option<u64>,
+    came: u64,
+    /// Bytes that came and were not sent.
+    buffer: BytesMut,
+    streaming: Option<Streaming>,
+    extents: Vec<Extent>,
+    degraded: BTreeMap<u64, Vec<u64>>,
+}
+
+/// A needle that is sent while its data come.
+struct Streaming {
+    placed: Placed,
+    fan_out: FanOut,
+    sent: u32,
+}
+
+impl Upload {
+    pub(crate) fn new(objects: Objects, namespace: &str, copies: u8, announced: Option<u64>) -> Self {
+        Self {
+            objects,
+            namespace: namespace.to_owned(),
+            number: fastrand::u64(1..),
+            copies,
+            announced,
+            came: 0,
+            buffer: BytesMut::new(),
+            streaming: None,
+            extents: Vec::new(),
+            degraded: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the next bytes. It waits while servers do not take them.
+    ///
+    /// # Errors
+    /// [`ObjectError::WrongLength`], [`ObjectError::NoRoom`], [`ObjectError::TooLong`], or the store's.
+    pub async fn write(&mut self, mut data: Bytes) -> Result<()> {
+        self.came += data.len() as u64;
+        if let Some(announced) = self.announced.filter(|announced| self.came > *announced) {
+            return Err(ObjectError::WrongLength { announced, came: self.came });
+        }
+        let streamed = self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX);
+        let at_once = if streamed { PIECE_BYTES } else { GATHERED_BYTES_MAX as usize };
+        // More than that is never held, however long the pieces are that come.
+        while !data.is_empty() {
+            let some = data.split_to(data.len().min(at_once - self.buffer.len()));
+            self.buffer.extend_from_slice(&some);
+            if self.buffer.len() == at_once {
+                if streamed { self.stream().await? } else { self.write_gathered().await? }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what came the object under a key.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and those of [`Metadata::put`](crate::Metadata::put).
+    pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: Precondition) -> Result<ObjectRow> {
+        if let Some(announced) = self.announced.filter(|announced| self.came != *announced) {
+            return Err(ObjectError::WrongLength { announced, came: self.came });
+        }
+        while !self.buffer.is_empty() {
+            if self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX) {
+                self.stream().await?;
+            } else {
+                self.write_gathered().await?;
+            }
+        }
+        let Attributes { etag, content_type, metadata } = attributes;
+        let row = ObjectRow {
+            upload: self.number,
+            bytes: self.came,
+            modified_ms: now_ms(),
+            etag,
+            content_type,
+            metadata,
+            extents: std::mem::take(&mut self.extents),
+        };
+        let new = NewObject { row, precondition, degraded: std::mem::take(&mut self.degraded) };
+        self.objects.metadata().put(&self.namespace, key, &new).await?;
+        Ok(new.row)
+    }
+
+    /// Sends a needle that is in memory, and elsewhere again where it failed.
+    async fn write_gathered(&mut self) -> Result<()> {
+        let data = self.buffer.split().freeze();
+        let mut tries = 1;
+        loop {
+            let placed = self.objects.shared().pack.place(self.copies, data.len() as u32).await?;
+            let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &stored(&placed, 0, &data));
+            match fan_out.finish().await {
+                Ok(written) => {
+                    self.took(&placed, written).await;
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.objects.shared().pack.retire(placed.extent.chunk).await;
+                    if tries == TRIES {
+                        return Err(error);
+                    }
+                    tracing::info!(%error, "writing to other chunkservers");
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    /// Sends what is gathered of a needle whose length is known.
+    async fn stream(&mut self) -> Result<()> {
+        while !self.buffer.is_empty() {
+            let mut streaming = match self.streaming.take() {
+                Some(streaming) => streaming,
+                None => self.begin_needle().await?,
+            };
+            let room = (streaming.placed.extent.bytes - streaming.sent) as usize;
+            let data = self.buffer.split_to(self.buffer.len().min(room)).freeze();
+            let piece = stored(&streaming.placed, streaming.sent / BLOCK_BYTES, &data);
+            let sent = streaming.fan_out.send(piece).await;
+            if sent.is_err() {
+                self.objects.shared().pack.retire(streaming.placed.extent.chunk).await;
+            }
+            sent?;
+            streaming.sent += data.len() as u32;
+            if streaming.sent == streaming.placed.extent.bytes {
+                let written = streaming.fan_out.finish().await?;
+                self.took(&streaming.placed, written).await;
+            } else {
+                self.streaming = Some(streaming);
+            }
+        }
+        Ok(())
+    }
+
+    async fn begin_needle(&self) -> Result<Streaming> {
+        let before: u64 = self.extents.iter().map(|extent| u64::from(extent.bytes)).sum();
+        let left = self.announced.unwrap_or_default().saturating_sub(before);
+        let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(NEEDLE_BYTES_MAX);
+        let placed = self.objects.shared().pack.place(self.copies, bytes).await?;
+        let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &Bytes::new());
+        Ok(Streaming { placed, fan_out, sent: 0 })
+    }
+
+    /// A needle is durable on enough servers; the others may still take it.
+    async fn took(&mut self, placed: &Placed, written: Written) {
+        let chunk = placed.extent.chunk;
+        let Written { failed, mut under_way } = written;
+        if !failed.is_empty() {
+            self.objects.shared().pack.retire(chunk).await;
+            self.degraded.entry(chunk).or_default().extend(failed);
+        }
+        self.extents.push(placed.extent);
+        let objects = self.objects.clone();
+        if under_way.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            while let Some(ended) = under_way.join_next().await {
+                if let Ok((server, Err(error))) = ended {
+                    tracing::info!(server, chunk, error = eddy_telemetry::error_chain(&error), "a copy is missing");
+                    objects.shared().pack.retire(chunk).await;
+                    objects.degrade(chunk, vec![server]);
+                }
+            }
+        });
+    }
+}
+
+/// Data as it is stored, the first of it at this block of the needle.
+fn stored(placed: &Placed, first: u32, data: &[u8]) -> Bytes {
+    let blocks = data.len().div_ceil(BLOCK_BYTES as usize);
+    let mut stored = Vec::with_capacity(data.len() + 4 * blocks);
+    encode_blocks(placed.extent.needle, first, data.chunk(), &mut stored);
+    stored.into()
+}

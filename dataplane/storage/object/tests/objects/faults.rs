@@ -1,0 +1,114 @@
+//! Servers that die, hang up in the middle, come back and rot.
+
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use eddy_object::schema::{DegradedRow, decode};
+use eddy_object::{Attributes, ObjectError, Precondition};
+
+use crate::support::{Cluster, SPACE, random_bytes, until};
+
+fn degraded(rows: &[eddy_kv::Row]) -> Vec<DegradedRow> {
+    rows.iter().map(|row| decode(&row.value.bytes).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_is_not_missed_and_what_it_lacks_is_noted() {
+    let mut cluster = Cluster::start(3).await;
+    let before = random_bytes(1, 3_000_000);
+    cluster.put("before", &before).await.unwrap();
+    cluster.put("small", &before.slice(..100)).await.unwrap();
+    cluster.stop(1).await;
+    // It dies while its chunk is written to, and new ones are made without it.
+    for size in [10, 100_000, 3_000_000, 20_000_000] {
+        let data = random_bytes(size as u64, size);
+        cluster.put("after", &data).await.unwrap();
+        assert!(cluster.get("after").await.unwrap() == data);
+    }
+    assert!(cluster.get("before").await.unwrap() == before);
+    until("it is noted what it lacks", async || {
+        degraded(&cluster.rows(b"d").await).iter().any(|row| row.servers == [cluster.number(1)])
+    })
+    .await;
+    assert!(degraded(&cluster.rows(b"d").await).iter().any(|row| row.servers.is_empty()), "chunks of two copies");
+    // With one alone, nothing is acknowledged.
+    cluster.stop(2).await;
+    let refused = cluster.put("refused", &before).await;
+    assert!(matches!(refused, Err(ObjectError::NoRoom(_))), "{refused:?}");
+    assert!(cluster.get("before").await.unwrap() == before, "one copy is enough to read");
+    cluster.start_again(1).await;
+    until("two are enough", async || cluster.put("again", &before).await.is_ok()).await;
+    assert!(cluster.get("again").await.unwrap() == before);
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_in_the_middle_of_an_upload_or_a_download_is_not_missed() {
+    let mut cluster = Cluster::start(3).await;
+    let data = random_bytes(7, 40_000_000);
+    let mut upload = cluster.objects.upload(SPACE, Some(data.len() as u64)).await.unwrap();
+    upload.write(data.slice(..10_000_000)).await.unwrap();
+    cluster.stop(0).await;
+    upload.write(data.slice(10_000_000..)).await.unwrap();
+    let row = upload.finish("key", Attributes::default(), Precondition::None).await.unwrap();
+    cluster.start_again(0).await;
+
+    let mut download = cluster.objects.download(&row, 0, row.bytes).unwrap();
+    let mut came = Vec::new();
+    let mut stopped = false;
+    while let Some(block) = download.next().await.unwrap() {
+        came.extend_from_slice(&block);
+        if came.len() > 5_000_000 && !stopped {
+            cluster.stop(1).await;
+            stopped = true;
+        }
+    }
+    assert!(came == data);
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_die_in_the_middle_of_an_upload_fail_it_and_leave_nothing() {
+    let mut cluster = Cluster::start(3).await;
+    let data = random_bytes(7, 40_000_000);
+    let mut upload = cluster.objects.upload(SPACE, Some(data.len() as u64)).await.unwrap();
+    upload.write(data.slice(..10_000_000)).await.unwrap();
+    cluster.stop(0).await;
+    cluster.stop(1).await;
+    let failed = upload.write(data.slice(10_000_000..)).await;
+    assert!(matches!(failed, Err(ObjectError::NoRoom(_))), "{failed:?}");
+    drop(upload);
+    assert!(matches!(cluster.get("key").await, Err(ObjectError::NoObject(_))));
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bits_that_flip_are_not_noticed_and_noted() {
+    let cluster = Cluster::start(3).await;
+    let data = random_bytes(5, 5_000_000);
+    let row = cluster.put("key", &data).await.unwrap();
+    let chunk = row.extents[0].chunk;
+    // Two of three copies, in different places.
+    for (server, at) in [(0, 1_000_000), (2, 4_000_000)] {
+        let mut file = std::fs::File::options().read(true).write(true).open(cluster.file_of(server, chunk)).unwrap();
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.read_exact(&mut byte).unwrap();
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&[byte[0] ^ 1]).unwrap();
+    }
+    for _ in 0..20 {
+        assert!(cluster.get("key").await.unwrap() == data);
+    }
+    let mut both = [cluster.number(0), cluster.number(2)];
+    both.sort_unstable();
+    until("both are noted", async || degraded(&cluster.rows(b"d").await).iter().any(|row| row.servers == both)).await;
+    // All three: now it is an error, not wrong bytes.
+    std::fs::remove_file(cluster.file_of(1, chunk)).unwrap();
+    let bytes = std::fs::metadata(cluster.file_of(0, chunk)).unwrap().len();
+    for server in [0, 2] {
+        std::fs::File::options().write(true).open(cluster.file_of(server, chunk)).unwrap().set_len(bytes / 2).unwrap();
+    }
+    // The server that has the removed file open still reads it.
+    let read = cluster.get("key").await;
+    assert!(read.as_ref().is_ok_and(|read| *read == data) || matches!(read, Err(ObjectError::Unreadable(_))));
+}

@@ -1,0 +1,98 @@
+//! What is written, replaced and deleted, and what may be.
+
+use bytes::Bytes;
+use eddy_object::schema::Quota;
+use eddy_object::{Attributes, ObjectError, Precondition, Result};
+
+use crate::support::{Cluster, SPACE, random_bytes};
+
+async fn put_if(cluster: &Cluster, key: &str, precondition: Precondition) -> Result<u64> {
+    let mut upload = cluster.objects.upload(SPACE, Some(3)).await?;
+    upload.write(Bytes::from_static(b"abc")).await?;
+    Ok(upload.finish(key, Attributes::default(), precondition).await?.upload)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preconditions_are_decided_where_the_object_changes() {
+    let cluster = Cluster::start(2).await;
+    assert!(matches!(put_if(&cluster, "k", Precondition::Upload(1)).await, Err(ObjectError::PreconditionFailed)));
+    let first = put_if(&cluster, "k", Precondition::Absent).await.unwrap();
+    assert!(matches!(put_if(&cluster, "k", Precondition::Absent).await, Err(ObjectError::PreconditionFailed)));
+    let second = put_if(&cluster, "k", Precondition::Upload(first)).await.unwrap();
+    assert!(matches!(put_if(&cluster, "k", Precondition::Upload(first)).await, Err(ObjectError::PreconditionFailed)));
+    // Of many who want to be the first, one is.
+    let tries = futures::future::join_all((0..20).map(|_| put_if(&cluster, "new", Precondition::Absent))).await;
+    assert_eq!(tries.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    let metadata = cluster.metadata();
+    let refused = metadata.delete(SPACE, "k", &Precondition::Upload(first)).await;
+    assert!(matches!(refused, Err(ObjectError::PreconditionFailed)));
+    metadata.delete(SPACE, "k", &Precondition::Upload(second)).await.unwrap();
+    assert!(matches!(metadata.delete(SPACE, "k", &Precondition::None).await, Err(ObjectError::NoObject(_))));
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_is_kept_to_the_byte_also_by_many_at_once() {
+    let cluster = Cluster::start(2).await;
+    let quota = Quota { bytes: Some(10_000), objects: Some(20) };
+    cluster.metadata().set_quota(SPACE, quota).await.unwrap();
+    cluster.put("a", &random_bytes(1, 10_000)).await.unwrap();
+    let refused = cluster.put("b", &random_bytes(1, 1)).await;
+    assert!(matches!(refused, Err(ObjectError::QuotaExceeded { what: "bytes", holds: 10_000, at_most: 10_000 })), "{refused:?}");
+    // What it replaces makes room.
+    cluster.put("a", &random_bytes(2, 9_000)).await.unwrap();
+    let put = async |number: u32| cluster.put(&format!("many/{number}"), &random_bytes(1, 30)).await;
+    let outcomes = futures::future::join_all((0..60).map(&put)).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 19);
+    let last = outcomes.into_iter().find_map(Result::err).unwrap();
+    assert!(matches!(last, ObjectError::QuotaExceeded { what: "objects", .. }), "{last}");
+    cluster.metadata().set_quota(SPACE, Quota { bytes: Some(1), objects: None }).await.unwrap();
+    cluster.put("a", &random_bytes(3, 100)).await.unwrap();
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_come_and_go() {
+    let cluster = Cluster::start(2).await;
+    let metadata = cluster.metadata();
+    let exists = metadata.create_namespace(SPACE, Quota::default(), 2).await;
+    assert!(matches!(exists, Err(ObjectError::NamespaceExists(_))));
+    assert!(matches!(metadata.create_namespace("", Quota::default(), 2).await, Err(ObjectError::BadName(_))));
+    metadata.create_namespace("spare", Quota::default(), 2).await.unwrap();
+    assert_eq!(metadata.list_namespaces("spa").await.unwrap(), [SPACE, "spare"]);
+    cluster.put("a", &random_bytes(1, 10)).await.unwrap();
+    assert!(matches!(metadata.delete_namespace(SPACE).await, Err(ObjectError::NotEmpty(_, 1))));
+    metadata.delete(SPACE, "a", &Precondition::None).await.unwrap();
+    metadata.delete_namespace(SPACE).await.unwrap();
+    assert!(matches!(cluster.put("a", &random_bytes(1, 10)).await, Err(ObjectError::NoNamespace(_))));
+    assert!(cluster.rows(b"u").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_within_the_limits_are_taken_and_others_are_not() {
+    let cluster = Cluster::start(2).await;
+    let longest = "ü".repeat(512);
+    cluster.put(&longest, &random_bytes(1, 10)).await.unwrap();
+    assert!(cluster.get(&longest).await.is_ok());
+    for key in ["", &format!("{longest}a")] {
+        assert!(matches!(cluster.put(key, &random_bytes(1, 10)).await, Err(ObjectError::BadName(_))));
+    }
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_writes_and_deletes_at_once_leaves_one_state() {
+    let cluster = Cluster::start(2).await;
+    let act = async |number: u64| {
+        let key = format!("{}", number % 3);
+        match number % 4 {
+            0 => match cluster.metadata().delete(SPACE, &key, &Precondition::None).await {
+                Ok(()) | Err(ObjectError::NoObject(_)) => {}
+                Err(error) => panic!("{error}"),
+            },
+            _ => drop(cluster.put(&key, &random_bytes(number, 500)).await.unwrap()),
+        }
+    };
+    futures::future::join_all((0..100).map(&act)).await;
+    cluster.check().await;
+}

@@ -1,0 +1,151 @@
+//! A cluster in this process: chunkservers that come and go, metadata in a file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eddy_chunks::{ChunkStore, Extent, StoreOptions};
+use eddy_chunkserver::{ChunkClient, Server, serve};
+use eddy_disk::RealDisk;
+use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row, Scan};
+use eddy_object::schema::{ObjectRow, Quota, ReferenceRow, ServerRow, decode};
+use eddy_object::{Attributes, Metadata, Objects, Precondition, Result};
+use eddy_rpc::{TcpTransport, Transport};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+pub(crate) const CLUSTER: u64 = 3;
+pub(crate) const SPACE: &str = "space";
+
+pub(crate) struct Cluster {
+    pub(crate) objects: Objects,
+    pub(crate) namespace: u64,
+    servers: Vec<ChunkServer>,
+    folder: TempDir,
+}
+
+struct ChunkServer {
+    address: String,
+    number: u64,
+    task: JoinHandle<()>,
+}
+
+impl Cluster {
+    pub(crate) async fn start(servers: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
+        let metadata = Metadata::new(Arc::new(store));
+        let mut running = Vec::new();
+        for at in 0..servers {
+            let server = run(&folder.path().join(at.to_string()), "127.0.0.1:0").await;
+            let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string() };
+            metadata.put_server(server.number, &row).await.unwrap();
+            running.push(server);
+        }
+        let namespace = metadata.create_namespace(SPACE, Quota::default(), 3).await.unwrap().id;
+        let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
+        let objects = Objects::open(metadata, client).await.unwrap();
+        Self { objects, namespace, servers: running, folder }
+    }
+
+    pub(crate) fn metadata(&self) -> &Metadata {
+        self.objects.metadata()
+    }
+
+    pub(crate) fn number(&self, server: usize) -> u64 {
+        self.servers[server].number
+    }
+
+    /// Ends a server without a word.
+    pub(crate) async fn stop(&mut self, server: usize) {
+        self.servers[server].task.abort();
+        let _ = (&mut self.servers[server].task).await;
+    }
+
+    pub(crate) async fn start_again(&mut self, server: usize) {
+        let address = self.servers[server].address.clone();
+        self.servers[server] = run(&self.folder.path().join(server.to_string()), &address).await;
+    }
+
+    pub(crate) fn file_of(&self, server: usize, chunk: u64) -> PathBuf {
+        self.folder.path().join(format!("{server}/{chunk:016x}.chunk"))
+    }
+
+    pub(crate) async fn put(&self, key: &str, data: &Bytes) -> Result<ObjectRow> {
+        self.put_in_pieces(key, data, Some(data.len() as u64), 100_000).await
+    }
+
+    pub(crate) async fn put_in_pieces(&self, key: &str, data: &Bytes, announced: Option<u64>, piece: usize) -> Result<ObjectRow> {
+        let mut upload = self.objects.upload(SPACE, announced).await?;
+        for start in (0..data.len()).step_by(piece) {
+            upload.write(data.slice(start..data.len().min(start + piece))).await?;
+        }
+        upload.finish(key, Attributes::default(), Precondition::None).await
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Vec<u8>> {
+        let row = self.metadata().object(self.namespace, key).await?;
+        self.read(&row, 0, row.bytes).await
+    }
+
+    pub(crate) async fn read(&self, row: &ObjectRow, start: u64, end: u64) -> Result<Vec<u8>> {
+        let mut download = self.objects.download(row, start, end)?;
+        let mut data = Vec::new();
+        while let Some(block) = download.next().await? {
+            data.extend_from_slice(&block);
+        }
+        Ok(data)
+    }
+
+    pub(crate) async fn rows(&self, tag: &'static [u8]) -> Vec<Row> {
+        let page = self.metadata().store().scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.unwrap();
+        assert!(!page.more);
+        page.rows
+    }
+
+    /// Every needle of every object is referred to once and counted; nothing else is; quotas count what is there.
+    pub(crate) async fn check(&self) {
+        let objects: Vec<ObjectRow> = self.rows(b"o").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
+        let mut needed: Vec<Extent> = objects.iter().flat_map(|row| row.extents.clone()).collect();
+        let references = self.rows(b"r").await;
+        let mut referred: Vec<Extent> =
+            references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).unwrap().extent).collect();
+        needed.sort_unstable();
+        referred.sort_unstable();
+        assert_eq!(needed, referred);
+        for row in self.rows(b"l").await {
+            let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
+            let live = i64::from_le_bytes(row.value.bytes[..].try_into().unwrap());
+            let stored = |extent: &Extent| i64::try_from(extent.end()).unwrap() - i64::from(extent.offset);
+            assert_eq!(live, needed.iter().filter(|extent| extent.chunk == chunk).map(stored).sum::<i64>());
+        }
+        let usage = self.metadata().usage(SPACE).await.unwrap();
+        assert_eq!(usage.objects, objects.len() as i64);
+        assert_eq!(usage.bytes, objects.iter().map(|row| row.bytes as i64).sum::<i64>());
+    }
+}
+
+async fn run(folder: &std::path::Path, address: &str) -> ChunkServer {
+    let options = StoreOptions { folder: folder.to_owned(), cluster: CLUSTER, reserved_bytes: 0 };
+    let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
+    let number = store.server();
+    let listener = TcpTransport.bind(address.parse().unwrap()).await.unwrap();
+    let address = listener.address().unwrap().to_string();
+    ChunkServer { address, number, task: tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap())) }
+}
+
+pub(crate) fn random_bytes(seed: u64, length: usize) -> Bytes {
+    let mut data = vec![0; length];
+    fastrand::Rng::with_seed(seed).fill(&mut data);
+    data.into()
+}
+
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(60), async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("waited for 60 s until {what}"));
+}
