@@ -119,6 +119,8 @@ impl Download {
     fn fail(&mut self, server: u64, chunk: u64, reason: String, lacks: bool) {
         tracing::info!(server, chunk, reason, "reading from another chunkserver");
         if lacks {
+            // It may have been repaired elsewhere.
+            self.objects.shared().locations.forget(chunk);
             self.objects.degrade(chunk, vec![server]);
         }
         self.failed.push(server);

@@ -15,6 +15,7 @@ mod upload;
 
 pub use self::download::Download;
 pub use self::error::{ObjectError, Result};
-pub use self::metadata::{Listed, Listing, ListingPage, Metadata, NewObject, Precondition, Usage};
+pub use self::metadata::{Listed, Listing, ListingPage, Metadata, NewObject, Precondition, Usage, now_ms};
 pub use self::objects::Objects;
+pub use self::replicas::Servers;
 pub use self::upload::{Attributes, Upload};

@@ -1,6 +1,8 @@
 //! Writing an object.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use eddy_chunks::Extent;
@@ -18,6 +20,8 @@ const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 /// Data that is sent at once.
 const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+/// An upload says this often that it still needs its chunks: nobody else knows.
+const TOUCH_EVERY: Duration = Duration::from_secs(20 * 60);
 /// What is in memory is tried again so often, elsewhere.
 const TRIES: usize = 3;
 
@@ -44,7 +48,9 @@ pub struct Upload {
     buffer: BytesMut,
     streaming: Option<Streaming>,
     extents: Vec<Extent>,
-    degraded: BTreeMap<u64, Vec<u64>>,
+    /// For each chunk, the servers that took its needles or are about to.
+    taken: BTreeMap<u64, Vec<u64>>,
+    touched: Instant,
 }
 
 /// A needle that is sent while its data come.
@@ -66,7 +72,8 @@ impl Upload {
             buffer: BytesMut::new(),
             streaming: None,
             extents: Vec::new(),
-            degraded: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            touched: Instant::now(),
         }
     }
 
@@ -81,6 +88,9 @@ impl Upload {
         }
         let streamed = self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX);
         let at_once = if streamed { PIECE_BYTES } else { GATHERED_BYTES_MAX as usize };
+        if self.touched.elapsed() > TOUCH_EVERY {
+            self.touch().await?;
+        }
         // More than that is never held, however long the pieces are that come.
         while !data.is_empty() {
             let some = data.split_to(data.len().min(at_once - self.buffer.len()));
@@ -117,9 +127,18 @@ impl Upload {
             metadata,
             extents: std::mem::take(&mut self.extents),
         };
-        let new = NewObject { row, precondition, degraded: std::mem::take(&mut self.degraded) };
+        let new = NewObject { row, precondition, taken: std::mem::take(&mut self.taken) };
         self.objects.metadata().put(&self.namespace, key, &new).await?;
         Ok(new.row)
+    }
+
+    async fn touch(&mut self) -> Result<()> {
+        let streaming = self.streaming.iter().map(|streaming| streaming.placed.extent.chunk);
+        for chunk in self.taken.keys().copied().chain(streaming) {
+            self.objects.metadata().touch_chunk(chunk).await?;
+        }
+        self.touched = Instant::now();
+        Ok(())
     }
 
     /// Sends a needle that is in memory, and elsewhere again where it failed.
@@ -187,7 +206,13 @@ impl Upload {
         let Written { failed, mut under_way } = written;
         if !failed.is_empty() {
             self.objects.shared().pack.retire(chunk).await;
-            self.degraded.entry(chunk).or_default().extend(failed);
+        }
+        let took: Vec<u64> =
+            placed.targets.iter().map(|target| target.server).filter(|server| !failed.contains(server)).collect();
+        match self.taken.entry(chunk) {
+            // Who failed to take one needle lacks something of the chunk, whatever else it took.
+            Entry::Occupied(mut before) => before.get_mut().retain(|server| took.contains(server)),
+            Entry::Vacant(first) => drop(first.insert(took)),
         }
         self.extents.push(placed.extent);
         let objects = self.objects.clone();

@@ -3,7 +3,7 @@
 //! An upload of few needles becomes an object in one transaction, references and all. One of many refers to them first, in
 //! several transactions under a row of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_chunks::Extent;
 use eddy_chunks::format::stored_bytes;
@@ -42,8 +42,9 @@ pub struct NewObject {
     pub row: ObjectRow,
     /// What must be so.
     pub precondition: Precondition,
-    /// Servers that failed to take needles of these chunks.
-    pub degraded: BTreeMap<u64, Vec<u64>>,
+    /// For each chunk of its needles, the servers that took them or are about to. What another server of the chunk lacks is
+    /// noted with the object.
+    pub taken: BTreeMap<u64, Vec<u64>>,
 }
 
 impl Precondition {
@@ -77,14 +78,6 @@ impl Metadata {
         if new.row.extents.len() > EXTENTS_AT_ONCE {
             self.refer_first(namespace, key, new).await?;
         }
-        let mut degraded = BTreeMap::new();
-        if new.degraded.len() <= EXTENTS_AT_ONCE {
-            degraded.clone_from(&new.degraded);
-        } else {
-            for (chunk, servers) in &new.degraded {
-                self.degrade(*chunk, servers).await?;
-            }
-        }
         for _ in 0..TRIES {
             let (space, space_value) = self.namespace_and_value(namespace).await?;
             let (current, current_value) = self.current(space.id, key).await?;
@@ -98,10 +91,9 @@ impl Metadata {
                 changes.check(pending_key(new.row.upload), Some(&pending));
                 changes.transaction = changes.transaction.delete(pending_key(new.row.upload));
             } else {
-                self.check_chunks(&mut changes, &new.row.extents).await?;
+                self.check_chunks(&mut changes, &new.row.extents, &new.taken).await?;
                 changes.refer(&new.row, space.id, key)?;
             }
-            self.note_degraded(&mut changes, &degraded).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
@@ -144,9 +136,26 @@ impl Metadata {
             let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);
         }
-        let row = ChunkRow { servers, copies, created_ms: now_ms() };
+        let row = ChunkRow { servers, copies, touched_ms: now_ms() };
         self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
         Ok(())
+    }
+
+    /// Says that a chunk is still being written to: one that nobody needs for long is collected.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn touch_chunk(&self, chunk: u64) -> Result<()> {
+        for _ in 0..TRIES {
+            let Some(value) = self.store.get(chunk_key(chunk)).await? else { return Ok(()) };
+            let row = ChunkRow { touched_ms: now_ms(), ..decode(&value.bytes)? };
+            let touch = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), encode(&row)?);
+            match self.store.commit(touch).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
     }
 
     /// A chunk, if there is one.
@@ -157,14 +166,20 @@ impl Metadata {
         self.store.get(chunk_key(chunk)).await?.map(|value| decode(&value.bytes)).transpose()
     }
 
-    /// Notes that servers lack something of a chunk, for it to be repaired.
+    /// Notes that servers lack something of a chunk, for it to be repaired; nothing where they do not have it any more. With no
+    /// servers, that all of them are to be looked at.
     ///
     /// # Errors
     /// The store's.
     pub async fn degrade(&self, chunk: u64, servers: &[u64]) -> Result<()> {
         for _ in 0..TRIES {
+            let Some(row) = self.chunk(chunk).await? else { return Ok(()) };
+            let lacking: Vec<u64> = servers.iter().copied().filter(|server| row.servers.contains(server)).collect();
+            if lacking.is_empty() && !servers.is_empty() {
+                return Ok(());
+            }
             let mut changes = Changes::default();
-            self.note_degraded(&mut changes, &BTreeMap::from([(chunk, servers.to_vec())])).await?;
+            self.note_degraded(&mut changes, &BTreeMap::from([(chunk, lacking)])).await?;
             match self.store.commit(changes.transaction).await {
                 Err(KvError::Conflict { .. }) => {}
                 done => return done.map(drop).map_err(Into::into),
@@ -214,14 +229,14 @@ impl Metadata {
             if referred == row.extents.len() {
                 return Ok(());
             }
-            let end = row.extents.len().min(referred + 3 * EXTENTS_AT_ONCE);
+            let end = row.extents.len().min(referred + 2 * EXTENTS_AT_ONCE);
             let before = self.store.get(pending.clone()).await?;
             let mut changes = Changes::default();
             changes.check(pending.clone(), before.as_ref());
             let so_far = ExtentsRow { upload: row.upload, since_ms: now_ms(), extents: row.extents[..end].to_vec() };
             changes.transaction = changes.transaction.put(pending.clone(), encode(&so_far)?);
             let some = ObjectRow { extents: row.extents[referred..end].to_vec(), ..row.clone() };
-            self.check_chunks(&mut changes, &some.extents).await?;
+            self.check_chunks(&mut changes, &some.extents, &new.taken).await?;
             changes.refer(&some, space.id, key)?;
             match self.store.commit(changes.finish()).await {
                 Err(KvError::Conflict { .. }) => {}
@@ -238,17 +253,23 @@ impl Metadata {
         Ok((row, value))
     }
 
-    /// A chunk that was collected meanwhile cannot be referred to.
-    async fn check_chunks(&self, changes: &mut Changes, extents: &[Extent]) -> Result<()> {
-        let mut chunks: Vec<u64> = extents.iter().map(|extent| extent.chunk).collect();
-        chunks.sort_unstable();
-        chunks.dedup();
+    /// A chunk that was collected meanwhile cannot be referred to. A server that has it and did not take its needles lacks
+    /// them, also one that was given the chunk meanwhile.
+    async fn check_chunks(&self, changes: &mut Changes, extents: &[Extent], taken: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
+        let chunks: BTreeSet<u64> = extents.iter().map(|extent| extent.chunk).collect();
         let values = self.get_all(chunks.iter().map(|chunk| chunk_key(*chunk))).await?;
+        let mut degraded = BTreeMap::new();
         for (chunk, value) in chunks.into_iter().zip(values) {
             let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
             changes.check(chunk_key(chunk), Some(&value));
+            let row: ChunkRow = decode(&value.bytes)?;
+            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server));
+            let lack: Vec<u64> = row.servers.into_iter().filter(|server| !took(server)).collect();
+            if !lack.is_empty() {
+                degraded.insert(chunk, lack);
+            }
         }
-        Ok(())
+        self.note_degraded(changes, &degraded).await
     }
 
     async fn note_degraded(&self, changes: &mut Changes, degraded: &BTreeMap<u64, Vec<u64>>) -> Result<()> {

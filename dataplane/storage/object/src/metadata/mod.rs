@@ -60,8 +60,11 @@ impl Metadata {
         Ok(())
     }
 
-    /// All rows of a range.
-    pub(crate) async fn scan_all(&self, mut range: KeyRange) -> Result<Vec<Row>> {
+    /// All rows of a range, which others may change meanwhile.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn scan_all(&self, mut range: KeyRange) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         loop {
             let page = self.store.scan(Scan::new(range.clone(), SCAN_ROWS_MAX)).await?;
@@ -74,7 +77,10 @@ impl Metadata {
     }
 
     /// The values of keys, all at one version, in their order.
-    pub(crate) async fn get_all(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<Option<Value>>> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn get_all(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<Option<Value>>> {
         let reads = keys.into_iter().map(Read::Get).collect();
         let results = self.store.read(reads).await?;
         Ok(results.into_iter().map(|result| if let ReadResult::Value(value) = result { value } else { None }).collect())
@@ -82,6 +88,6 @@ impl Metadata {
 }
 
 /// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
+pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -8,7 +8,7 @@ mod servers;
 pub(crate) use self::fan_out::{FanOut, Written};
 pub(crate) use self::locations::Locations;
 pub(crate) use self::pack::{Pack, Placed};
-pub(crate) use self::servers::Servers;
+pub use self::servers::Servers;
 
 /// Copies that must be durable before an upload may become an object.
 pub(crate) fn needed(copies: u8) -> usize {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use eddy_chunks::Extent;
 use eddy_chunks::format::{CHUNK_BYTES_MAX, HEAD_BYTES, stored_bytes};
@@ -16,6 +17,8 @@ use crate::placement::choose;
 
 /// Longest needle that shares a chunk with others.
 const SHARED_BYTES_MAX: u32 = 8 * 1024 * 1024;
+/// A chunk is written to no longer: one that nobody needs is collected after an hour.
+const OPEN_MAX: Duration = Duration::from_secs(30 * 60);
 /// How often other servers are chosen in the place of those that fail.
 const ROUNDS: usize = 3;
 
@@ -45,6 +48,7 @@ pub(crate) struct Pack {
 }
 
 struct Open {
+    since: Instant,
     chunk: u64,
     next: u32,
     targets: Arc<[Target]>,
@@ -60,8 +64,8 @@ impl Open {
         Some(Placed { extent, targets: self.targets.clone() })
     }
 
-    fn is_full(&self) -> bool {
-        self.next > CHUNK_BYTES_MAX - SHARED_BYTES_MAX / 8
+    fn is_done(&self) -> bool {
+        self.next > CHUNK_BYTES_MAX - SHARED_BYTES_MAX / 8 || self.since.elapsed() > OPEN_MAX
     }
 }
 
@@ -78,7 +82,7 @@ impl Pack {
         }
         let mut open = self.open.lock().await;
         if let Some(placed) = open.get_mut(&copies).and_then(|open| open.take(bytes)) {
-            if open.get(&copies).is_some_and(Open::is_full) {
+            if open.get(&copies).is_some_and(Open::is_done) {
                 open.remove(&copies);
             }
             return Ok(placed);
@@ -122,7 +126,7 @@ impl Pack {
         let servers: Vec<u64> = targets.iter().map(|target| target.server).collect();
         self.metadata.put_chunk(chunk, servers.clone(), copies).await?;
         self.locations.remember(chunk, servers.into());
-        Ok(Open { chunk, next: HEAD_BYTES, targets: targets.into() })
+        Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, targets: targets.into() })
     }
 
     async fn create(&self, server: u64, chunk: u64) -> Result<Target, String> {

@@ -12,8 +12,8 @@ use crate::metadata::Metadata;
 use crate::placement::Candidate;
 
 /// A snapshot of all servers. Clones share it.
-#[derive(Clone)]
-pub(crate) struct Servers {
+#[derive(Clone, Default)]
+pub struct Servers {
     known: Arc<ArcSwap<BTreeMap<u64, Known>>>,
 }
 
@@ -24,12 +24,16 @@ struct Known {
 }
 
 impl Servers {
-    pub(crate) fn new() -> Self {
-        Self { known: Arc::default() }
+    /// None is known yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Asks all of them.
-    pub(crate) async fn refresh(&self, metadata: &Metadata, client: &ChunkClient) -> Result<()> {
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn refresh(&self, metadata: &Metadata, client: &ChunkClient) -> Result<()> {
         let rows = metadata.servers().await?;
         let asked = rows.into_iter().map(|(server, row)| async move {
             let status = client.status(&row.address).await;
@@ -48,12 +52,12 @@ impl Servers {
     }
 
     /// Those that answered.
-    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+    pub fn candidates(&self) -> Vec<Candidate> {
         self.known.load().values().filter_map(|known| known.candidate.clone()).collect()
     }
 
     /// Where a server is.
-    pub(crate) fn address(&self, server: u64) -> Option<String> {
+    pub fn address(&self, server: u64) -> Option<String> {
         self.known.load().get(&server).map(|known| known.address.clone())
     }
 }

@@ -88,6 +88,11 @@ pub fn gone_key(upload: u64) -> Bytes {
     numbered(b't', upload).freeze()
 }
 
+/// A chunk that a server has and should not.
+pub fn stray_key(server: u64, chunk: u64) -> Bytes {
+    named(b'g', server, &chunk.to_be_bytes())
+}
+
 /// A chunkserver.
 pub fn server_key(server: u64) -> Bytes {
     numbered(b's', server).freeze()

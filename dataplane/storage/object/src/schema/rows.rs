@@ -67,8 +67,8 @@ pub struct ChunkRow {
     pub servers: Vec<u64>,
     /// How many should.
     pub copies: u8,
-    /// When it was made, in milliseconds since 1970.
-    pub created_ms: u64,
+    /// When it was made, or last said to be still written to, in milliseconds since 1970.
+    pub touched_ms: u64,
 }
 
 /// An object that needs a needle.
@@ -102,6 +102,15 @@ pub struct ExtentsRow {
     pub since_ms: u64,
     /// Those that are referred to.
     pub extents: Vec<Extent>,
+}
+
+/// A chunk that a server has and should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrayRow {
+    /// When that was first seen, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// It is being removed: from now on, no row may say that the server has the chunk.
+    pub doomed: bool,
 }
 
 /// A chunkserver.

@@ -2,7 +2,7 @@
 
 use eddy_object::{ObjectError, Precondition};
 
-use crate::support::{Cluster, SPACE, random_bytes};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_all_sizes_come_back_in_whole_and_in_part() {

@@ -1,11 +1,9 @@
 //! Servers that die, hang up in the middle, come back and rot.
 
-use std::io::{Read, Seek, SeekFrom, Write};
-
 use eddy_object::schema::{DegradedRow, decode};
 use eddy_object::{Attributes, ObjectError, Precondition};
 
-use crate::support::{Cluster, SPACE, random_bytes, until};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
 fn degraded(rows: &[eddy_kv::Row]) -> Vec<DegradedRow> {
     rows.iter().map(|row| decode(&row.value.bytes).unwrap()).collect()
@@ -89,12 +87,7 @@ async fn bits_that_flip_are_not_noticed_and_noted() {
     let chunk = row.extents[0].chunk;
     // Two of three copies, in different places.
     for (server, at) in [(0, 1_000_000), (2, 4_000_000)] {
-        let mut file = std::fs::File::options().read(true).write(true).open(cluster.file_of(server, chunk)).unwrap();
-        let mut byte = [0];
-        file.seek(SeekFrom::Start(at)).unwrap();
-        file.read_exact(&mut byte).unwrap();
-        file.seek(SeekFrom::Start(at)).unwrap();
-        file.write_all(&[byte[0] ^ 1]).unwrap();
+        cluster.flip(server, chunk, at);
     }
     for _ in 0..20 {
         assert!(cluster.get("key").await.unwrap() == data);

@@ -47,7 +47,7 @@ async fn every_page_is_what_a_sorted_map_gives() {
             metadata: Vec::new(),
             extents: Vec::new(),
         };
-        let new = NewObject { row, precondition: Precondition::None, degraded: BTreeMap::new() };
+        let new = NewObject { row, precondition: Precondition::None, taken: BTreeMap::new() };
         metadata.put("n", &key, &new).await.unwrap();
         keys.insert(key, ());
     }

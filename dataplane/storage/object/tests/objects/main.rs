@@ -5,4 +5,3 @@ mod bytes;
 mod faults;
 mod listing;
 mod rows;
-mod support;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use eddy_object::schema::Quota;
 use eddy_object::{Attributes, ObjectError, Precondition, Result};
 
-use crate::support::{Cluster, SPACE, random_bytes};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
 async fn put_if(cluster: &Cluster, key: &str, precondition: Precondition) -> Result<u64> {
     let mut upload = cluster.objects.upload(SPACE, Some(3)).await?;

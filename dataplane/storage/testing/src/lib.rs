@@ -1,5 +1,9 @@
-//! A cluster in this process: chunkservers that come and go, metadata in a file.
+//! A cluster in this process, for tests: real chunkservers on real disks that come and go, metadata in a file. Whatever fails
+//! ends the test.
+#![allow(clippy::unwrap_used, missing_docs, reason = "it is there to panic, and its names say what it does")]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +19,12 @@ use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub(crate) const CLUSTER: u64 = 3;
-pub(crate) const SPACE: &str = "space";
+pub const CLUSTER: u64 = 3;
+pub const SPACE: &str = "space";
 
-pub(crate) struct Cluster {
-    pub(crate) objects: Objects,
-    pub(crate) namespace: u64,
+pub struct Cluster {
+    pub objects: Objects,
+    pub namespace: u64,
     servers: Vec<ChunkServer>,
     folder: TempDir,
 }
@@ -32,7 +36,7 @@ struct ChunkServer {
 }
 
 impl Cluster {
-    pub(crate) async fn start(servers: usize) -> Self {
+    pub async fn start(servers: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
         let metadata = Metadata::new(Arc::new(store));
@@ -49,34 +53,51 @@ impl Cluster {
         Self { objects, namespace, servers: running, folder }
     }
 
-    pub(crate) fn metadata(&self) -> &Metadata {
+    pub fn metadata(&self) -> &Metadata {
         self.objects.metadata()
     }
 
-    pub(crate) fn number(&self, server: usize) -> u64 {
+    pub fn number(&self, server: usize) -> u64 {
         self.servers[server].number
     }
 
+    /// A client of the servers.
+    pub fn client(&self) -> ChunkClient {
+        ChunkClient::new(Arc::new(TcpTransport), CLUSTER)
+    }
+
+    pub fn address(&self, server: usize) -> &str {
+        &self.servers[server].address
+    }
+
+    /// Flips a bit of a chunk on a server's disk.
+    pub fn flip(&self, server: usize, chunk: u64, at: u64) {
+        let file = File::options().read(true).write(true).open(self.file_of(server, chunk)).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+    }
+
     /// Ends a server without a word.
-    pub(crate) async fn stop(&mut self, server: usize) {
+    pub async fn stop(&mut self, server: usize) {
         self.servers[server].task.abort();
         let _ = (&mut self.servers[server].task).await;
     }
 
-    pub(crate) async fn start_again(&mut self, server: usize) {
+    pub async fn start_again(&mut self, server: usize) {
         let address = self.servers[server].address.clone();
         self.servers[server] = run(&self.folder.path().join(server.to_string()), &address).await;
     }
 
-    pub(crate) fn file_of(&self, server: usize, chunk: u64) -> PathBuf {
+    pub fn file_of(&self, server: usize, chunk: u64) -> PathBuf {
         self.folder.path().join(format!("{server}/{chunk:016x}.chunk"))
     }
 
-    pub(crate) async fn put(&self, key: &str, data: &Bytes) -> Result<ObjectRow> {
+    pub async fn put(&self, key: &str, data: &Bytes) -> Result<ObjectRow> {
         self.put_in_pieces(key, data, Some(data.len() as u64), 100_000).await
     }
 
-    pub(crate) async fn put_in_pieces(&self, key: &str, data: &Bytes, announced: Option<u64>, piece: usize) -> Result<ObjectRow> {
+    pub async fn put_in_pieces(&self, key: &str, data: &Bytes, announced: Option<u64>, piece: usize) -> Result<ObjectRow> {
         let mut upload = self.objects.upload(SPACE, announced).await?;
         for start in (0..data.len()).step_by(piece) {
             upload.write(data.slice(start..data.len().min(start + piece))).await?;
@@ -84,12 +105,12 @@ impl Cluster {
         upload.finish(key, Attributes::default(), Precondition::None).await
     }
 
-    pub(crate) async fn get(&self, key: &str) -> Result<Vec<u8>> {
+    pub async fn get(&self, key: &str) -> Result<Vec<u8>> {
         let row = self.metadata().object(self.namespace, key).await?;
         self.read(&row, 0, row.bytes).await
     }
 
-    pub(crate) async fn read(&self, row: &ObjectRow, start: u64, end: u64) -> Result<Vec<u8>> {
+    pub async fn read(&self, row: &ObjectRow, start: u64, end: u64) -> Result<Vec<u8>> {
         let mut download = self.objects.download(row, start, end)?;
         let mut data = Vec::new();
         while let Some(block) = download.next().await? {
@@ -98,14 +119,14 @@ impl Cluster {
         Ok(data)
     }
 
-    pub(crate) async fn rows(&self, tag: &'static [u8]) -> Vec<Row> {
+    pub async fn rows(&self, tag: &'static [u8]) -> Vec<Row> {
         let page = self.metadata().store().scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.unwrap();
         assert!(!page.more);
         page.rows
     }
 
     /// Every needle of every object is referred to once and counted; nothing else is; quotas count what is there.
-    pub(crate) async fn check(&self) {
+    pub async fn check(&self) {
         let objects: Vec<ObjectRow> = self.rows(b"o").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
         let mut needed: Vec<Extent> = objects.iter().flat_map(|row| row.extents.clone()).collect();
         let references = self.rows(b"r").await;
@@ -135,13 +156,13 @@ async fn run(folder: &std::path::Path, address: &str) -> ChunkServer {
     ChunkServer { address, number, task: tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap())) }
 }
 
-pub(crate) fn random_bytes(seed: u64, length: usize) -> Bytes {
+pub fn random_bytes(seed: u64, length: usize) -> Bytes {
     let mut data = vec![0; length];
     fastrand::Rng::with_seed(seed).fill(&mut data);
     data.into()
 }
 
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(10)).await;

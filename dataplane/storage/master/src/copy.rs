@@ -1,0 +1,78 @@
+//! A new copy of a chunk's needles, each from any server that can give it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eddy_chunks::Extent;
+use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
+use eddy_chunkserver::{ChunkClient, ClientError, Refusal};
+
+/// Data that is sent at once.
+const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+
+/// Makes a server have all that is needed of a chunk: what it has already, if that is all, or a new chunk in its place. Returns how many
+/// bytes were copied. Each needle is durable when this returns.
+pub(crate) async fn copy(
+    client: &ChunkClient,
+    chunk: u64,
+    needed: &BTreeSet<Extent>,
+    sources: &BTreeMap<Extent, Vec<String>>,
+    target: &str,
+) -> Result<u64, ClientError> {
+    let epoch = match client.create(target, chunk).await {
+        Err(ClientError::Refused { source: Refusal::Exists, .. }) => {
+            if has_all(client, chunk, needed, target).await {
+                return Ok(0);
+            }
+            client.remove(target, chunk).await?;
+            client.create(target, chunk).await?
+        }
+        made => made?,
+    };
+    let bytes = fill(client, needed, sources, target, epoch).await?;
+    client.close(target, chunk).await?;
+    Ok(bytes)
+}
+
+/// As when a server comes back with all that it had.
+async fn has_all(client: &ChunkClient, chunk: u64, needed: &BTreeSet<Extent>, target: &str) -> bool {
+    let found = client.scan(target, chunk).await.unwrap_or_default();
+    let whole: BTreeSet<Extent> = found.into_iter().filter(|(_, damaged)| !damaged).map(|(extent, _)| extent).collect();
+    needed.is_subset(&whole)
+}
+
+async fn fill(
+    client: &ChunkClient,
+    needed: &BTreeSet<Extent>,
+    sources: &BTreeMap<Extent, Vec<String>>,
+    target: &str,
+    epoch: u64,
+) -> Result<u64, ClientError> {
+    let mut bytes = 0;
+    for extent in needed {
+        let Some(source) = sources.get(extent).and_then(fastrand::choice) else { continue };
+        copy_needle(client, extent, source, target, epoch).await?;
+        bytes += u64::from(extent.bytes);
+    }
+    Ok(bytes)
+}
+
+async fn copy_needle(client: &ChunkClient, extent: &Extent, source: &str, target: &str, epoch: u64) -> Result<(), ClientError> {
+    let mut reading = client.read(source, *extent, 0..extent.bytes).await?;
+    let mut writing = client.write(target, epoch, *extent, &[]).await?;
+    let (mut first, mut data, mut stored) = (0, Vec::with_capacity(PIECE_BYTES), Vec::new());
+    loop {
+        let block = reading.next().await?;
+        let ended = block.is_none();
+        data.extend(block.into_iter().flatten());
+        if data.len() >= PIECE_BYTES || ended && !data.is_empty() {
+            encode_blocks(extent.needle, first, &data, &mut stored);
+            writing.send(&stored).await?;
+            first += data.len().div_ceil(BLOCK_BYTES as usize) as u32;
+            data.clear();
+            stored.clear();
+        }
+        if ended {
+            return writing.finish().await;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What keeps stored objects whole: repair, and the collection of what nobody needs.
+//!
+//! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
+//! Each round looks at what is so, does some of what follows, and says what it did.
+
+mod chunks;
+mod collect;
+mod copy;
+mod plan;
+mod repair;
+
+use std::time::Duration;
+
+use eddy_chunkserver::ChunkClient;
+use eddy_object::{Metadata, ObjectError, Servers};
+
+pub use self::collect::Collected;
+pub use self::plan::{Holding, Plan, plan};
+pub use self::repair::Repaired;
+
+/// How patient the master is.
+#[derive(Clone, Copy, Debug)]
+pub struct MasterOptions {
+    /// What nobody needs is deleted when it has been seen for so long.
+    pub grace: Duration,
+    /// A server that does not answer may come back with all that it had; for so long, what it has is not copied.
+    pub patience: Duration,
+    /// Chunks that are repaired at once.
+    pub repairs_at_once: usize,
+}
+
+impl Default for MasterOptions {
+    fn default() -> Self {
+        Self { grace: Duration::from_secs(3600), patience: Duration::from_secs(300), repairs_at_once: 4 }
+    }
+}
+
+/// Keeps the objects of one cluster whole.
+pub struct Master {
+    metadata: Metadata,
+    client: ChunkClient,
+    servers: Servers,
+    options: MasterOptions,
+}
+
+impl Master {
+    /// A master of these objects, whose bytes are on this client's servers.
+    pub fn new(metadata: Metadata, client: ChunkClient, options: MasterOptions) -> Self {
+        Self { metadata, client, servers: Servers::new(), options }
+    }
+
+    async fn refresh(&self) -> Result<(), ObjectError> {
+        self.servers.refresh(&self.metadata, &self.client).await
+    }
+}

@@ -1,0 +1,232 @@
+//! Chunks of which a server lacks something.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use eddy_chunks::Extent;
+use eddy_chunkserver::{ClientError, Refusal};
+use eddy_kv::{KeyRange, KvError, Row, Transaction, Value};
+use eddy_object::placement::choose;
+use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, encode, stray_key};
+use eddy_object::{ObjectError, now_ms};
+use futures::StreamExt;
+
+use crate::Master;
+use crate::chunks::{needed, number_of};
+use crate::copy::copy;
+use crate::plan::{Holding, Plan, plan};
+
+/// What a round of repair did, and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Chunks all of whose copies were read and are whole.
+    pub healthy: usize,
+    /// Copies that were made; the next round reads them.
+    pub copies: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Chunks that wait for a server to come back, or for one with room.
+    pub waiting: usize,
+    /// Chunks with needles that no server gives now.
+    pub unreadable: Vec<u64>,
+}
+
+/// Copies that were made, and what was noted of their servers before: it must still be so when a row says that they have them.
+#[derive(Default)]
+struct Made {
+    servers: Vec<u64>,
+    strays: Vec<(Bytes, Option<Value>)>,
+    bytes: u64,
+}
+
+/// A chunk that is noted, and what is known without asking.
+struct Noted {
+    chunk: u64,
+    row: Row,
+    degraded: DegradedRow,
+}
+
+impl Master {
+    /// Notes all chunks of servers that have not answered since before, or are known no more.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn note_lost_servers(&self) -> Result<usize, ObjectError> {
+        self.refresh().await?;
+        let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
+        let mut noted = 0;
+        for (chunk, (row, _)) in crate::chunks::all(&self.metadata).await? {
+            let lost: Vec<u64> = row.servers.into_iter().filter(|server| !there.contains(server)).collect();
+            if !lost.is_empty() {
+                self.metadata.degrade(chunk, &lost).await?;
+                noted += 1;
+            }
+        }
+        Ok(noted)
+    }
+
+    /// Looks at every chunk that is noted, those with the fewest copies first, and makes the copies that are missing. A chunk is noted no
+    /// more only after every copy of it was read and found whole.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn repair(&self) -> Result<Repaired, ObjectError> {
+        self.refresh().await?;
+        let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
+        let mut queue = Vec::new();
+        for row in self.metadata.scan_all(KeyRange::prefix(&b"d"[..])).await? {
+            let (chunk, degraded): (u64, DegradedRow) = (number_of(&row)?, decode(&row.value.bytes)?);
+            let servers = self.metadata.chunk(chunk).await?.map(|chunk| chunk.servers).unwrap_or_default();
+            let good = servers.iter().filter(|server| there.contains(server) && !degraded.servers.contains(server)).count();
+            queue.push((good, degraded.since_ms, Noted { chunk, row, degraded }));
+        }
+        queue.sort_by_key(|(good, since, _)| (*good, *since));
+        let work = queue.into_iter().map(|(_, _, noted)| self.repair_one(noted));
+        let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
+        let mut all = Repaired::default();
+        while let Some(outcome) = outcomes.next().await {
+            let one = outcome?;
+            all.healthy += one.healthy;
+            all.copies += one.copies;
+            all.bytes += one.bytes;
+            all.waiting += one.waiting;
+            all.unreadable.extend(one.unreadable);
+        }
+        Ok(all)
+    }
+
+    async fn repair_one(&self, noted: Noted) -> Result<Repaired, ObjectError> {
+        let chunk = noted.chunk;
+        let Some(value) = self.metadata.store().get(chunk_key(chunk)).await? else {
+            // It was collected.
+            self.forget(&noted, Transaction::new()).await?;
+            return Ok(Repaired::default());
+        };
+        let row: ChunkRow = decode(&value.bytes)?;
+        let needed = needed(&self.metadata, chunk).await?;
+        let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
+        let holdings = self.holdings(chunk, &row.servers, patient).await;
+        let plan = plan(&holdings, &needed, usize::from(row.copies));
+        if !plan.unreadable.is_empty() {
+            tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
+            return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
+        }
+        if plan.is_healthy() && plan.whole.len() == row.servers.len() {
+            let done = self.forget(&noted, Transaction::new().check(chunk_key(chunk), Some(&value))).await?;
+            return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
+        }
+        let made = self.make_copies(chunk, &needed, &holdings, &plan).await?;
+        let servers: Vec<u64> = [&plan.whole[..], &made.servers, &plan.away].concat();
+        let enough = servers.len() >= usize::from(row.copies);
+        // One that lacks something is better than none, until there are enough without it.
+        let lacking = plan.lacking.iter().filter(|server| !enough && !servers.contains(server));
+        let servers: Vec<u64> = servers.iter().chain(lacking).copied().collect();
+        if servers != row.servers {
+            let next = encode(&ChunkRow { servers, ..row })?;
+            let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), next);
+            let put = made.strays.iter().fold(put, |put, (key, stray)| {
+                let put = put.check(key.clone(), stray.as_ref());
+                if stray.is_some() { put.delete(key.clone()) } else { put }
+            });
+            match self.metadata.store().commit(put).await {
+                // It changed meanwhile: the next round sees.
+                Err(KvError::Conflict { .. }) => return Ok(Repaired { waiting: 1, ..Repaired::default() }),
+                done => drop(done?),
+            }
+        }
+        let copies = made.servers.len();
+        Ok(Repaired { copies, bytes: made.bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
+    }
+
+    /// What each server has, after it has read all of it.
+    async fn holdings(&self, chunk: u64, servers: &[u64], patient: bool) -> Vec<(u64, Holding)> {
+        let asked = servers.iter().map(|server| async move {
+            let unknown = if patient { Holding::Away } else { Holding::Lost };
+            let Some(address) = self.servers.address(*server) else { return (*server, unknown) };
+            let holding = match self.client.scan(&address, chunk).await {
+                Ok(needles) => {
+                    let whole = needles.into_iter().filter(|(_, damaged)| !damaged);
+                    Holding::Needles(whole.map(|(extent, _)| extent).collect())
+                }
+                Err(ClientError::Refused { source: Refusal::NoChunk | Refusal::Damaged(_), .. }) => {
+                    Holding::Needles(BTreeSet::new())
+                }
+                Err(_) => unknown,
+            };
+            (*server, holding)
+        });
+        futures::future::join_all(asked).await
+    }
+
+    /// Makes as many copies as are missing, or can be.
+    async fn make_copies(
+        &self,
+        chunk: u64,
+        needed: &BTreeSet<Extent>,
+        holdings: &[(u64, Holding)],
+        plan: &Plan,
+    ) -> Result<Made, ObjectError> {
+        let taken: BTreeSet<u64> = holdings.iter().map(|(server, _)| *server).collect();
+        let candidates = self.servers.candidates();
+        let mut targets = choose(&candidates, plan.missing, &taken, &mut fastrand::Rng::new());
+        // Where there is no other server, one that lacks something gets all of it anew, if others have what it has.
+        for server in &plan.lacking {
+            let others = sources(&self.servers, holdings, *server);
+            if targets.len() < plan.missing && needed.iter().all(|extent| others.contains_key(extent)) {
+                targets.push(*server);
+            }
+        }
+        let mut made = Made::default();
+        for server in targets {
+            let Some(address) = self.servers.address(server) else { continue };
+            // What it has of the chunk may be removed this moment.
+            let stray = self.metadata.store().get(stray_key(server, chunk)).await?;
+            if let Some(stray) = &stray
+                && decode::<StrayRow>(&stray.bytes)?.doomed
+            {
+                continue;
+            }
+            match copy(&self.client, chunk, needed, &sources(&self.servers, holdings, server), &address).await {
+                Ok(copied) => {
+                    made.servers.push(server);
+                    made.strays.push((stray_key(server, chunk), stray));
+                    made.bytes += copied;
+                }
+                Err(error) => {
+                    let error = eddy_telemetry::error_chain(&error);
+                    tracing::warn!(chunk, server, error, "failed to copy a chunk; it is tried again");
+                }
+            }
+        }
+        Ok(made)
+    }
+
+    /// A chunk is noted no more, unless it was noted again meanwhile.
+    async fn forget(&self, noted: &Noted, transaction: Transaction) -> Result<bool, ObjectError> {
+        let forget = transaction.check(noted.row.key.clone(), Some(&noted.row.value)).delete(noted.row.key.clone());
+        match self.metadata.store().commit(forget).await {
+            Err(KvError::Conflict { .. }) => Ok(false),
+            done => Ok(done.map(|_| true)?),
+        }
+    }
+}
+
+/// Who can give each needle, but for one server.
+fn sources(servers: &eddy_object::Servers, holdings: &[(u64, Holding)], but: u64) -> BTreeMap<Extent, Vec<String>> {
+    let mut sources: BTreeMap<Extent, Vec<String>> = BTreeMap::new();
+    for (server, holding) in holdings {
+        let (Holding::Needles(has), Some(address)) = (holding, servers.address(*server)) else { continue };
+        if but == *server {
+            continue;
+        }
+        for extent in has {
+            sources.entry(*extent).or_default().push(address.clone());
+        }
+    }
+    sources
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

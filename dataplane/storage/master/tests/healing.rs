@@ -1,0 +1,272 @@
+//! What is damaged, missing or needed by nobody, on real chunkservers.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use eddy_object::schema::{ChunkRow, Quota, decode};
+use eddy_object::{Attributes, Objects, Precondition};
+use eddy_storage_master::{Master, MasterOptions, Repaired};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+
+fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
+    let options = MasterOptions { grace, patience, repairs_at_once: 4 };
+    Master::new(cluster.metadata().clone(), cluster.client(), options)
+}
+
+fn at_once(cluster: &Cluster) -> Master {
+    master(cluster, Duration::ZERO, Duration::ZERO)
+}
+
+/// Repairs until nothing is noted any more; all copies that were made.
+async fn heal(cluster: &Cluster, master: &Master) -> usize {
+    let mut copies = 0;
+    for _ in 0..10 {
+        copies += master.repair().await.unwrap().copies;
+        if cluster.rows(b"d").await.is_empty() {
+            return copies;
+        }
+    }
+    panic!("{:?}", master.repair().await);
+}
+
+/// Every copy of every chunk has all that is needed.
+async fn check_copies(cluster: &Cluster, copies: usize) {
+    let client = cluster.client();
+    for row in cluster.rows(b"c").await {
+        let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
+        let row: ChunkRow = decode(&row.value.bytes).unwrap();
+        assert_eq!(row.servers.len(), copies);
+        for server in row.servers {
+            let at = (0..).find(|at| cluster.number(*at) == server).unwrap();
+            let found = client.scan(cluster.address(at), chunk).await.unwrap();
+            let mut needed = cluster.rows(b"r").await;
+            needed.retain(|row| row.key[1..9] == chunk.to_be_bytes());
+            let whole = found.iter().filter(|(_, damaged)| !damaged).count();
+            assert!(whole >= needed.len(), "server {at}: {whole} of {}", needed.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_server_s_copies_are_made_elsewhere_and_others_are_left_alone() {
+    let mut cluster = Cluster::start(4).await;
+    let data: Vec<_> = (0..20).map(|number| random_bytes(number, 100_000 * number as usize)).collect();
+    for (number, data) in data.iter().enumerate() {
+        cluster.put(&number.to_string(), data).await.unwrap();
+    }
+    let master = at_once(&cluster);
+    assert_eq!(heal(&cluster, &master).await, 0, "nothing is wrong");
+    let rows = cluster.rows(b"c").await;
+    let row: ChunkRow = decode(&rows[0].value.bytes).unwrap();
+    let of = |server: u64| (0..4).find(|at| cluster.number(*at) == server).unwrap();
+    let (first, second) = (of(row.servers[0]), of(row.servers[1]));
+    cluster.stop(first).await;
+    let noted = master.note_lost_servers().await.unwrap();
+    assert!(noted > 0);
+    assert_eq!(heal(&cluster, &master).await, noted);
+    cluster.stop(second).await;
+    for (number, data) in data.iter().enumerate() {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == *data, "with two of four away");
+    }
+    // Now there are two servers for three copies.
+    master.note_lost_servers().await.unwrap();
+    let waiting = master.repair().await.unwrap();
+    assert!(waiting.waiting > 0 && waiting.unreadable.is_empty(), "{waiting:?}");
+    cluster.start_again(first).await;
+    cluster.start_again(second).await;
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_come_back_is_waited_for() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.put("key", &random_bytes(1, 1000)).await.unwrap();
+    let master = master(&cluster, Duration::ZERO, Duration::from_secs(600));
+    let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
+    let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+    let away = (0..4).find(|at| row.servers.contains(&cluster.number(*at))).unwrap();
+    cluster.stop(away).await;
+    master.note_lost_servers().await.unwrap();
+    assert_eq!(master.repair().await.unwrap().copies, 0);
+    assert_eq!(cluster.rows(b"d").await.len(), 1, "it stays noted");
+    cluster.start_again(away).await;
+    assert_eq!(master.repair().await.unwrap(), Repaired { healthy: 1, ..Repaired::default() });
+    assert!(cluster.rows(b"d").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flipped_bits_are_repaired_also_where_there_is_no_other_server() {
+    for servers in [3, 4] {
+        let cluster = Cluster::start(servers).await;
+        let data = random_bytes(5, 900_000);
+        let row = cluster.put("key", &data).await.unwrap();
+        cluster.put("other", &random_bytes(6, 10_000)).await.unwrap();
+        let (chunk, master) = (row.extents[0].chunk, at_once(&cluster));
+        let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap().servers;
+        let at: Vec<usize> = (0..servers).filter(|at| have.contains(&cluster.number(*at))).collect();
+        cluster.flip(at[0], chunk, 100_000);
+        cluster.flip(at[1], chunk, 700_000);
+        until("readers have met both", async || {
+            assert!(cluster.get("key").await.unwrap() == data);
+            let noted = cluster.rows(b"d").await;
+            noted.iter().any(|row| decode::<eddy_object::schema::DegradedRow>(&row.value.bytes).unwrap().servers.len() == 2)
+        })
+        .await;
+        assert_eq!(heal(&cluster, &master).await, 2);
+        check_copies(&cluster, 3).await;
+        // Whatever was wrong with any of them, it is not any more.
+        for _ in 0..20 {
+            assert!(cluster.get("key").await.unwrap() == data);
+        }
+        assert!(cluster.rows(b"d").await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_lack_different_needles_make_each_other_whole() {
+    let cluster = Cluster::start(3).await;
+    let mut rows = Vec::new();
+    for number in 0..3 {
+        rows.push(cluster.put(&number.to_string(), &random_bytes(number, 50_000)).await.unwrap());
+    }
+    let chunk = rows[0].extents[0].chunk;
+    for (server, row) in rows.iter().enumerate() {
+        assert_eq!(row.extents[0].chunk, chunk);
+        cluster.flip(server, chunk, u64::from(row.extents[0].offset) + 1000);
+    }
+    cluster.metadata().degrade(chunk, &[]).await.unwrap();
+    heal(&cluster, &at_once(&cluster)).await;
+    check_copies(&cluster, 3).await;
+    for number in 0..3 {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == random_bytes(number, 50_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_server_can_give_is_told_and_nothing_of_it_is_removed() {
+    let cluster = Cluster::start(3).await;
+    let row = cluster.put("key", &random_bytes(1, 50_000)).await.unwrap();
+    cluster.put("other", &random_bytes(2, 50_000)).await.unwrap();
+    let chunk = row.extents[0].chunk;
+    for server in 0..3 {
+        cluster.flip(server, chunk, u64::from(row.extents[0].offset) + 1000);
+    }
+    cluster.metadata().degrade(chunk, &[]).await.unwrap();
+    let master = at_once(&cluster);
+    assert_eq!(master.repair().await.unwrap().unreadable, [chunk]);
+    master.collect().await.unwrap();
+    assert!(cluster.get("other").await.unwrap() == random_bytes(2, 50_000));
+    assert_eq!(cluster.rows(b"d").await.len(), 1);
+    // A damaged object can be deleted; then what is left can be repaired.
+    cluster.metadata().delete(SPACE, "key", &Precondition::None).await.unwrap();
+    heal(&cluster, &master).await;
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_needs_goes_and_nothing_else() {
+    let cluster = Cluster::start(3).await;
+    let master = at_once(&cluster);
+    for number in 0..10 {
+        cluster.put(&number.to_string(), &random_bytes(number, 9_000_000)).await.unwrap();
+    }
+    let mut upload = cluster.objects.upload(SPACE, None).await.unwrap();
+    upload.write(random_bytes(99, 9_000_000)).await.unwrap();
+    drop(upload);
+    for number in 0..5 {
+        cluster.metadata().delete(SPACE, &number.to_string(), &Precondition::None).await.unwrap();
+    }
+    let before = cluster.rows(b"c").await.len();
+    let first = master.collect().await.unwrap();
+    assert!(first.chunks >= 5, "{first:?}");
+    assert_eq!(first.files, 0, "first they are seen");
+    let second = master.collect().await.unwrap();
+    assert_eq!(second.files, first.chunks * 3, "then they go");
+    assert_eq!(cluster.rows(b"c").await.len(), before - first.chunks);
+    for number in 5..10 {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == random_bytes(number, 9_000_000));
+    }
+    assert_eq!(master.collect().await.unwrap().files, 0);
+    assert!(cluster.rows(b"g").await.is_empty());
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_the_grace_nothing_goes_also_after_another_master_took_over() {
+    let cluster = Cluster::start(3).await;
+    cluster.put("key", &random_bytes(1, 9_000_000)).await.unwrap();
+    cluster.metadata().delete(SPACE, "key", &Precondition::None).await.unwrap();
+    let patient = || master(&cluster, Duration::from_secs(3600), Duration::ZERO);
+    for _ in 0..3 {
+        let collected = patient().collect().await.unwrap();
+        assert_eq!((collected.chunks, collected.files), (0, 0));
+    }
+    // A file that no row names: when it was first seen is kept.
+    cluster.client().create(cluster.address(0), 5).await.unwrap();
+    assert_eq!(patient().collect().await.unwrap().strays, 1);
+    let since = cluster.rows(b"g").await;
+    assert_eq!(patient().collect().await.unwrap().strays, 1);
+    assert_eq!(cluster.rows(b"g").await, since);
+    assert_eq!(at_once(&cluster).collect().await.unwrap().files, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_chunk_was_collected_fails_and_leaves_nothing() {
+    let cluster = Cluster::start(3).await;
+    let data = random_bytes(1, 3_000_000);
+    let mut upload = cluster.objects.upload(SPACE, Some(3_000_000)).await.unwrap();
+    upload.write(data.clone()).await.unwrap();
+    let master = at_once(&cluster);
+    assert_eq!(master.collect().await.unwrap().chunks, 1);
+    master.collect().await.unwrap();
+    let failed = upload.finish("key", Attributes::default(), Precondition::None).await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert!(cluster.get("key").await.is_err());
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_and_collection_and_repair_at_once_lose_nothing() {
+    let cluster = Cluster::start(4).await;
+    cluster.metadata().create_namespace("two", Quota::default(), 2).await.unwrap();
+    let objects: Objects = cluster.objects.clone();
+    let write = async |writer: u64| {
+        for number in 0..15 {
+            let key = format!("{writer}/{number}");
+            cluster.put(&key, &random_bytes(writer * 100 + number, 40_000)).await.unwrap();
+            if number % 3 == 0 {
+                objects.metadata().delete(SPACE, &key, &Precondition::None).await.unwrap();
+            }
+        }
+    };
+    let writers = futures::future::join_all((0..8).map(&write));
+    let tend = async {
+        // No upload is as slow as this grace.
+        let master = master(&cluster, Duration::from_secs(20), Duration::ZERO);
+        for _ in 0..10 {
+            for row in cluster.rows(b"c").await {
+                let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
+                let servers = decode::<ChunkRow>(&row.value.bytes).unwrap().servers;
+                cluster.metadata().degrade(chunk, &servers[..1]).await.unwrap();
+            }
+            master.repair().await.unwrap();
+            master.collect().await.unwrap();
+        }
+    };
+    futures::future::join(writers, tend).await;
+    let master = at_once(&cluster);
+    heal(&cluster, &master).await;
+    master.collect().await.unwrap();
+    master.collect().await.unwrap();
+    check_copies(&cluster, 3).await;
+    for (writer, number) in (0..8).flat_map(|writer| (0..15).map(move |number| (writer, number))) {
+        let read = cluster.get(&format!("{writer}/{number}")).await;
+        match number % 3 {
+            0 => assert!(read.is_err()),
+            _ => assert!(read.unwrap() == random_bytes(writer * 100 + number, 40_000)),
+        }
+    }
+    cluster.check().await;
+}
