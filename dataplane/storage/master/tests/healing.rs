@@ -213,6 +213,28 @@ async fn within_the_grace_nothing_goes_also_after_another_master_took_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_given_a_chunk_while_it_is_written_to_gets_what_it_missed() {
+    let cluster = Cluster::start(4).await;
+    let data = random_bytes(1, 3_000_000);
+    let mut upload = cluster.objects.upload(SPACE, Some(3_000_000)).await.unwrap();
+    upload.write(data.clone()).await.unwrap();
+    let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
+    // By then the needle is on three servers, and nothing says that anyone needs it.
+    let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+    let lost = (0..4).find(|at| cluster.number(*at) == row.servers[0]).unwrap();
+    let mut cluster = cluster;
+    cluster.stop(lost).await;
+    let master = at_once(&cluster);
+    master.note_lost_servers().await.unwrap();
+    assert_eq!(heal(&cluster, &master).await, 1);
+    upload.finish("key", Attributes::default(), Precondition::None).await.unwrap();
+    assert_eq!(cluster.rows(b"d").await.len(), 1, "it is noted with the object");
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    assert!(cluster.get("key").await.unwrap() == data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_upload_whose_chunk_was_collected_fails_and_leaves_nothing() {
     let cluster = Cluster::start(3).await;
     let data = random_bytes(1, 3_000_000);
