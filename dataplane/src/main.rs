@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
 use eddy_kv::component::KvOptions;
+use eddy_storage::{ChunkserverOptions, StorageMasterOptions};
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,6 +30,10 @@ enum Component {
     Gateway(GatewayOptions),
     /// The platform's transactional key-value store.
     Kv(KvOptions),
+    /// One disk of storage.
+    Chunkserver(ChunkserverOptions),
+    /// Keeps stored objects whole: repair, and the collection of what nobody needs.
+    StorageMaster(StorageMasterOptions),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await.map_err(Into::into)
         }
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
+        Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
+        Component::StorageMaster(options) => eddy_storage::run_master(options, shutdown).await.map_err(Into::into),
     };
     telemetry.end().await;
     ended
@@ -63,6 +70,8 @@ impl Component {
         match self {
             Self::Gateway(_) => "eddy-gateway",
             Self::Kv(_) => "eddy-kv",
+            Self::Chunkserver(_) => "eddy-chunkserver",
+            Self::StorageMaster(_) => "eddy-storage-master",
         }
     }
 
@@ -70,7 +79,7 @@ impl Component {
         let mut builder = match self {
             // It has threads of its own.
             Self::Gateway(_) => Builder::new_current_thread(),
-            Self::Kv(_) => Builder::new_multi_thread(),
+            Self::Kv(_) | Self::Chunkserver(_) | Self::StorageMaster(_) => Builder::new_multi_thread(),
         };
         builder.enable_all().build()
     }

@@ -9,7 +9,9 @@ mod copy;
 mod plan;
 mod repair;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, ObjectError, Servers};
@@ -23,7 +25,7 @@ pub use self::repair::Repaired;
 pub struct MasterOptions {
     /// What nobody needs is deleted when it has been seen for so long.
     pub grace: Duration,
-    /// A server that does not answer may come back with all that it had; for so long, what it has is not copied.
+    /// A server that does not answer may come back with all that it had: for so long, what it has is not copied elsewhere.
     pub patience: Duration,
     /// Chunks that are repaired at once.
     pub repairs_at_once: usize,
@@ -41,12 +43,14 @@ pub struct Master {
     client: ChunkClient,
     servers: Servers,
     options: MasterOptions,
+    /// Since when servers have not answered.
+    away: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl Master {
     /// A master of these objects, whose bytes are on this client's servers.
     pub fn new(metadata: Metadata, client: ChunkClient, options: MasterOptions) -> Self {
-        Self { metadata, client, servers: Servers::new(), options }
+        Self { metadata, client, servers: Servers::new(), options, away: Mutex::default() }
     }
 
     async fn refresh(&self) -> Result<(), ObjectError> {

@@ -1,7 +1,8 @@
 //! Chunks of which a server lacks something.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use eddy_chunks::Extent;
@@ -48,22 +49,38 @@ struct Noted {
 }
 
 impl Master {
-    /// Notes all chunks of servers that have not answered since before, or are known no more.
+    /// Notes all chunks of servers that have not answered, or not been known, for longer than the master is patient.
+    ///
+    /// One that is only restarted must not be noted: all copies of its chunks would be read.
     ///
     /// # Errors
     /// The store's.
     pub async fn note_lost_servers(&self) -> Result<usize, ObjectError> {
         self.refresh().await?;
         let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
+        let chunks = crate::chunks::all(&self.metadata).await?;
+        let missing: BTreeSet<u64> =
+            chunks.values().flat_map(|(row, _)| row.servers.iter().copied()).filter(|server| !there.contains(server)).collect();
+        let lost = self.lost_of(&missing);
         let mut noted = 0;
-        for (chunk, (row, _)) in crate::chunks::all(&self.metadata).await? {
-            let lost: Vec<u64> = row.servers.into_iter().filter(|server| !there.contains(server)).collect();
+        for (chunk, (row, _)) in chunks {
+            let lost: Vec<u64> = row.servers.into_iter().filter(|server| lost.contains(server)).collect();
             if !lost.is_empty() {
                 self.metadata.degrade(chunk, &lost).await?;
                 noted += 1;
             }
         }
         Ok(noted)
+    }
+
+    /// Those of the missing that have been for long enough.
+    fn lost_of(&self, missing: &BTreeSet<u64>) -> BTreeSet<u64> {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.retain(|server, _| missing.contains(server));
+        for server in missing {
+            away.entry(*server).or_insert_with(Instant::now);
+        }
+        away.iter().filter(|(_, since)| since.elapsed() >= self.options.patience).map(|(server, _)| *server).collect()
     }
 
     /// Looks at every chunk that is noted, those with the fewest copies first, and makes the copies that are missing. A chunk is noted no
@@ -139,10 +156,15 @@ impl Master {
         Ok(Repaired { copies, bytes: made.bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
     }
 
+    fn is_lost(&self, server: u64) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.get(&server).is_some_and(|since| since.elapsed() >= self.options.patience)
+    }
+
     /// What each server has, after it has read all of it.
     async fn holdings(&self, chunk: u64, servers: &[u64], patient: bool) -> Vec<(u64, Holding)> {
         let asked = servers.iter().map(|server| async move {
-            let unknown = if patient { Holding::Away } else { Holding::Lost };
+            let unknown = if patient && !self.is_lost(*server) { Holding::Away } else { Holding::Lost };
             let Some(address) = self.servers.address(*server) else { return (*server, unknown) };
             let holding = match self.client.scan(&address, chunk).await {
                 Ok(needles) => {

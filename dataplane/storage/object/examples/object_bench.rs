@@ -19,6 +19,7 @@ const LISTED: usize = 1000;
 async fn main() {
     let seconds = std::env::args().nth(1).map_or(5, |seconds| seconds.parse().unwrap());
     let cluster = Arc::new(Cluster::start(3).await);
+    large(&cluster).await;
     for (size, name) in [(4096, "4 KB"), (155_000, "155 KB")] {
         let data = random_bytes(1, size);
         for writers in [1, 16, 64] {
@@ -39,7 +40,6 @@ async fn main() {
             report(&format!("GET {name}, {readers} at once"), get.await);
         }
     }
-    large(&cluster).await;
     listing(&cluster).await;
 }
 

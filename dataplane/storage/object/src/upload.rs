@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, NEEDLE_BYTES_MAX, encode_blocks};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{ObjectError, Result};
 use crate::metadata::{NewObject, Precondition, now_ms};
@@ -47,6 +48,8 @@ pub struct Upload {
     /// Bytes that came and were not sent.
     buffer: BytesMut,
     streaming: Option<Streaming>,
+    /// The needle before that one, while servers make it durable.
+    finishing: Option<(Placed, AbortOnDropHandle<Result<Written>>)>,
     extents: Vec<Extent>,
     /// For each chunk, the servers that took its needles or are about to.
     taken: BTreeMap<u64, Vec<u64>>,
@@ -71,6 +74,7 @@ impl Upload {
             came: 0,
             buffer: BytesMut::new(),
             streaming: None,
+            finishing: None,
             extents: Vec::new(),
             taken: BTreeMap::new(),
             touched: Instant::now(),
@@ -117,6 +121,7 @@ impl Upload {
                 self.write_gathered().await?;
             }
         }
+        self.await_finishing().await?;
         let Attributes { etag, content_type, metadata } = attributes;
         let row = ObjectRow {
             upload: self.number,
@@ -134,7 +139,8 @@ impl Upload {
 
     async fn touch(&mut self) -> Result<()> {
         let streaming = self.streaming.iter().map(|streaming| streaming.placed.extent.chunk);
-        for chunk in self.taken.keys().copied().chain(streaming) {
+        let finishing = self.finishing.iter().map(|(placed, _)| placed.extent.chunk);
+        for chunk in self.taken.keys().copied().chain(streaming).chain(finishing) {
             self.objects.metadata().touch_chunk(chunk).await?;
         }
         self.touched = Instant::now();
@@ -182,8 +188,10 @@ impl Upload {
             sent?;
             streaming.sent += data.len() as u32;
             if streaming.sent == streaming.placed.extent.bytes {
-                let written = streaming.fan_out.finish().await?;
-                self.took(&streaming.placed, written).await;
+                // The next needle is on its way meanwhile; no more than that waits for disks.
+                self.await_finishing().await?;
+                let finishing = AbortOnDropHandle::new(tokio::spawn(streaming.fan_out.finish()));
+                self.finishing = Some((streaming.placed, finishing));
             } else {
                 self.streaming = Some(streaming);
             }
@@ -191,8 +199,17 @@ impl Upload {
         Ok(())
     }
 
+    async fn await_finishing(&mut self) -> Result<()> {
+        let Some((placed, finishing)) = self.finishing.take() else { return Ok(()) };
+        let ended = |error: tokio::task::JoinError| ObjectError::NoRoom(error.to_string());
+        let written = finishing.await.map_err(ended)??;
+        self.took(&placed, written).await;
+        Ok(())
+    }
+
     async fn begin_needle(&self) -> Result<Streaming> {
-        let before: u64 = self.extents.iter().map(|extent| u64::from(extent.bytes)).sum();
+        let finishing = self.finishing.iter().map(|(placed, _)| &placed.extent);
+        let before: u64 = self.extents.iter().chain(finishing).map(|extent| u64::from(extent.bytes)).sum();
         let left = self.announced.unwrap_or_default().saturating_sub(before);
         let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(NEEDLE_BYTES_MAX);
         let placed = self.objects.shared().pack.place(self.copies, bytes).await?;

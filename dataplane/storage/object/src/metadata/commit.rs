@@ -275,10 +275,15 @@ impl Metadata {
     async fn note_degraded(&self, changes: &mut Changes, degraded: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
         let values = self.get_all(degraded.keys().map(|chunk| degraded_key(*chunk))).await?;
         for ((chunk, servers), value) in degraded.iter().zip(values) {
-            let mut row = match &value {
+            let mut row: DegradedRow = match &value {
                 Some(value) => decode(&value.bytes)?,
                 None => DegradedRow { servers: Vec::new(), since_ms: now_ms() },
             };
+            if value.is_some() && servers.iter().all(|server| row.servers.contains(server)) {
+                // It is noted already; whoever takes the note away must not have done so before this commits.
+                changes.check(degraded_key(*chunk), value.as_ref());
+                continue;
+            }
             row.servers.extend(servers);
             row.servers.sort_unstable();
             row.servers.dedup();

@@ -1,91 +1,13 @@
-//! The store as processes that are killed.
-#![allow(clippy::unwrap_used)]
+//! Replicas of the store that are killed, and their tools.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 
 use eddy_e2e::wait;
 use eddy_kv::{KeyRange, KvError, Remote, Scan, Store, Transaction};
 use eddy_rpc::TcpTransport;
 
-struct Replicas {
-    folder: tempfile::TempDir,
-    ports: Vec<(u16, u16)>,
-    children: Vec<Option<Child>>,
-}
-
-impl Replicas {
-    fn start(count: usize) -> Self {
-        // Held until all are chosen, so that they differ.
-        let free: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let mut ports: Vec<u16> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-        ports.sort_unstable();
-        let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        drop(free);
-        let mut replicas = Self { folder: tempfile::tempdir().unwrap(), ports, children: (0..count).map(|_| None).collect() };
-        for number in 0..count {
-            replicas.run(number);
-        }
-        wait("all are members", || {
-            let output = replicas.tool(&["status"]);
-            let lines = String::from_utf8(output.stdout).unwrap();
-            lines.matches("\tleads\t").count() == 1 && lines.matches("\tfollows\t").count() == count - 1
-        });
-        replicas
-    }
-
-    fn servers(&self) -> Vec<String> {
-        self.ports.iter().map(|(port, _)| format!("localhost:{port}")).collect()
-    }
-
-    fn run(&mut self, number: usize) {
-        let (port, admin_port) = self.ports[number];
-        let child = Command::new(env!("CARGO_BIN_EXE_eddy-dataplane"))
-            .args(["kv", "serve", "--advertise-host=localhost"])
-            .arg(format!("--folder={}", self.folder.path().join(number.to_string()).display()))
-            .arg(format!("--bind=127.0.0.1:{port}"))
-            .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
-            .arg(format!("--peers={}", self.servers().join(",")))
-            .spawn()
-            .unwrap();
-        self.children[number] = Some(child);
-    }
-
-    /// kill -9.
-    fn kill(&mut self, number: usize) {
-        let mut child = self.children[number].take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-
-    fn client(&self) -> Remote {
-        Remote::new(Arc::new(TcpTransport), &self.servers())
-    }
-
-    fn tool(&self, arguments: &[&str]) -> Output {
-        tool(&[arguments, &[&format!("--servers={}", self.servers().join(","))]].concat())
-    }
-
-    fn leader(&self) -> Option<usize> {
-        let output = self.tool(&["status"]);
-        let lines = String::from_utf8(output.stdout).unwrap();
-        lines.lines().position(|line| line.contains("\tleads\t"))
-    }
-}
-
-fn tool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_eddy-dataplane")).arg("kv").args(arguments).output().unwrap()
-}
-
-impl Drop for Replicas {
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().flatten() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
+use crate::processes::{Replicas, tool};
 
 /// Writes rows with numbers until it is dropped or refused; what was acknowledged.
 async fn write(client: Arc<Remote>, writer: usize, acknowledged: Arc<std::sync::Mutex<Vec<String>>>) {

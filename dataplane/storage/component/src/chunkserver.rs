@@ -1,0 +1,115 @@
+//! A chunkserver as a process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_chunks::{ChunkStore, StoreOptions};
+use eddy_chunkserver::{Server, serve};
+use eddy_disk::RealDisk;
+use eddy_object::Metadata;
+use eddy_object::schema::ServerRow;
+use eddy_rpc::{TcpTransport, Transport};
+use eddy_telemetry::prometheus::registry::Registry;
+use eddy_telemetry::{Admin, Health, Shutdown};
+
+use crate::error::StorageError;
+use crate::gauges::{Figure, Gauges, number};
+use crate::kv::{KvServers, cluster_of};
+
+/// Between tries to say where it is.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Options of a chunkserver.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ChunkserverOptions {
+    /// Where the chunks are; one folder, and one disk, a server
+    #[arg(long)]
+    folder: PathBuf,
+
+    /// Where readers and writers connect
+    #[arg(long, default_value = "0.0.0.0:7500")]
+    bind: SocketAddr,
+
+    /// The host at which they reach this server
+    #[arg(long)]
+    advertise_host: String,
+
+    /// The port at which they do, if it is not the one of --bind
+    #[arg(long)]
+    advertise_port: Option<u16>,
+
+    /// What fails as one with this server, as its machine: copies are spread over as many of these as there are; the
+    /// advertised host if unset
+    #[arg(long, env = "EDDY_FAILURE_DOMAIN")]
+    failure_domain: Option<String>,
+
+    /// Room that is left on the disk when no chunk is made any more
+    #[arg(long, default_value_t = 1024)]
+    reserved_mebibytes: u64,
+
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    admin_address: SocketAddr,
+
+    #[command(flatten)]
+    kv: KvServers,
+}
+
+/// Serves until the end is requested.
+///
+/// # Errors
+/// See [`StorageError`].
+pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) -> Result<(), StorageError> {
+    let health = Health::default();
+    let registered = health.part("registered");
+    let admin = Admin::bind(options.admin_address).await?;
+    let listening = TcpTransport.bind(options.bind).await;
+    let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
+    let remote = options.kv.remote();
+    let cluster = tokio::select! {
+        cluster = cluster_of(&remote) => cluster,
+        () = shutdown.requested() => return Ok(()),
+    };
+    let store =
+        StoreOptions { folder: options.folder.clone(), cluster, reserved_bytes: options.reserved_mebibytes * 1024 * 1024 };
+    let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), store)?);
+    let server = Server::new(store.clone(), cluster).map_err(StorageError::Thread)?;
+    let mut registry = Registry::default();
+    let figures = server.clone();
+    registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
+    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let serving = tokio::spawn(serve(listener, server));
+    tracing::info!(address = %options.bind, folder = %options.folder.display(), epoch = store.epoch(), "serving chunks");
+    let register = async {
+        register(&Metadata::new(Arc::new(remote)), store.server(), &options).await;
+        registered.ready();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { () = register => {}, () = shutdown.requested() => {} }
+    serving.abort();
+    Ok(())
+}
+
+/// Says where this server is, again and again until that is known.
+async fn register(metadata: &Metadata, server: u64, options: &ChunkserverOptions) {
+    let port = options.advertise_port.unwrap_or_else(|| options.bind.port());
+    let failure_domain = options.failure_domain.clone().unwrap_or_else(|| options.advertise_host.clone());
+    let row = ServerRow { address: format!("{}:{port}", options.advertise_host), failure_domain };
+    while let Err(error) = metadata.put_server(server, &row).await {
+        tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to say where this server is");
+        tokio::time::sleep(PAUSE).await;
+    }
+    tracing::info!(server, address = row.address, failure_domain = row.failure_domain, "registered");
+}
+
+fn gauges(server: &Server) -> Vec<Figure> {
+    let Ok(status) = server.status() else { return Vec::new() };
+    vec![
+        ("eddy_chunkserver_chunks", "Chunks that this server has", number(status.chunks)),
+        ("eddy_chunkserver_disk_bytes", "The room of its disk", number(status.total_bytes)),
+        ("eddy_chunkserver_disk_available_bytes", "What may still be written to its disk", number(status.available_bytes)),
+        ("eddy_chunkserver_epoch", "How often it was started", number(status.epoch)),
+    ]
+}

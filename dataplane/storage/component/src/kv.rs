@@ -1,0 +1,39 @@
+//! Where metadata are, as processes are told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_kv::Remote;
+use eddy_rpc::TcpTransport;
+
+/// Between tries to reach it.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Which store has the metadata.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct KvServers {
+    /// host:port of every replica of the store, separated by commas
+    #[arg(long, env = "EDDY_KV_SERVERS", value_delimiter = ',', required = true)]
+    kv_servers: Vec<String>,
+}
+
+impl KvServers {
+    pub(crate) fn remote(&self) -> Remote {
+        Remote::new(Arc::new(TcpTransport), &self.kv_servers)
+    }
+}
+
+/// The number of the cluster: that of the group of replicas. It waits until there is one.
+pub(crate) async fn cluster_of(remote: &Remote) -> u64 {
+    let mut told = false;
+    loop {
+        let groups = remote.status().await.into_iter().filter_map(|(_, status)| status.ok()?.group);
+        if let Some(group) = groups.min() {
+            return group;
+        }
+        if !std::mem::replace(&mut told, true) {
+            tracing::info!("waiting for the store of metadata");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! The master as a process.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eddy_chunkserver::ChunkClient;
+use eddy_object::{Metadata, ObjectError};
+use eddy_rpc::TcpTransport;
+use eddy_storage_master::{Collected, Master, MasterOptions, Repaired};
+use eddy_telemetry::prometheus::registry::Registry;
+use eddy_telemetry::{Admin, Health, Shutdown};
+
+use crate::error::StorageError;
+use crate::gauges::{Figure, Gauges, number};
+use crate::kv::{KvServers, cluster_of};
+
+/// Options of the master.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StorageMasterOptions {
+    /// Seconds for which nobody must have needed what is deleted
+    #[arg(long, default_value_t = 3600)]
+    grace_seconds: u64,
+
+    /// Seconds after which a server that does not answer is lost, and what it had is copied from others
+    #[arg(long, default_value_t = 300)]
+    patience_seconds: u64,
+
+    /// Chunks that are repaired at once
+    #[arg(long, default_value_t = 4)]
+    repairs_at_once: usize,
+
+    /// Seconds between rounds of repair
+    #[arg(long, default_value_t = 10)]
+    repair_interval_seconds: u64,
+
+    /// Seconds between rounds of collection
+    #[arg(long, default_value_t = 300)]
+    collect_interval_seconds: u64,
+
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    admin_address: SocketAddr,
+
+    #[command(flatten)]
+    kv: KvServers,
+}
+
+/// What became of the last rounds.
+#[derive(Default)]
+struct Rounds {
+    repaired: Repaired,
+    collected: Collected,
+    copies: u64,
+    files: u64,
+    ended: Option<Instant>,
+}
+
+/// Keeps objects whole until the end is requested. Any number of masters may run.
+///
+/// # Errors
+/// See [`StorageError`].
+pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Result<(), StorageError> {
+    let health = Health::default();
+    let store = health.part("metadata");
+    let admin = Admin::bind(options.admin_address).await?;
+    let rounds = Arc::new(Mutex::new(Rounds::default()));
+    let mut registry = Registry::default();
+    let figures = rounds.clone();
+    registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
+    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let work = async {
+        let remote = options.kv.remote();
+        let client = ChunkClient::new(Arc::new(TcpTransport), cluster_of(&remote).await);
+        store.ready();
+        let patience = MasterOptions {
+            grace: Duration::from_secs(options.grace_seconds),
+            patience: Duration::from_secs(options.patience_seconds),
+            repairs_at_once: options.repairs_at_once.max(1),
+        };
+        let master = Master::new(Metadata::new(Arc::new(remote)), client, patience);
+        tracing::info!("keeping objects whole");
+        tend(&master, &options, &rounds).await;
+    };
+    tokio::select! { () = work => {}, () = shutdown.requested() => {} }
+    Ok(())
+}
+
+async fn tend(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Rounds>) {
+    let mut repair = tokio::time::interval(Duration::from_secs(options.repair_interval_seconds.max(1)));
+    let mut collect = tokio::time::interval(Duration::from_secs(options.collect_interval_seconds.max(1)));
+    repair.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let ended = tokio::select! {
+            _ = repair.tick() => repair_round(master, rounds).await,
+            _ = collect.tick() => collect_round(master, rounds).await,
+        };
+        match ended {
+            Ok(()) => lock(rounds).ended = Some(Instant::now()),
+            Err(error) => tracing::warn!(error = eddy_telemetry::error_chain(&error), "a round failed; it is tried again"),
+        }
+    }
+}
+
+async fn repair_round(master: &Master, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+    let noted = master.note_lost_servers().await?;
+    let repaired = master.repair().await?;
+    if repaired != Repaired::default() {
+        tracing::info!(
+            noted,
+            healthy = repaired.healthy,
+            copies = repaired.copies,
+            bytes = repaired.bytes,
+            waiting = repaired.waiting,
+            unreadable = repaired.unreadable.len(),
+            "repaired"
+        );
+    }
+    let mut rounds = lock(rounds);
+    rounds.copies += repaired.copies as u64;
+    rounds.repaired = repaired;
+    Ok(())
+}
+
+async fn collect_round(master: &Master, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+    let collected = master.collect().await?;
+    let Collected { objects, uploads, chunks, files, strays } = collected;
+    if objects + uploads + chunks + files > 0 {
+        tracing::info!(objects, uploads, chunks, files, strays, "collected");
+    }
+    let mut rounds = lock(rounds);
+    rounds.files += files as u64;
+    rounds.collected = collected;
+    Ok(())
+}
+
+fn lock(rounds: &Mutex<Rounds>) -> std::sync::MutexGuard<'_, Rounds> {
+    rounds.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn gauges(rounds: &Mutex<Rounds>) -> Vec<Figure> {
+    let rounds = lock(rounds);
+    let Some(ended) = rounds.ended else { return Vec::new() };
+    vec![
+        ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", number(rounds.repaired.waiting)),
+        ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", number(rounds.repaired.unreadable.len())),
+        ("eddy_storage_copies_made", "Copies that this process has made", number(rounds.copies)),
+        ("eddy_storage_files_collected", "Files of chunks that this process has removed", number(rounds.files)),
+        ("eddy_storage_files_stray", "Files that no row names, and that are not old enough", number(rounds.collected.strays)),
+        ("eddy_storage_last_round_seconds", "Since the last round that did not fail", number(ended.elapsed().as_secs())),
+    ]
+}

@@ -1,0 +1,6 @@
+//! The store, and storage over it, as processes that are killed.
+#![allow(clippy::unwrap_used)]
+
+mod kv;
+mod processes;
+mod storage;

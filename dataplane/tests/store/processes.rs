@@ -1,0 +1,98 @@
+//! Processes that come, are killed and come again.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Output};
+use std::sync::Arc;
+
+use eddy_e2e::wait;
+use eddy_kv::Remote;
+use eddy_rpc::TcpTransport;
+
+/// Ports that differ and that nobody has.
+pub(crate) fn ports(count: usize) -> Vec<u16> {
+    // Held until all are chosen.
+    let free: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    free.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// A process of `eddy-dataplane`, killed with the test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(arguments: &[String]) -> Self {
+        Self(Command::new(env!("CARGO_BIN_EXE_eddy-dataplane")).args(arguments).spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    /// kill -9.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) struct Replicas {
+    pub(crate) folder: tempfile::TempDir,
+    ports: Vec<(u16, u16)>,
+    children: Vec<Option<Process>>,
+}
+
+impl Replicas {
+    pub(crate) fn start(count: usize) -> Self {
+        let mut ports = ports(2 * count);
+        ports.sort_unstable();
+        let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut replicas = Self { folder: tempfile::tempdir().unwrap(), ports, children: (0..count).map(|_| None).collect() };
+        for number in 0..count {
+            replicas.run(number);
+        }
+        wait("all are members", || {
+            let output = replicas.tool(&["status"]);
+            let lines = String::from_utf8(output.stdout).unwrap();
+            lines.matches("\tleads\t").count() == 1 && lines.matches("\tfollows\t").count() == count - 1
+        });
+        replicas
+    }
+
+    pub(crate) fn servers(&self) -> Vec<String> {
+        self.ports.iter().map(|(port, _)| format!("localhost:{port}")).collect()
+    }
+
+    pub(crate) fn run(&mut self, number: usize) {
+        let (port, admin_port) = self.ports[number];
+        let arguments = [
+            "kv".to_owned(),
+            "serve".to_owned(),
+            "--advertise-host=localhost".to_owned(),
+            format!("--folder={}", self.folder.path().join(number.to_string()).display()),
+            format!("--bind=127.0.0.1:{port}"),
+            format!("--admin-address=127.0.0.1:{admin_port}"),
+            format!("--peers={}", self.servers().join(",")),
+        ];
+        self.children[number] = Some(Process::start(&arguments));
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self, number: usize) {
+        drop(self.children[number].take());
+    }
+
+    pub(crate) fn client(&self) -> Remote {
+        Remote::new(Arc::new(TcpTransport), &self.servers())
+    }
+
+    pub(crate) fn tool(&self, arguments: &[&str]) -> Output {
+        tool(&[arguments, &[&format!("--servers={}", self.servers().join(","))]].concat())
+    }
+
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let output = self.tool(&["status"]);
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().position(|line| line.contains("\tleads\t"))
+    }
+}
+
+pub(crate) fn tool(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_eddy-dataplane")).arg("kv").args(arguments).output().unwrap()
+}

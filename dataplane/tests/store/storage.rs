@@ -1,0 +1,149 @@
+//! Chunkservers, the master and the store's leader, killed while objects are written.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use eddy_chunkserver::ChunkClient;
+use eddy_e2e::wait;
+use eddy_kv::{KeyRange, Scan, Store};
+use eddy_object::schema::{ChunkRow, Quota, decode};
+use eddy_object::{Attributes, Metadata, Objects, Precondition};
+use eddy_rpc::TcpTransport;
+
+use crate::processes::{Process, Replicas, ports};
+
+struct Storage {
+    replicas: Replicas,
+    ports: Vec<(u16, u16)>,
+    chunkservers: Vec<Option<Process>>,
+    _master: Process,
+}
+
+impl Storage {
+    fn start(chunkservers: usize) -> Self {
+        let replicas = Replicas::start(3);
+        let free = ports(2 * chunkservers + 1);
+        let master = [
+            "storage-master".to_owned(),
+            format!("--kv-servers={}", replicas.servers().join(",")),
+            format!("--admin-address=127.0.0.1:{}", free[2 * chunkservers]),
+            "--patience-seconds=2".to_owned(),
+            "--repair-interval-seconds=1".to_owned(),
+        ];
+        let ports = free.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let mut storage =
+            Self { replicas, ports, chunkservers: (0..chunkservers).map(|_| None).collect(), _master: Process::start(&master) };
+        for number in 0..chunkservers {
+            storage.run(number);
+        }
+        storage
+    }
+
+    fn run(&mut self, number: usize) {
+        let (port, admin_port) = self.ports[number];
+        self.chunkservers[number] = Some(Process::start(&[
+            "chunkserver".to_owned(),
+            format!("--kv-servers={}", self.replicas.servers().join(",")),
+            format!("--folder={}", self.replicas.folder.path().join(format!("chunks-{number}")).display()),
+            // What it binds is not where others reach it.
+            format!("--bind=0.0.0.0:{port}"),
+            "--advertise-host=localhost".to_owned(),
+            format!("--advertise-port={port}"),
+            format!("--failure-domain={number}"),
+            format!("--admin-address=127.0.0.1:{admin_port}"),
+            "--reserved-mebibytes=10".to_owned(),
+        ]));
+    }
+
+    async fn objects(&self) -> Objects {
+        let remote = self.replicas.client();
+        let group = remote.status().await.into_iter().find_map(|(_, status)| status.unwrap().group).unwrap();
+        let metadata = Metadata::new(Arc::new(remote));
+        while metadata.servers().await.unwrap().len() < self.chunkservers.len() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Objects::open(metadata, ChunkClient::new(Arc::new(TcpTransport), group)).await.unwrap()
+    }
+}
+
+fn contents(number: usize) -> Bytes {
+    let mut data = vec![0; [100, 5_000, 200_000, 2_000_000][number % 4]];
+    fastrand::Rng::with_seed(number as u64).fill(&mut data);
+    data.into()
+}
+
+async fn get(objects: &Objects, namespace: u64, key: &str) -> Vec<u8> {
+    let row = objects.metadata().object(namespace, key).await.unwrap();
+    let mut download = objects.download(&row, 0, row.bytes).unwrap();
+    let mut data = Vec::new();
+    while let Some(block) = download.next().await.unwrap() {
+        data.extend_from_slice(&block);
+    }
+    data
+}
+
+/// Writes objects until it is dropped; those that were acknowledged.
+async fn write(objects: Objects, writer: usize, acknowledged: Arc<Mutex<Vec<usize>>>) {
+    for number in (writer..).step_by(4) {
+        let put = async {
+            let data = contents(number);
+            let mut upload = objects.upload("space", Some(data.len() as u64)).await?;
+            upload.write(data).await?;
+            upload.finish(&number.to_string(), Attributes::default(), Precondition::None).await
+        };
+        // While there is no leader, or too few servers are known, it may fail.
+        match put.await {
+            Ok(_) => acknowledged.lock().unwrap().push(number),
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_lost() {
+    let mut storage = Storage::start(4);
+    let objects = storage.objects().await;
+    let namespace = objects.metadata().create_namespace("space", Quota::default(), 3).await.unwrap().id;
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let writers: Vec<_> = (0..4).map(|writer| tokio::spawn(write(objects.clone(), writer, acknowledged.clone()))).collect();
+    let more = |count: usize, what: &str| {
+        let before = acknowledged.lock().unwrap().len();
+        wait(what, || acknowledged.lock().unwrap().len() > before + count);
+    };
+    more(100, "objects are written");
+    storage.chunkservers[1] = None;
+    more(100, "objects are written without a chunkserver");
+    let leader = storage.replicas.leader().unwrap();
+    storage.replicas.kill(leader);
+    more(100, "objects are written under another leader");
+    storage.replicas.run(leader);
+    for writer in writers {
+        writer.abort();
+        let _ = writer.await;
+    }
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
+    for number in &acknowledged {
+        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
+    }
+    // The master copies what the dead one had.
+    let store = storage.replicas.client();
+    let rows = async |tag: &'static [u8]| store.scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.unwrap().rows;
+    let dead = objects.metadata().servers().await.unwrap();
+    let port = format!("localhost:{}", storage.ports[1].0);
+    let dead = dead.iter().find(|(_, row)| row.address == port).unwrap().0;
+    let copied = async || loop {
+        let chunks: Vec<ChunkRow> = rows(b"c").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
+        let whole = chunks.iter().all(|row| row.servers.len() == 3 && !row.servers.contains(&dead));
+        if whole && rows(b"d").await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    tokio::time::timeout(Duration::from_secs(120), copied()).await.unwrap();
+    // Now another may go.
+    storage.chunkservers[2] = None;
+    for number in &acknowledged {
+        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
+    }
+}
