@@ -122,11 +122,11 @@ impl ChunkClient {
         }
     }
 
-    /// The numbers of all chunks.
+    /// The numbers of all chunks, and the lengths of their files.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn list(&self, address: &str) -> Result<Vec<u64>, ClientError> {
+    pub async fn list(&self, address: &str) -> Result<Vec<(u64, u64)>, ClientError> {
         match self.ask(address, Request::List, ANSWER_TIMEOUT).await? {
             Answer::Chunks(chunks) => Ok(chunks),
             _ => Err(unexpected(address)),

@@ -76,7 +76,8 @@ pub(crate) enum Answer {
     Blocks(u32),
     /// Extents, and whether each is damaged.
     Needles(Vec<(Extent, bool)>),
-    Chunks(Vec<u64>),
+    /// Chunks, and the lengths of their files.
+    Chunks(Vec<(u64, u64)>),
     Status(ServerStatus),
 }
 

@@ -137,7 +137,7 @@ impl Server {
                     let found = store.scan(chunk)?;
                     Answer::Needles(found.iter().map(|found| (found.extent, found.damage.is_some())).collect())
                 }
-                Request::List => Answer::Chunks(store.list()),
+                Request::List => Answer::Chunks(store.list_with_lengths()),
                 Request::Status | Request::Read { .. } | Request::Write { .. } => Answer::Status(server.status()?),
             })
         })

@@ -130,7 +130,8 @@ async fn needles_of_all_sizes_come_back_in_whole_and_in_part() {
     assert!(read(&client, &running.address, extent, 0..extent.bytes).await.unwrap() == data_of(&extent));
     assert!(std::fs::metadata(running.file_of(2)).unwrap().len() <= u64::from(CHUNK_BYTES_MAX));
     client.remove(&running.address, 2).await.unwrap();
-    assert_eq!(client.list(&running.address).await.unwrap(), [1]);
+    let length = std::fs::metadata(running.file_of(1)).unwrap().len();
+    assert_eq!(client.list(&running.address).await.unwrap(), [(1, length)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

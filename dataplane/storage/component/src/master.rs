@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eddy_chunkserver::ChunkClient;
-use eddy_object::{Metadata, ObjectError};
+use eddy_object::{Metadata, ObjectError, Objects};
 use eddy_rpc::TcpTransport;
-use eddy_storage_master::{Collected, Master, MasterOptions, Repaired};
+use eddy_storage_master::{Collected, Master, MasterOptions, Repaired, Scrubbed};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Health, Shutdown};
 
 use crate::error::StorageError;
 use crate::gauges::{Figure, Gauges, number};
 use crate::kv::{KvServers, cluster_of};
+
+/// Between tries to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Options of the master.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,6 +41,18 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 300)]
     collect_interval_seconds: u64,
 
+    /// Percent of a chunk that nobody may need before what is needed of it is moved
+    #[arg(long, default_value_t = 30)]
+    compact_above_percent: u8,
+
+    /// Days within which all copies of every chunk are read
+    #[arg(long, default_value_t = 28)]
+    scrub_days: u64,
+
+    /// Seconds between rounds of that, which share the work
+    #[arg(long, default_value_t = 60)]
+    scrub_interval_seconds: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -51,6 +66,8 @@ pub struct StorageMasterOptions {
 struct Rounds {
     repaired: Repaired,
     collected: Collected,
+    scrubbed: Scrubbed,
+    compacted: u64,
     copies: u64,
     files: u64,
     ended: Option<Instant>,
@@ -78,7 +95,15 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             patience: Duration::from_secs(options.patience_seconds),
             repairs_at_once: options.repairs_at_once.max(1),
         };
-        let master = Master::new(Metadata::new(Arc::new(remote)), client, patience);
+        let metadata = Metadata::new(Arc::new(remote));
+        let objects = loop {
+            match Objects::open(metadata.clone(), client.clone()).await {
+                Ok(objects) => break objects,
+                Err(error) => tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata"),
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        let master = Master::new(objects, client, patience);
         tracing::info!("keeping objects whole");
         tend(&master, &options, &rounds).await;
     };
@@ -91,10 +116,16 @@ async fn tend(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Ro
     let mut collect = tokio::time::interval(Duration::from_secs(options.collect_interval_seconds.max(1)));
     repair.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let interval = Duration::from_secs(options.scrub_interval_seconds.max(1));
+    // What has become due is read within as much time again.
+    let age = Duration::from_secs(options.scrub_days * 24 * 3600 / 2);
+    let mut scrub = tokio::time::interval(interval);
+    scrub.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let ended = tokio::select! {
+            _ = scrub.tick() => scrub_round(master, age, interval, rounds).await,
             _ = repair.tick() => repair_round(master, rounds).await,
-            _ = collect.tick() => collect_round(master, rounds).await,
+            _ = collect.tick() => collect_round(master, options, rounds).await,
         };
         match ended {
             Ok(()) => lock(rounds).ended = Some(Instant::now()),
@@ -123,7 +154,20 @@ async fn repair_round(master: &Master, rounds: &Mutex<Rounds>) -> Result<(), Obj
     Ok(())
 }
 
-async fn collect_round(master: &Master, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+async fn scrub_round(master: &Master, age: Duration, interval: Duration, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+    let scrubbed = master.scrub(age, interval).await?;
+    if scrubbed.noted > 0 {
+        tracing::warn!(whole = scrubbed.whole, noted = scrubbed.noted, due = scrubbed.due, "scrubbing found damage");
+    }
+    lock(rounds).scrubbed = scrubbed;
+    Ok(())
+}
+
+async fn collect_round(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+    let compacted = master.compact(options.compact_above_percent).await?;
+    if compacted.chunks > 0 {
+        tracing::info!(chunks = compacted.chunks, needles = compacted.needles, bytes = compacted.bytes, "compacted");
+    }
     let collected = master.collect().await?;
     let Collected { objects, uploads, chunks, files, strays } = collected;
     if objects + uploads + chunks + files > 0 {
@@ -131,6 +175,7 @@ async fn collect_round(master: &Master, rounds: &Mutex<Rounds>) -> Result<(), Ob
     }
     let mut rounds = lock(rounds);
     rounds.files += files as u64;
+    rounds.compacted += compacted.bytes;
     rounds.collected = collected;
     Ok(())
 }
@@ -148,6 +193,17 @@ fn gauges(rounds: &Mutex<Rounds>) -> Vec<Figure> {
         ("eddy_storage_copies_made", "Copies that this process has made", number(rounds.copies)),
         ("eddy_storage_files_collected", "Files of chunks that this process has removed", number(rounds.files)),
         ("eddy_storage_files_stray", "Files that no row names, and that are not old enough", number(rounds.collected.strays)),
+        (
+            "eddy_storage_bytes_compacted",
+            "Bytes that this process moved out of chunks of which too little is needed",
+            number(rounds.compacted),
+        ),
+        ("eddy_storage_chunks_unverified", "Chunks whose turn to be read has come", number(rounds.scrubbed.due)),
+        (
+            "eddy_storage_oldest_unverified_seconds",
+            "Since all copies of the chunk were read for which that is longest ago",
+            number(rounds.scrubbed.oldest.as_secs()),
+        ),
         ("eddy_storage_last_round_seconds", "Since the last round that did not fail", number(ended.elapsed().as_secs())),
     ]
 }

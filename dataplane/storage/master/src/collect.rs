@@ -43,7 +43,7 @@ impl Master {
         Ok(Collected { objects, uploads, chunks, files, strays })
     }
 
-    fn is_old(&self, since_ms: u64) -> bool {
+    pub(crate) fn is_old(&self, since_ms: u64) -> bool {
         u128::from(now_ms().saturating_sub(since_ms)) >= self.options.grace.as_millis()
     }
 
@@ -99,7 +99,7 @@ impl Master {
             let Ok(listed) = self.client.list(&address).await else { continue };
             // The rows are read after the files: a file that came meanwhile is not listed.
             let rows = all(&self.metadata).await?;
-            for chunk in listed {
+            for (chunk, _) in listed {
                 if rows.get(&chunk).is_some_and(|(row, _)| row.servers.contains(&server)) {
                     continue;
                 }

@@ -1,24 +1,28 @@
-//! What keeps stored objects whole: repair, and the collection of what nobody needs.
+//! What keeps stored objects whole: repair, the reading of what nobody reads, and the collection of what nobody needs.
 //!
 //! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
 //! Each round looks at what is so, does some of what follows, and says what it did.
 
 mod chunks;
 mod collect;
+mod compact;
 mod copy;
 mod plan;
 mod repair;
+mod scrub;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use eddy_chunkserver::ChunkClient;
-use eddy_object::{Metadata, ObjectError, Servers};
+use eddy_object::{Metadata, ObjectError, Objects, Servers};
 
 pub use self::collect::Collected;
+pub use self::compact::Compacted;
 pub use self::plan::{Holding, Plan, plan};
 pub use self::repair::Repaired;
+pub use self::scrub::Scrubbed;
 
 /// How patient the master is.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,7 @@ impl Default for MasterOptions {
 
 /// Keeps the objects of one cluster whole.
 pub struct Master {
+    objects: Objects,
     metadata: Metadata,
     client: ChunkClient,
     servers: Servers,
@@ -49,8 +54,9 @@ pub struct Master {
 
 impl Master {
     /// A master of these objects, whose bytes are on this client's servers.
-    pub fn new(metadata: Metadata, client: ChunkClient, options: MasterOptions) -> Self {
-        Self { metadata, client, servers: Servers::new(), options, away: Mutex::default() }
+    pub fn new(objects: Objects, client: ChunkClient, options: MasterOptions) -> Self {
+        let metadata = objects.metadata().clone();
+        Self { objects, metadata, client, servers: Servers::new(), options, away: Mutex::default() }
     }
 
     async fn refresh(&self) -> Result<(), ObjectError> {

@@ -162,7 +162,7 @@ impl Master {
     }
 
     /// What each server has, after it has read all of it.
-    async fn holdings(&self, chunk: u64, servers: &[u64], patient: bool) -> Vec<(u64, Holding)> {
+    pub(crate) async fn holdings(&self, chunk: u64, servers: &[u64], patient: bool) -> Vec<(u64, Holding)> {
         let asked = servers.iter().map(|server| async move {
             let unknown = if patient && !self.is_lost(*server) { Holding::Away } else { Holding::Lost };
             let Some(address) = self.servers.address(*server) else { return (*server, unknown) };

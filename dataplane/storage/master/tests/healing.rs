@@ -10,7 +10,7 @@ use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
 fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
     let options = MasterOptions { grace, patience, repairs_at_once: 4 };
-    Master::new(cluster.metadata().clone(), cluster.client(), options)
+    Master::new(cluster.objects.clone(), cluster.client(), options)
 }
 
 fn at_once(cluster: &Cluster) -> Master {
@@ -248,6 +248,65 @@ async fn an_upload_whose_chunk_was_collected_fails_and_leaves_nothing() {
     assert!(failed.is_err(), "{failed:?}");
     assert!(cluster.get("key").await.is_err());
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_reads_is_read_in_turn_and_rot_is_found() {
+    let mut cluster = Cluster::start(3).await;
+    let mut rows = Vec::new();
+    for number in 0..4 {
+        // Each has a chunk of its own.
+        rows.push(cluster.put(&number.to_string(), &random_bytes(number, 9_000_000)).await.unwrap());
+    }
+    let master = at_once(&cluster);
+    let turn = Duration::from_millis(1);
+    tokio::time::sleep(2 * turn).await;
+    let first = master.scrub(turn, turn).await.unwrap();
+    assert_eq!((first.whole, first.noted, first.due), (4, 0, 4));
+    let soon = master.scrub(Duration::from_secs(600), turn).await.unwrap();
+    assert_eq!((soon.whole, soon.due), (0, 0), "they have just been read");
+
+    cluster.flip(1, rows[2].extents[0].chunk, 5_000_000);
+    // It does not answer: that is no rot.
+    cluster.stop(0).await;
+    tokio::time::sleep(2 * turn).await;
+    let found = master.scrub(turn, turn).await.unwrap();
+    assert_eq!((found.whole, found.noted, found.due), (0, 1, 4));
+    assert!(found.oldest >= turn);
+    cluster.start_again(0).await;
+    assert_eq!(heal(&cluster, &master).await, 1);
+    check_copies(&cluster, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_needed_of_wasteful_chunks_moves_and_they_go() {
+    let cluster = Cluster::start(4).await;
+    // Two chunks of seven, and one of an object by itself.
+    for number in 0..14 {
+        cluster.put(&number.to_string(), &random_bytes(number, 7_900_000)).await.unwrap();
+    }
+    cluster.put("alone", &random_bytes(99, 9_000_000)).await.unwrap();
+    for number in (0..14).filter(|number| *number % 7 > 2) {
+        cluster.metadata().delete(SPACE, &number.to_string(), &Precondition::None).await.unwrap();
+    }
+    let patient = master(&cluster, Duration::from_secs(3600), Duration::ZERO);
+    assert_eq!(patient.compact(30).await.unwrap().chunks, 0, "it may still be written to");
+    let master = at_once(&cluster);
+    assert_eq!(master.compact(90).await.unwrap().chunks, 0);
+    // Another object is read meanwhile.
+    let row = cluster.metadata().object(cluster.namespace, "0").await.unwrap();
+    let compacted = master.compact(30).await.unwrap();
+    assert_eq!((compacted.chunks, compacted.needles), (2, 6));
+    assert!(cluster.read(&row, 0, row.bytes).await.unwrap() == random_bytes(0, 7_900_000), "who began before ends well");
+    cluster.check().await;
+    assert_eq!(master.collect().await.unwrap().chunks, 2);
+    master.collect().await.unwrap();
+    check_copies(&cluster, 3).await;
+    for number in (0..14).filter(|number| *number % 7 <= 2) {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == random_bytes(number, 7_900_000));
+    }
+    assert!(cluster.get("alone").await.unwrap() == random_bytes(99, 9_000_000));
+    assert_eq!(master.compact(30).await.unwrap().chunks, 0, "nothing is wasted now");
 }
 
 #[tokio::test(flavor = "multi_thread")]

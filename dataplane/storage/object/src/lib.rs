@@ -9,6 +9,7 @@ mod error;
 mod metadata;
 mod objects;
 pub mod placement;
+mod relocate;
 mod replicas;
 pub mod schema;
 mod upload;

@@ -8,7 +8,7 @@ use eddy_chunkserver::ChunkClient;
 use crate::download::Download;
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
-use crate::replicas::{Locations, Pack, Servers};
+use crate::replicas::{Locations, Pack, Placed, Servers, Written};
 use crate::schema::ObjectRow;
 use crate::upload::Upload;
 
@@ -68,6 +68,26 @@ impl Objects {
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
+    }
+
+    /// A needle is durable on enough servers, and the others may still take it; those that took it or are about to.
+    pub(crate) async fn took(&self, placed: &Placed, written: Written) -> Vec<u64> {
+        let chunk = placed.extent.chunk;
+        let Written { failed, mut under_way } = written;
+        if !failed.is_empty() {
+            self.0.pack.retire(chunk).await;
+        }
+        let objects = self.clone();
+        tokio::spawn(async move {
+            while let Some(ended) = under_way.join_next().await {
+                if let Ok((server, Err(error))) = ended {
+                    tracing::info!(server, chunk, error = eddy_telemetry::error_chain(&error), "a copy is missing");
+                    objects.0.pack.retire(chunk).await;
+                    objects.degrade(chunk, vec![server]);
+                }
+            }
+        });
+        placed.targets.iter().map(|target| target.server).filter(|server| !failed.contains(server)).collect()
     }
 
     /// Notes that servers lack something of a chunk, while whoever found out goes on.

@@ -20,7 +20,7 @@ const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
 /// Of an object whose length is known, more is streamed.
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 /// Data that is sent at once.
-const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+pub(crate) const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
 /// An upload says this often that it still needs its chunks: nobody else knows.
 const TOUCH_EVERY: Duration = Duration::from_secs(20 * 60);
 /// What is in memory is tried again so often, elsewhere.
@@ -219,37 +219,18 @@ impl Upload {
 
     /// A needle is durable on enough servers; the others may still take it.
     async fn took(&mut self, placed: &Placed, written: Written) {
-        let chunk = placed.extent.chunk;
-        let Written { failed, mut under_way } = written;
-        if !failed.is_empty() {
-            self.objects.shared().pack.retire(chunk).await;
-        }
-        let took: Vec<u64> =
-            placed.targets.iter().map(|target| target.server).filter(|server| !failed.contains(server)).collect();
-        match self.taken.entry(chunk) {
+        let took = self.objects.took(placed, written).await;
+        match self.taken.entry(placed.extent.chunk) {
             // Who failed to take one needle lacks something of the chunk, whatever else it took.
             Entry::Occupied(mut before) => before.get_mut().retain(|server| took.contains(server)),
             Entry::Vacant(first) => drop(first.insert(took)),
         }
         self.extents.push(placed.extent);
-        let objects = self.objects.clone();
-        if under_way.is_empty() {
-            return;
-        }
-        tokio::spawn(async move {
-            while let Some(ended) = under_way.join_next().await {
-                if let Ok((server, Err(error))) = ended {
-                    tracing::info!(server, chunk, error = eddy_telemetry::error_chain(&error), "a copy is missing");
-                    objects.shared().pack.retire(chunk).await;
-                    objects.degrade(chunk, vec![server]);
-                }
-            }
-        });
     }
 }
 
 /// Data as it is stored, the first of it at this block of the needle.
-fn stored(placed: &Placed, first: u32, data: &[u8]) -> Bytes {
+pub(crate) fn stored(placed: &Placed, first: u32, data: &[u8]) -> Bytes {
     let blocks = data.len().div_ceil(BLOCK_BYTES as usize);
     let mut stored = Vec::with_capacity(data.len() + 4 * blocks);
     encode_blocks(placed.extent.needle, first, data.chunk(), &mut stored);

@@ -69,14 +69,29 @@ impl Chunk {
         StoreError::disk(&self.path, source)
     }
 
-    pub(super) fn file(&self, disk: &dyn Disk) -> Result<Arc<dyn DiskFile>, StoreError> {
+    /// The file, and whether it had to be opened.
+    pub(super) fn file(&self, disk: &dyn Disk) -> Result<(Arc<dyn DiskFile>, bool), StoreError> {
         let mut state = self.lock();
         if let Some(file) = &state.file {
-            return Ok(file.clone());
+            return Ok((file.clone(), false));
         }
         let file = disk.open(&self.path).map_err(|source| self.disk_error(source))?;
         state.file = Some(file.clone());
-        Ok(file)
+        Ok((file, true))
+    }
+
+    /// Closes the file when nobody reads it any more, unless needles are taken.
+    pub(super) fn close_file(&self) {
+        let mut state = self.lock();
+        if state.taken.is_none() && state.file.as_ref().is_some_and(|file| Arc::strong_count(file) == 1) {
+            state.file = None;
+        }
+    }
+
+    pub(super) fn length(&self, disk: &dyn Disk) -> Result<u64, StoreError> {
+        let open = self.lock().file.clone();
+        let file = open.map_or_else(|| disk.open(&self.path), Ok);
+        file.and_then(|file| file.len()).map_err(|source| self.disk_error(source))
     }
 
     /// The file, while it takes needles.

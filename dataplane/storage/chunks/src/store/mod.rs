@@ -8,15 +8,19 @@ mod write;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use eddy_disk::{Disk, Space, read_all, read_full};
+use eddy_disk::{Disk, DiskFile, Space, read_all, read_full};
 
 use self::chunk::{Chunk, file_name, number_of};
 pub use self::error::StoreError;
 use self::identity::Identity;
 pub use self::write::{SyncPoint, Writing};
 use crate::format::{Extent, Found, find_needles, verify_blocks};
+
+/// Files of chunks that are open at once, besides those that take needles.
+const OPEN_FILES_MAX: usize = 4096;
 
 /// How a disk's chunks are opened.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub struct ChunkStore {
     options: StoreOptions,
     identity: Identity,
     chunks: RwLock<BTreeMap<u64, Arc<Chunk>>>,
+    /// Files that were opened since those of chunks that take no needles were last closed.
+    opened: AtomicUsize,
 }
 
 impl ChunkStore {
@@ -55,7 +61,7 @@ impl ChunkStore {
         for number in disk.list(&options.folder).map_err(at)?.iter().filter_map(|name| number_of(name)) {
             chunks.insert(number, Arc::new(Chunk::found(number, &options.folder)));
         }
-        Ok(Self { disk, options, identity, chunks: RwLock::new(chunks) })
+        Ok(Self { disk, options, identity, chunks: RwLock::new(chunks), opened: AtomicUsize::new(0) })
     }
 
     /// The number of this server, which stays with its disk.
@@ -79,6 +85,12 @@ impl ChunkStore {
     /// The numbers of all chunks, in order.
     pub fn list(&self) -> Vec<u64> {
         self.read().keys().copied().collect()
+    }
+
+    /// The numbers of all chunks, in order, and the lengths of their files; without those that are gone this moment.
+    pub fn list_with_lengths(&self) -> Vec<(u64, u64)> {
+        let chunks: Vec<(u64, Arc<Chunk>)> = self.read().iter().map(|(number, chunk)| (*number, chunk.clone())).collect();
+        chunks.into_iter().filter_map(|(number, chunk)| Some((number, chunk.length(&*self.disk).ok()?))).collect()
     }
 
     /// Makes a chunk that takes needles; it is durable when this returns.
@@ -135,7 +147,7 @@ impl ChunkStore {
             return Err(StoreError::NoExtent);
         }
         let chunk = self.chunk(extent.chunk)?;
-        let file = chunk.file(&*self.disk)?;
+        let file = self.file(&chunk)?;
         let blocks = extent.blocks(range);
         let mut stored = vec![0; blocks.bytes as usize];
         let read = if once {
@@ -162,7 +174,7 @@ impl ChunkStore {
     /// [`StoreError::NoChunk`], [`StoreError::DamagedHead`] or the disk's.
     pub fn scan(&self, chunk: u64) -> Result<Vec<Found>, StoreError> {
         let known = self.chunk(chunk)?;
-        let bytes = read_all(&*known.file(&*self.disk)?).map_err(|source| known.disk_error(source))?;
+        let bytes = read_all(&*self.file(&known)?).map_err(|source| known.disk_error(source))?;
         known.check_head(&bytes, self.options.cluster)?;
         Ok(find_needles(chunk, &bytes))
     }
@@ -176,6 +188,16 @@ impl ChunkStore {
         known.close();
         self.write().remove(&chunk);
         self.disk.remove(known.path()).map_err(|source| known.disk_error(source))
+    }
+
+    /// The chunk's file; not too many stay open.
+    fn file(&self, chunk: &Chunk) -> Result<Arc<dyn DiskFile>, StoreError> {
+        let (file, opened) = chunk.file(&*self.disk)?;
+        if opened && self.opened.fetch_add(1, Ordering::Relaxed) >= OPEN_FILES_MAX {
+            self.opened.store(0, Ordering::Relaxed);
+            self.read().values().for_each(|chunk| chunk.close_file());
+        }
+        Ok(file)
     }
 
     fn chunk(&self, number: u64) -> Result<Arc<Chunk>, StoreError> {

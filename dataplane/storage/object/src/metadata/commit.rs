@@ -136,7 +136,7 @@ impl Metadata {
             let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);
         }
-        let row = ChunkRow { servers, copies, touched_ms: now_ms() };
+        let row = ChunkRow { servers, copies, touched_ms: now_ms(), verified_ms: 0 };
         self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
         Ok(())
     }
@@ -214,6 +214,32 @@ impl Metadata {
             }
         }
         Ok(removed)
+    }
+
+    /// Makes an object refer to a copy of a needle in the needle's place; whether it still needed it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, took: Vec<u64>) -> Result<bool> {
+        let taken = BTreeMap::from([(to.chunk, took)]);
+        for _ in 0..TRIES {
+            let (current, value) = self.current(from.namespace, &from.key).await?;
+            let Some(mut row) = current.filter(|row| row.upload == from.upload) else { return Ok(false) };
+            let Some(place) = row.extents.iter_mut().find(|extent| **extent == from.extent) else { return Ok(false) };
+            *place = to;
+            let row_key = object_key(from.namespace, &from.key);
+            let mut changes = Changes::default();
+            changes.check(row_key.clone(), value.as_ref());
+            changes.transaction = std::mem::take(&mut changes.transaction).put(row_key, encode(&row)?);
+            self.check_chunks(&mut changes, &[to], &taken).await?;
+            changes.unrefer(&[from.extent]);
+            changes.refer(&ObjectRow { extents: vec![to], ..row }, from.namespace, &from.key)?;
+            match self.store.commit(changes.finish()).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(|_| true).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
     }
 
     /// Refers to all needles of an upload, under a row that says so.

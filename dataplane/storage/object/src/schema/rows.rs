@@ -69,6 +69,8 @@ pub struct ChunkRow {
     pub copies: u8,
     /// When it was made, or last said to be still written to, in milliseconds since 1970.
     pub touched_ms: u64,
+    /// When all its copies were last read and found whole, in milliseconds since 1970; 0 if never.
+    pub verified_ms: u64,
 }
 
 /// An object that needs a needle.

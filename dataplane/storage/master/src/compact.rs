@@ -1,0 +1,65 @@
+//! Chunks of which too little is needed: what is needed moves elsewhere, and the chunk is collected.
+
+use std::collections::BTreeMap;
+
+use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
+use eddy_object::ObjectError;
+use eddy_object::schema::{ReferenceRow, decode, references};
+
+use crate::Master;
+use crate::chunks::all;
+
+/// Chunks that a round moves out of.
+const AT_ONCE: usize = 4;
+
+/// What a round of compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Chunks of which too little was needed.
+    pub chunks: usize,
+    /// Needles that were moved out of them.
+    pub needles: usize,
+    /// Bytes of their data.
+    pub bytes: u64,
+}
+
+impl Master {
+    /// Moves what is needed out of some chunks of which more than so many percent are not, the emptiest first.
+    ///
+    /// # Errors
+    /// The store's, or that needles cannot be read or written now.
+    pub async fn compact(&self, above_percent: u8) -> Result<Compacted, ObjectError> {
+        self.refresh().await?;
+        let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
+        for server in self.servers.candidates() {
+            let Some(address) = self.servers.address(server.server) else { continue };
+            for (chunk, bytes) in self.client.list(&address).await.unwrap_or_default() {
+                let size = sizes.entry(chunk).or_default();
+                *size = bytes.max(*size);
+            }
+        }
+        let mut wasteful = Vec::new();
+        for (chunk, (row, _)) in all(&self.metadata).await? {
+            let Some(size) = sizes.get(&chunk).copied().filter(|_| self.is_old(row.touched_ms)) else { continue };
+            let rows = self.metadata.scan_all(references(chunk)).await?;
+            let needed: Vec<ReferenceRow> = rows.iter().map(|row| decode(&row.value.bytes)).collect::<Result<_, _>>()?;
+            let live: u64 = needed.iter().map(|reference| u64::from(stored_bytes(reference.extent.bytes))).sum();
+            let wasted = size.saturating_sub(u64::from(HEAD_BYTES) + live);
+            if !needed.is_empty() && wasted * 100 > size * u64::from(above_percent) {
+                wasteful.push((live, needed));
+            }
+        }
+        wasteful.sort_by_key(|(live, _)| *live);
+        let mut compacted = Compacted::default();
+        for (_, needed) in wasteful.into_iter().take(AT_ONCE) {
+            compacted.chunks += 1;
+            for reference in needed {
+                if self.objects.relocate(&reference).await? {
+                    compacted.needles += 1;
+                    compacted.bytes += u64::from(reference.extent.bytes);
+                }
+            }
+        }
+        Ok(compacted)
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading what nobody reads, so that what has rotted is found while other copies are whole.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use eddy_kv::{KvError, Transaction};
+use eddy_object::schema::{ChunkRow, chunk_key, encode};
+use eddy_object::{ObjectError, now_ms};
+
+use crate::Master;
+use crate::chunks::{all, needed};
+use crate::plan::{Holding, plan};
+
+/// What a round of scrubbing did, and what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Chunks all of whose copies were read and are whole.
+    pub whole: usize,
+    /// Chunks that were noted to be repaired.
+    pub noted: usize,
+    /// Chunks that have not been read for longer than asked for.
+    pub due: usize,
+    /// For how long the chunk that was read longest ago has not been.
+    pub oldest: Duration,
+}
+
+impl Master {
+    /// Reads all copies of some chunks: of those that nobody has read for `age`, as many as it takes to read every chunk once in `age` where a round
+    /// begins every `interval`, those first that were read longest ago.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn scrub(&self, age: Duration, interval: Duration) -> Result<Scrubbed, ObjectError> {
+        self.refresh().await?;
+        let mut chunks: Vec<(Duration, u64, ChunkRow, eddy_kv::Row)> =
+            all(&self.metadata).await?.into_iter().map(|(chunk, (row, found))| (unread_for(&row), chunk, row, found)).collect();
+        chunks.sort_by_key(|(unread, ..)| std::cmp::Reverse(*unread));
+        let oldest = chunks.first().map_or(Duration::ZERO, |(unread, ..)| *unread);
+        let mut scrubbed = Scrubbed { oldest, ..Scrubbed::default() };
+        let at_once = at_once(chunks.len(), age, interval);
+        chunks.retain(|(unread, ..)| *unread >= age);
+        scrubbed.due = chunks.len();
+        for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
+            let needed = needed(&self.metadata, chunk).await?;
+            let holdings = self.holdings(chunk, &row.servers, true).await;
+            let plan = plan(&holdings, &needed, usize::from(row.copies));
+            if plan.is_healthy() {
+                let verified = encode(&ChunkRow { verified_ms: now_ms(), ..row })?;
+                let put = Transaction::new().check(found.key.clone(), Some(&found.value)).put(chunk_key(chunk), verified);
+                match self.metadata.store().commit(put).await {
+                    // It is being written to or repaired: its turn comes again.
+                    Err(KvError::Conflict { .. }) => {}
+                    done => {
+                        done?;
+                        scrubbed.whole += 1;
+                    }
+                }
+                continue;
+            }
+            let away: BTreeSet<u64> = plan.away.iter().copied().collect();
+            let answered = holdings.iter().filter(|(server, holding)| !away.contains(server) && *holding != Holding::Away);
+            let lacking: Vec<u64> = answered.map(|(server, _)| *server).filter(|server| !plan.whole.contains(server)).collect();
+            // One that does not answer is no reason: it is read when it does.
+            if !lacking.is_empty() || plan.missing > 0 {
+                self.metadata.degrade(chunk, &lacking).await?;
+                scrubbed.noted += 1;
+            }
+        }
+        Ok(scrubbed)
+    }
+}
+
+/// For how long nobody has read all copies of a chunk; from when it was written where nobody has.
+fn unread_for(row: &ChunkRow) -> Duration {
+    Duration::from_millis(now_ms().saturating_sub(row.verified_ms.max(row.touched_ms)))
+}
+
+/// Chunks of a round, so that every chunk's turn comes once in `age`; one at least.
+fn at_once(chunks: usize, age: Duration, interval: Duration) -> usize {
+    let rounds = age.as_secs_f64() / interval.as_secs_f64().max(0.001);
+    ((chunks as f64 / rounds.max(1.0)).ceil() as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_chunk_s_turn_comes_once() {
+        let (day, minute) = (Duration::from_secs(86_400), Duration::from_secs(60));
+        assert_eq!(at_once(0, day, minute), 1);
+        assert_eq!(at_once(1440, day, minute), 1);
+        assert_eq!(at_once(1441, day, minute), 2);
+        assert_eq!(at_once(100, Duration::ZERO, minute), 100);
+    }
+}
