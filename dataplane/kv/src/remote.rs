@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::error::{KvError, Result};
-use crate::model::{Read, ReadResult, Row, TRANSACTION_BYTES_MAX, Transaction, Version, validate_reads};
+use crate::model::{Read, ReadResult, Row, Transaction, Version, validate_reads};
 use crate::protocol::{Refusal, Request, Status, decode, encode};
 use crate::replicated::ImportedRow;
 use crate::store::{RowStream, Store};
@@ -104,16 +104,9 @@ impl Remote {
 
     async fn import_all(&self, mut rows: RowStream<'_>) -> Result<()> {
         while let Some(batch) = rows.next().await {
-            let (mut some, mut bytes) = (Vec::new(), 0);
-            for Row { key, value } in batch? {
-                bytes += key.len() + value.bytes.len();
-                some.push(ImportedRow { key, value: value.bytes });
-                if bytes >= TRANSACTION_BYTES_MAX {
-                    let () = self.of_leader(&Request::Import(std::mem::take(&mut some)), PATIENCE).await?;
-                    bytes = 0;
-                }
+            for some in ImportedRow::in_commands(batch?) {
+                let () = self.of_leader(&Request::Import(some), PATIENCE).await?;
             }
-            let () = self.of_leader(&Request::Import(some), PATIENCE).await?;
         }
         Ok(())
     }

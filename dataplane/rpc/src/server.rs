@@ -1,7 +1,6 @@
 //! The side that answers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +8,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::io::AsyncReadExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::codec::FramedRead;
 
+use crate::accept::accept_all;
 use crate::client::write_all;
 use crate::frame::{Frame, FrameCodec, FrameError, Kind, PREAMBLE};
 use crate::transport::{Connection, Listener};
@@ -21,8 +21,6 @@ use crate::transport::{Connection, Listener};
 const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers that wait to be written; more wait for room.
 const UNWRITTEN_MAX: usize = 64;
-/// After a failure to accept, as when there are too many open files.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Answers requests.
 #[async_trait]
@@ -68,34 +66,16 @@ impl Parts {
 }
 
 /// Answers whoever connects, until it is dropped; then what is under way ends, too.
-pub async fn serve(mut listener: Box<dyn Listener>, handler: Arc<dyn Handler>, limits: ServerLimits) {
-    let room = Arc::new(Semaphore::new(limits.connections));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((connection, peer)) => {
-                connections.spawn(serve_one(connection, peer, handler.clone(), limits.requests, permit));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "failed to take a connection");
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+pub async fn serve(listener: Box<dyn Listener>, handler: Arc<dyn Handler>, limits: ServerLimits) {
+    accept_all(listener, limits.connections, |connection, peer| {
+        let handler = handler.clone();
+        async move {
+            if let Err(error) = answer_all(connection, handler, limits.requests).await {
+                tracing::debug!(%peer, %error, "a connection ended");
             }
         }
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve_one(
-    connection: Box<dyn Connection>,
-    peer: SocketAddr,
-    handler: Arc<dyn Handler>,
-    requests_max: usize,
-    _room: OwnedSemaphorePermit,
-) {
-    if let Err(error) = answer_all(connection, handler, requests_max).await {
-        tracing::debug!(%peer, %error, "a connection ended");
-    }
+    })
+    .await;
 }
 
 async fn answer_all(

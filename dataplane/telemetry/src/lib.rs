@@ -2,6 +2,7 @@
 
 mod admin;
 mod error_chain;
+mod gauges;
 mod health;
 mod logging;
 mod process_metrics;
@@ -9,6 +10,7 @@ mod shutdown;
 
 pub use self::admin::{Admin, AdminError};
 pub use self::error_chain::error_chain;
+pub use self::gauges::{Figure, Gauges, figure};
 pub use self::health::{Health, Readiness};
 pub use self::logging::{LogFormat, Telemetry, TelemetryError, TelemetryOptions};
 pub use self::shutdown::{Shutdown, ShutdownError};

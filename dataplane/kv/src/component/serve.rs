@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use eddy_rpc::{TcpTransport, Transport};
 use eddy_telemetry::prometheus::registry::Registry;
-use eddy_telemetry::{Admin, Health, Shutdown};
+use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
 
 use super::KvComponentError;
-use super::metrics::ReplicaMetrics;
+use super::metrics::gauges;
 use super::options::ServeOptions;
 use crate::replicated::{Replicated, serve};
 
@@ -19,7 +19,8 @@ pub(super) async fn run(options: ServeOptions, shutdown: Shutdown) -> Result<(),
     let listener = listening.map_err(|source| KvComponentError::Bind { address: options.bind, source })?;
     let replica = Arc::new(Replicated::open(options.replica(), Some(Arc::new(TcpTransport))).await?);
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(ReplicaMetrics(replica.clone())));
+    let figures = replica.clone();
+    registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let serving = tokio::spawn(serve(listener, replica.clone()));
     tracing::info!(address = %options.bind, folder = %options.folder.display(), "serving rows");

@@ -24,7 +24,7 @@ use super::state_machine::StateMachine;
 use super::types::{Command, ImportedRow, Types};
 use crate::embedded::export_view;
 use crate::error::{KvError, Result};
-use crate::model::{Read, ReadResult, Row, TRANSACTION_BYTES_MAX, Transaction, Version, validate_reads};
+use crate::model::{Read, ReadResult, Transaction, Version, validate_reads};
 use crate::protocol::PeerMessage;
 use crate::store::{RowStream, Store};
 
@@ -247,16 +247,9 @@ impl Replicated {
 
     async fn fill(&self, mut rows: RowStream<'_>) -> Result<()> {
         while let Some(batch) = rows.next().await {
-            let (mut command, mut bytes) = (Vec::new(), 0);
-            for Row { key, value } in batch? {
-                bytes += key.len() + value.bytes.len();
-                command.push(ImportedRow { key, value: value.bytes });
-                if bytes >= TRANSACTION_BYTES_MAX {
-                    self.run(Command::Import(std::mem::take(&mut command))).await?;
-                    bytes = 0;
-                }
+            for command in ImportedRow::in_commands(batch?) {
+                self.run(Command::Import(command)).await?;
             }
-            self.run(Command::Import(command)).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state_machine::RowsView;
 use crate::error::{Invalid, KvError, Result};
-use crate::model::{Transaction, Version, as_bytes};
+use crate::model::{Row, TRANSACTION_BYTES_MAX, Transaction, Version, as_bytes};
 
 openraft::declare_raft_types!(
     /// The types of this Raft.
@@ -44,6 +44,23 @@ pub(crate) struct ImportedRow {
     pub(crate) key: Bytes,
     #[serde(with = "as_bytes")]
     pub(crate) value: Bytes,
+}
+
+impl ImportedRow {
+    /// Rows in as many commands as keep each within what one transaction may have, or a row more.
+    pub(crate) fn in_commands(rows: Vec<Row>) -> Vec<Vec<Self>> {
+        let (mut commands, mut command, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for Row { key, value } in rows {
+            bytes += key.len() + value.bytes.len();
+            command.push(Self { key, value: value.bytes });
+            if bytes >= TRANSACTION_BYTES_MAX {
+                commands.push(std::mem::take(&mut command));
+                bytes = 0;
+            }
+        }
+        commands.push(command);
+        commands
+    }
 }
 
 /// What became of a command, the same on every replica.

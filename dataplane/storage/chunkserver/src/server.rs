@@ -1,16 +1,13 @@
 //! The server of one disk's chunks.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_chunks::format::BLOCK_BYTES;
 use eddy_chunks::{ChunkStore, Extent, StoreError, Writing};
-use eddy_rpc::{Connection, Listener};
+use eddy_rpc::{Connection, Listener, accept_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 
 use crate::committer::Committer;
 use crate::protocol::{
@@ -24,8 +21,6 @@ const CONNECTIONS_MAX: usize = 1024;
 const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever has begun to say something goes on within this time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// After a failure to accept, as when there are too many open files.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// What answers.
 #[derive(Clone)]
@@ -36,28 +31,16 @@ pub struct Server {
 }
 
 /// Answers whoever connects, until it is dropped.
-pub async fn serve(mut listener: Box<dyn Listener>, server: Server) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((connection, peer)) => {
-                connections.spawn(serve_one(server.clone(), connection, peer, permit));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "failed to take a connection");
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+pub async fn serve(listener: Box<dyn Listener>, server: Server) {
+    accept_all(listener, CONNECTIONS_MAX, |mut connection, peer| {
+        let server = server.clone();
+        async move {
+            if let Err(error) = server.converse(&mut connection).await {
+                tracing::debug!(%peer, %error, "a connection ended");
             }
         }
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve_one(server: Server, mut connection: Box<dyn Connection>, peer: SocketAddr, _room: OwnedSemaphorePermit) {
-    if let Err(error) = server.converse(&mut connection).await {
-        tracing::debug!(%peer, %error, "a connection ended");
-    }
+    })
+    .await;
 }
 
 /// What takes longer than a stalled client may.

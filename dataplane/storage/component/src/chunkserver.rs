@@ -12,10 +12,9 @@ use eddy_object::Metadata;
 use eddy_object::schema::ServerRow;
 use eddy_rpc::{TcpTransport, Transport};
 use eddy_telemetry::prometheus::registry::Registry;
-use eddy_telemetry::{Admin, Health, Shutdown};
+use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
 use crate::error::StorageError;
-use crate::gauges::{Figure, Gauges, number};
 use crate::kv::{KvServers, cluster_of};
 
 /// Between tries to say where it is.
@@ -107,9 +106,9 @@ async fn register(metadata: &Metadata, server: u64, options: &ChunkserverOptions
 fn gauges(server: &Server) -> Vec<Figure> {
     let Ok(status) = server.status() else { return Vec::new() };
     vec![
-        ("eddy_chunkserver_chunks", "Chunks that this server has", number(status.chunks)),
-        ("eddy_chunkserver_disk_bytes", "The room of its disk", number(status.total_bytes)),
-        ("eddy_chunkserver_disk_available_bytes", "What may still be written to its disk", number(status.available_bytes)),
-        ("eddy_chunkserver_epoch", "How often it was started", number(status.epoch)),
+        ("eddy_chunkserver_chunks", "Chunks that this server has", figure(status.chunks)),
+        ("eddy_chunkserver_disk_bytes", "The room of its disk", figure(status.total_bytes)),
+        ("eddy_chunkserver_disk_available_bytes", "What may still be written to its disk", figure(status.available_bytes)),
+        ("eddy_chunkserver_epoch", "How often it was started", figure(status.epoch)),
     ]
 }

@@ -2,7 +2,6 @@
 
 mod chunkserver;
 mod error;
-mod gauges;
 mod kv;
 mod master;
 

@@ -9,10 +9,9 @@ use eddy_object::{Metadata, ObjectError, Objects};
 use eddy_rpc::TcpTransport;
 use eddy_storage_master::{Collected, Master, MasterOptions, Repaired, Scrubbed};
 use eddy_telemetry::prometheus::registry::Registry;
-use eddy_telemetry::{Admin, Health, Shutdown};
+use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
 use crate::error::StorageError;
-use crate::gauges::{Figure, Gauges, number};
 use crate::kv::{KvServers, cluster_of};
 
 /// Between tries to reach the store.
@@ -188,22 +187,22 @@ fn gauges(rounds: &Mutex<Rounds>) -> Vec<Figure> {
     let rounds = lock(rounds);
     let Some(ended) = rounds.ended else { return Vec::new() };
     vec![
-        ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", number(rounds.repaired.waiting)),
-        ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", number(rounds.repaired.unreadable.len())),
-        ("eddy_storage_copies_made", "Copies that this process has made", number(rounds.copies)),
-        ("eddy_storage_files_collected", "Files of chunks that this process has removed", number(rounds.files)),
-        ("eddy_storage_files_stray", "Files that no row names, and that are not old enough", number(rounds.collected.strays)),
+        ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(rounds.repaired.waiting)),
+        ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", figure(rounds.repaired.unreadable.len())),
+        ("eddy_storage_copies_made", "Copies that this process has made", figure(rounds.copies)),
+        ("eddy_storage_files_collected", "Files of chunks that this process has removed", figure(rounds.files)),
+        ("eddy_storage_files_stray", "Files that no row names, and that are not old enough", figure(rounds.collected.strays)),
         (
             "eddy_storage_bytes_compacted",
             "Bytes that this process moved out of chunks of which too little is needed",
-            number(rounds.compacted),
+            figure(rounds.compacted),
         ),
-        ("eddy_storage_chunks_unverified", "Chunks whose turn to be read has come", number(rounds.scrubbed.due)),
+        ("eddy_storage_chunks_unverified", "Chunks whose turn to be read has come", figure(rounds.scrubbed.due)),
         (
             "eddy_storage_oldest_unverified_seconds",
             "Since all copies of the chunk were read for which that is longest ago",
-            number(rounds.scrubbed.oldest.as_secs()),
+            figure(rounds.scrubbed.oldest.as_secs()),
         ),
-        ("eddy_storage_last_round_seconds", "Since the last round that did not fail", number(ended.elapsed().as_secs())),
+        ("eddy_storage_last_round_seconds", "Since the last round that did not fail", figure(ended.elapsed().as_secs())),
     ]
 }

@@ -3,17 +3,16 @@
 //! An upload of few needles becomes an object in one transaction, references and all. One of many refers to them first, in
 //! several transactions under a row of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use eddy_chunks::Extent;
-use eddy_chunks::format::stored_bytes;
-use eddy_kv::{KeyRange, KvError, Scan, Transaction, Value};
+use eddy_kv::{KeyRange, KvError, Scan, Value};
 
+use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    ChunkRow, DegradedRow, ExtentsRow, NamespaceRow, ObjectRow, ReferenceRow, chunk_key, decode, degraded_key, encode, gone_key,
-    live_key, object_key, pending_key, reference_key, usage_bytes_key, usage_objects_key,
+    ExtentsRow, NamespaceRow, ObjectRow, ReferenceRow, decode, encode, object_key, pending_key, usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
@@ -89,7 +88,7 @@ impl Metadata {
                 // It may have been given up for being so slow.
                 let pending = pending.ok_or(ObjectError::Contended)?;
                 changes.check(pending_key(new.row.upload), Some(&pending));
-                changes.transaction = changes.transaction.delete(pending_key(new.row.upload));
+                changes.delete(pending_key(new.row.upload));
             } else {
                 self.check_chunks(&mut changes, &new.row.extents, &new.taken).await?;
                 changes.refer(&new.row, space.id, key)?;
@@ -126,68 +125,6 @@ impl Metadata {
         Err(ObjectError::Contended)
     }
 
-    /// Makes a chunk that needles are going to lie in.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8) -> Result<()> {
-        let mut put = Transaction::new().check(chunk_key(chunk), None);
-        if servers.len() < usize::from(copies) {
-            let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
-            put = put.put(degraded_key(chunk), encode(&row)?);
-        }
-        let row = ChunkRow { servers, copies, touched_ms: now_ms(), verified_ms: 0 };
-        self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
-        Ok(())
-    }
-
-    /// Says that a chunk is still being written to: one that nobody needs for long is collected.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn touch_chunk(&self, chunk: u64) -> Result<()> {
-        for _ in 0..TRIES {
-            let Some(value) = self.store.get(chunk_key(chunk)).await? else { return Ok(()) };
-            let row = ChunkRow { touched_ms: now_ms(), ..decode(&value.bytes)? };
-            let touch = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), encode(&row)?);
-            match self.store.commit(touch).await {
-                Err(KvError::Conflict { .. }) => {}
-                done => return done.map(drop).map_err(Into::into),
-            }
-        }
-        Err(ObjectError::Contended)
-    }
-
-    /// A chunk, if there is one.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn chunk(&self, chunk: u64) -> Result<Option<ChunkRow>> {
-        self.store.get(chunk_key(chunk)).await?.map(|value| decode(&value.bytes)).transpose()
-    }
-
-    /// Notes that servers lack something of a chunk, for it to be repaired; nothing where they do not have it any more. With no
-    /// servers, that all of them are to be looked at.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn degrade(&self, chunk: u64, servers: &[u64]) -> Result<()> {
-        for _ in 0..TRIES {
-            let Some(row) = self.chunk(chunk).await? else { return Ok(()) };
-            let lacking: Vec<u64> = servers.iter().copied().filter(|server| row.servers.contains(server)).collect();
-            if lacking.is_empty() && !servers.is_empty() {
-                return Ok(());
-            }
-            let mut changes = Changes::default();
-            self.note_degraded(&mut changes, &BTreeMap::from([(chunk, lacking)])).await?;
-            match self.store.commit(changes.transaction).await {
-                Err(KvError::Conflict { .. }) => {}
-                done => return done.map(drop).map_err(Into::into),
-            }
-        }
-        Err(ObjectError::Contended)
-    }
-
     /// Removes references of some objects that are gone; returns how many objects' all are removed.
     ///
     /// # Errors
@@ -202,8 +139,11 @@ impl Metadata {
             changes.check(row.key.clone(), Some(&row.value));
             changes.unrefer(&some);
             let all = left.extents.is_empty();
-            let transaction = std::mem::take(&mut changes.transaction);
-            changes.transaction = if all { transaction.delete(row.key) } else { transaction.put(row.key, encode(&left)?) };
+            if all {
+                changes.delete(row.key);
+            } else {
+                changes.put(row.key, encode(&left)?);
+            }
             match self.store.commit(changes.finish()).await {
                 // Another does it.
                 Err(KvError::Conflict { .. }) => {}
@@ -230,7 +170,7 @@ impl Metadata {
             let row_key = object_key(from.namespace, &from.key);
             let mut changes = Changes::default();
             changes.check(row_key.clone(), value.as_ref());
-            changes.transaction = std::mem::take(&mut changes.transaction).put(row_key, encode(&row)?);
+            changes.put(row_key, encode(&row)?);
             self.check_chunks(&mut changes, &[to], &taken).await?;
             changes.unrefer(&[from.extent]);
             changes.refer(&ObjectRow { extents: vec![to], ..row }, from.namespace, &from.key)?;
@@ -260,7 +200,7 @@ impl Metadata {
             let mut changes = Changes::default();
             changes.check(pending.clone(), before.as_ref());
             let so_far = ExtentsRow { upload: row.upload, since_ms: now_ms(), extents: row.extents[..end].to_vec() };
-            changes.transaction = changes.transaction.put(pending.clone(), encode(&so_far)?);
+            changes.put(pending.clone(), encode(&so_far)?);
             let some = ObjectRow { extents: row.extents[referred..end].to_vec(), ..row.clone() };
             self.check_chunks(&mut changes, &some.extents, &new.taken).await?;
             changes.refer(&some, space.id, key)?;
@@ -277,47 +217,6 @@ impl Metadata {
         let value = self.store.get(object_key(namespace, key)).await?;
         let row = value.as_ref().map(|value| decode(&value.bytes)).transpose()?;
         Ok((row, value))
-    }
-
-    /// A chunk that was collected meanwhile cannot be referred to. A server that has it and did not take its needles lacks
-    /// them, also one that was given the chunk meanwhile.
-    async fn check_chunks(&self, changes: &mut Changes, extents: &[Extent], taken: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
-        let chunks: BTreeSet<u64> = extents.iter().map(|extent| extent.chunk).collect();
-        let values = self.get_all(chunks.iter().map(|chunk| chunk_key(*chunk))).await?;
-        let mut degraded = BTreeMap::new();
-        for (chunk, value) in chunks.into_iter().zip(values) {
-            let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
-            changes.check(chunk_key(chunk), Some(&value));
-            let row: ChunkRow = decode(&value.bytes)?;
-            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server));
-            let lack: Vec<u64> = row.servers.into_iter().filter(|server| !took(server)).collect();
-            if !lack.is_empty() {
-                degraded.insert(chunk, lack);
-            }
-        }
-        self.note_degraded(changes, &degraded).await
-    }
-
-    async fn note_degraded(&self, changes: &mut Changes, degraded: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
-        let values = self.get_all(degraded.keys().map(|chunk| degraded_key(*chunk))).await?;
-        for ((chunk, servers), value) in degraded.iter().zip(values) {
-            let mut row: DegradedRow = match &value {
-                Some(value) => decode(&value.bytes)?,
-                None => DegradedRow { servers: Vec::new(), since_ms: now_ms() },
-            };
-            if value.is_some() && servers.iter().all(|server| row.servers.contains(server)) {
-                // It is noted already; whoever takes the note away must not have done so before this commits.
-                changes.check(degraded_key(*chunk), value.as_ref());
-                continue;
-            }
-            row.servers.extend(servers);
-            row.servers.sort_unstable();
-            row.servers.dedup();
-            changes.check(degraded_key(*chunk), value.as_ref());
-            let put = std::mem::take(&mut changes.transaction).put(degraded_key(*chunk), encode(&row)?);
-            changes.transaction = put;
-        }
-        Ok(())
     }
 
     async fn commit(&self, changes: Changes, space: &NamespaceRow) -> Result<()> {
@@ -338,84 +237,4 @@ fn check_key(key: &str) -> Result<()> {
         return Err(ObjectError::BadName(format!("an object's key has 1 to {KEY_BYTES_MAX} bytes")));
     }
     Ok(())
-}
-
-/// A transaction in the making. Several needles of one chunk change its counter once.
-#[derive(Default)]
-struct Changes {
-    transaction: Transaction,
-    live: BTreeMap<u64, i64>,
-    space: Option<NamespaceRow>,
-}
-
-impl Changes {
-    fn of(space: &NamespaceRow, name: &str, value: &Value) -> Self {
-        let mut changes = Self { space: Some(space.clone()), ..Self::default() };
-        changes.check(crate::schema::namespace_key(name), Some(value));
-        changes
-    }
-
-    fn check(&mut self, key: bytes::Bytes, value: Option<&Value>) {
-        self.transaction = std::mem::take(&mut self.transaction).check(key, value);
-    }
-
-    /// One object in the place of another, or none.
-    fn replace(
-        &mut self,
-        key: &str,
-        current: Option<&ObjectRow>,
-        current_value: Option<&Value>,
-        new: Option<&ObjectRow>,
-    ) -> Result<()> {
-        let Some(space) = self.space.clone() else { return Ok(()) };
-        let row_key = object_key(space.id, key);
-        self.check(row_key.clone(), current_value);
-        let mut transaction = std::mem::take(&mut self.transaction);
-        transaction = match new {
-            Some(new) => transaction.put(row_key, encode(new)?),
-            None => transaction.delete(row_key),
-        };
-        let bytes = |row: Option<&ObjectRow>| row.map_or(0, |row| i64::try_from(row.bytes).unwrap_or(i64::MAX));
-        let more_bytes = bytes(new) - bytes(current);
-        let more_objects = i64::from(new.is_some()) - i64::from(current.is_some());
-        if more_bytes != 0 {
-            transaction = transaction.add(usage_bytes_key(space.id), more_bytes, space.quota.bytes);
-        }
-        if more_objects != 0 {
-            transaction = transaction.add(usage_objects_key(space.id), more_objects, space.quota.objects);
-        }
-        self.transaction = transaction;
-        match current {
-            Some(current) if current.extents.len() > EXTENTS_AT_ONCE => {
-                let gone = ExtentsRow { upload: current.upload, since_ms: now_ms(), extents: current.extents.clone() };
-                self.transaction = std::mem::take(&mut self.transaction).put(gone_key(current.upload), encode(&gone)?);
-            }
-            Some(current) => self.unrefer(&current.extents),
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn refer(&mut self, row: &ObjectRow, namespace: u64, key: &str) -> Result<()> {
-        for extent in &row.extents {
-            let reference = ReferenceRow { upload: row.upload, namespace, key: key.to_owned(), extent: *extent };
-            let transaction = std::mem::take(&mut self.transaction);
-            self.transaction = transaction.put(reference_key(extent.chunk, extent.offset), encode(&reference)?);
-            *self.live.entry(extent.chunk).or_default() += i64::from(stored_bytes(extent.bytes));
-        }
-        Ok(())
-    }
-
-    fn unrefer(&mut self, extents: &[Extent]) {
-        for extent in extents {
-            let transaction = std::mem::take(&mut self.transaction);
-            self.transaction = transaction.delete(reference_key(extent.chunk, extent.offset));
-            *self.live.entry(extent.chunk).or_default() -= i64::from(stored_bytes(extent.bytes));
-        }
-    }
-
-    fn finish(self) -> Transaction {
-        let changed = self.live.into_iter().filter(|(_, bytes)| *bytes != 0);
-        changed.fold(self.transaction, |transaction, (chunk, bytes)| transaction.add(live_key(chunk), bytes, None))
-    }
 }

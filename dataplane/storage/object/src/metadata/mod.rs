@@ -1,5 +1,7 @@
 //! What is stored under which key: rows of a [`Store`], changed in transactions.
 
+mod changes;
+mod chunks;
 mod commit;
 mod listing;
 mod namespace;

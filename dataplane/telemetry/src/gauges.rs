@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use eddy_telemetry::prometheus::collector::Collector;
-use eddy_telemetry::prometheus::encoding::{DescriptorEncoder, EncodeMetric};
-use eddy_telemetry::prometheus::metrics::gauge::ConstGauge;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
 
 /// A name, what it means, and the figure.
-pub(crate) type Figure = (&'static str, &'static str, i64);
+pub type Figure = (&'static str, &'static str, i64);
 
 /// Asks for figures at each scrape.
-pub(crate) struct Gauges<F>(pub(crate) F);
+pub struct Gauges<F>(pub F);
 
 impl<F> fmt::Debug for Gauges<F> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,7 +28,7 @@ impl<F: Fn() -> Vec<Figure> + Send + Sync + 'static> Collector for Gauges<F> {
     }
 }
 
-/// A figure as Prometheus takes it.
-pub(crate) fn number(number: impl TryInto<i64>) -> i64 {
+/// A number as Prometheus takes it.
+pub fn figure(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

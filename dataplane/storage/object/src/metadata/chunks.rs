@@ -1,0 +1,120 @@
+//! Chunks, and what servers lack of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eddy_chunks::Extent;
+use eddy_kv::{KvError, Transaction};
+
+use super::changes::Changes;
+use super::{Metadata, TRIES, now_ms};
+use crate::error::{ObjectError, Result};
+use crate::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
+
+impl Metadata {
+    /// Makes a chunk that needles are going to lie in.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8) -> Result<()> {
+        let mut put = Transaction::new().check(chunk_key(chunk), None);
+        if servers.len() < usize::from(copies) {
+            let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
+            put = put.put(degraded_key(chunk), encode(&row)?);
+        }
+        let row = ChunkRow { servers, copies, touched_ms: now_ms(), verified_ms: 0 };
+        self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
+        Ok(())
+    }
+
+    /// Says that a chunk is still being written to: one that nobody needs for long is collected.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn touch_chunk(&self, chunk: u64) -> Result<()> {
+        for _ in 0..TRIES {
+            let Some(value) = self.store.get(chunk_key(chunk)).await? else { return Ok(()) };
+            let row = ChunkRow { touched_ms: now_ms(), ..decode(&value.bytes)? };
+            let touch = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), encode(&row)?);
+            match self.store.commit(touch).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// A chunk, if there is one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn chunk(&self, chunk: u64) -> Result<Option<ChunkRow>> {
+        self.store.get(chunk_key(chunk)).await?.map(|value| decode(&value.bytes)).transpose()
+    }
+
+    /// Notes that servers lack something of a chunk, for it to be repaired; nothing where they do not have it any more. With no
+    /// servers, that all of them are to be looked at.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn degrade(&self, chunk: u64, servers: &[u64]) -> Result<()> {
+        for _ in 0..TRIES {
+            let Some(row) = self.chunk(chunk).await? else { return Ok(()) };
+            let lacking: Vec<u64> = servers.iter().copied().filter(|server| row.servers.contains(server)).collect();
+            if lacking.is_empty() && !servers.is_empty() {
+                return Ok(());
+            }
+            let mut changes = Changes::default();
+            self.note_degraded(&mut changes, &BTreeMap::from([(chunk, lacking)])).await?;
+            match self.store.commit(changes.finish()).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// A chunk that was collected meanwhile cannot be referred to. A server that has it and did not take its needles lacks
+    /// them, also one that was given the chunk meanwhile.
+    pub(super) async fn check_chunks(
+        &self,
+        changes: &mut Changes,
+        extents: &[Extent],
+        taken: &BTreeMap<u64, Vec<u64>>,
+    ) -> Result<()> {
+        let chunks: BTreeSet<u64> = extents.iter().map(|extent| extent.chunk).collect();
+        let values = self.get_all(chunks.iter().map(|chunk| chunk_key(*chunk))).await?;
+        let mut degraded = BTreeMap::new();
+        for (chunk, value) in chunks.into_iter().zip(values) {
+            let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
+            changes.check(chunk_key(chunk), Some(&value));
+            let row: ChunkRow = decode(&value.bytes)?;
+            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server));
+            let lack: Vec<u64> = row.servers.into_iter().filter(|server| !took(server)).collect();
+            if !lack.is_empty() {
+                degraded.insert(chunk, lack);
+            }
+        }
+        self.note_degraded(changes, &degraded).await
+    }
+
+    async fn note_degraded(&self, changes: &mut Changes, degraded: &BTreeMap<u64, Vec<u64>>) -> Result<()> {
+        let values = self.get_all(degraded.keys().map(|chunk| degraded_key(*chunk))).await?;
+        for ((chunk, servers), value) in degraded.iter().zip(values) {
+            let mut row: DegradedRow = match &value {
+                Some(value) => decode(&value.bytes)?,
+                None => DegradedRow { servers: Vec::new(), since_ms: now_ms() },
+            };
+            if value.is_some() && servers.iter().all(|server| row.servers.contains(server)) {
+                // It is noted already; whoever takes the note away must not have done so before this commits.
+                changes.check(degraded_key(*chunk), value.as_ref());
+                continue;
+            }
+            row.servers.extend(servers);
+            row.servers.sort_unstable();
+            row.servers.dedup();
+            changes.check(degraded_key(*chunk), value.as_ref());
+            changes.put(degraded_key(*chunk), encode(&row)?);
+        }
+        Ok(())
+    }
+}
