@@ -2,14 +2,12 @@
 //! datastore are layers.
 //!
 //! One small trait, [`Store`], that every backend keeps to the letter: ordered byte keys, reads at one
-//! version, transactions of versions checked and keys written. [`model`] says what may be asked, [`conformance`] what
+//! version, transactions of versions checked and keys written. [`model`] says what may be asked, `tests/conformance` what
 //! must be answered: every backend passes the same suite. [`Store::export`] and [`backup`] copy a whole store to a file
 //! while it serves.
 
 pub mod backup;
 pub mod component;
-#[allow(clippy::unwrap_used, reason = "it is there to panic")]
-pub mod conformance;
 mod embedded;
 mod error;
 mod etcd;

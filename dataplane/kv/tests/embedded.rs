@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 mod crash;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use eddy_kv::backup::{BackupError, Damage, backup, restore, verify};
-use eddy_kv::{Embedded, EmbeddedOptions, OpenError, Store, Transaction, conformance};
+use eddy_kv::{Embedded, EmbeddedOptions, OpenError, Store, Transaction};
 
 /// The store that the crash test kills.
 async fn open_at(path: &Path) -> Arc<dyn Store> {

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_kv::{Etcd, EtcdOptions, KvError, Row, Store, Transaction, Value, conformance};
+use eddy_kv::{Etcd, EtcdOptions, KvError, Row, Store, Transaction, Value};
 use futures::{StreamExt, stream};
 
 /// A member of its own, ended with the test.

@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 mod crash;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_kv::{KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value, conformance};
+use eddy_kv::{KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 

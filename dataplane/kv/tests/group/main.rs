@@ -1,13 +1,13 @@
 //! Several replicas that are one store, over real connections.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+#[path = "../conformance/mod.rs"]
+mod conformance;
 mod faults;
 mod members;
 mod support;
 
 use std::sync::Arc;
-
-use eddy_kv::conformance;
 
 use crate::support::Group;
 

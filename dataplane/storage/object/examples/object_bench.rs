@@ -3,8 +3,9 @@
 //!
 //! Usage: `object_bench [seconds a row]`.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![allow(clippy::print_stdout, missing_docs)]
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,14 +13,17 @@ use std::time::{Duration, Instant};
 use eddy_object::Listing;
 use eddy_storage_testing::{Cluster, random_bytes};
 
+/// Any failure ends the run with its sentence: a figure of a run that failed is none.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
 const LARGE_BYTES: usize = 512 * 1024 * 1024;
 const LISTED: usize = 1000;
 
 #[tokio::main]
-async fn main() {
-    let seconds = std::env::args().nth(1).map_or(5, |seconds| seconds.parse().unwrap());
+async fn main() -> Result<()> {
+    let seconds = std::env::args().nth(1).map_or(Ok(5), |seconds| seconds.parse())?;
     let cluster = Arc::new(Cluster::start(3).await);
-    large(&cluster).await;
+    large(&cluster).await?;
     for (size, name) in [(4096, "4 KB"), (155_000, "155 KB")] {
         let data = random_bytes(1, size);
         for writers in [1, 16, 64] {
@@ -27,44 +31,45 @@ async fn main() {
                 let (data, next) = (data.clone(), Arc::new(AtomicU64::new(0)));
                 move |cluster| {
                     let (data, number) = (data.clone(), next.fetch_add(1, Ordering::Relaxed));
-                    async move { drop(cluster.put(&format!("{}/{number:08}", data.len()), &data).await.unwrap()) }
+                    async move { Ok(cluster.put(&format!("{}/{number:08}", data.len()), &data).await.map(drop)?) }
                 }
             });
-            report(&format!("PUT {name}, {writers} at once"), put.await);
+            report(&format!("PUT {name}, {writers} at once"), put.await?);
         }
         for readers in [1, 16, 64] {
             let get = measure(cluster.clone(), readers, seconds, move |cluster| async move {
                 let key = format!("{size}/{:08}", fastrand::u64(0..100));
-                assert_eq!(cluster.get(&key).await.unwrap().len(), size);
+                whole(cluster.get(&key).await?.len(), size)
             });
-            report(&format!("GET {name}, {readers} at once"), get.await);
+            report(&format!("GET {name}, {readers} at once"), get.await?);
         }
     }
-    listing(&cluster).await;
+    listing(&cluster).await
 }
 
-async fn large(cluster: &Cluster) {
+async fn large(cluster: &Cluster) -> Result<()> {
     let data = random_bytes(2, LARGE_BYTES);
     let rate = |started: Instant| LARGE_BYTES as f64 / 1e6 / started.elapsed().as_secs_f64();
     let started = Instant::now();
-    cluster.put("large", &data).await.unwrap();
+    cluster.put("large", &data).await?;
     println!("PUT of {} MB: {:.0} MB/s", LARGE_BYTES / 1_000_000, rate(started));
-    let row = cluster.metadata().object(cluster.namespace, "large").await.unwrap();
+    let row = cluster.metadata().object(cluster.namespace, "large").await?;
     let started = Instant::now();
-    let mut download = cluster.objects.download(&row, 0, row.bytes).unwrap();
+    let mut download = cluster.objects.download(&row, 0, row.bytes)?;
     let mut bytes = 0;
-    while let Some(block) = download.next().await.unwrap() {
+    while let Some(block) = download.next().await? {
         bytes += block.len();
     }
-    assert_eq!(bytes, LARGE_BYTES);
+    whole(bytes, LARGE_BYTES)?;
     println!("GET of it, from memory: {:.0} MB/s", rate(started));
+    Ok(())
 }
 
-async fn listing(cluster: &Cluster) {
+async fn listing(cluster: &Cluster) -> Result<()> {
     let (started, mut count, mut after) = (Instant::now(), 0, String::new());
     loop {
         let listing = Listing { after, limit: LISTED, ..Listing::default() };
-        let page = cluster.metadata().list(cluster.namespace, &listing).await.unwrap();
+        let page = cluster.metadata().list(cluster.namespace, &listing).await?;
         count += page.entries.len();
         match page.entries.last() {
             Some(last) if page.more => after = last.name().to_owned(),
@@ -72,6 +77,7 @@ async fn listing(cluster: &Cluster) {
         }
     }
     println!("listing {count} keys in pages of {LISTED}: {:.0}/s", count as f64 / started.elapsed().as_secs_f64());
+    Ok(())
 }
 
 /// How many a second, and the 99th percentile.
@@ -80,9 +86,9 @@ async fn measure<A>(
     tasks: usize,
     seconds: u64,
     act: impl Fn(Arc<Cluster>) -> A + Clone + Send + 'static,
-) -> (f64, Duration)
+) -> Result<(f64, Duration)>
 where
-    A: Future<Output = ()> + Send,
+    A: Future<Output = Result<()>> + Send,
 {
     let started = Instant::now();
     let running: Vec<_> = (0..tasks)
@@ -92,19 +98,25 @@ where
                 let mut times = Vec::new();
                 while started.elapsed() < Duration::from_secs(seconds) {
                     let begun = Instant::now();
-                    act(cluster.clone()).await;
+                    act(cluster.clone()).await?;
                     times.push(begun.elapsed());
                 }
-                times
+                Ok::<_, Box<dyn Error + Send + Sync>>(times)
             })
         })
         .collect();
     let mut times = Vec::new();
     for task in running {
-        times.extend(task.await.unwrap());
+        times.extend(task.await??);
     }
     times.sort_unstable();
-    (times.len() as f64 / started.elapsed().as_secs_f64(), times[times.len() * 99 / 100])
+    let p99 = times.get(times.len() * 99 / 100).copied().ok_or("nothing was measured: more seconds are needed")?;
+    Ok((times.len() as f64 / started.elapsed().as_secs_f64(), p99))
+}
+
+/// Whether all bytes came.
+fn whole(came: usize, written: usize) -> Result<()> {
+    if came == written { Ok(()) } else { Err(format!("{came} of {written} bytes came").into()) }
 }
 
 fn report(what: &str, (rate, p99): (f64, Duration)) {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::Shared;
-use crate::model::{KEY_BYTES_MAX, SCAN_BYTES_MAX, SCAN_ROWS_MAX, TRANSACTION_OPERATIONS_MAX, VALUE_BYTES_MAX, decode_counter};
-use crate::{Invalid, KeyRange, KvError, Read, Scan, Store, Transaction};
+use eddy_kv::model::{KEY_BYTES_MAX, SCAN_BYTES_MAX, SCAN_ROWS_MAX, TRANSACTION_OPERATIONS_MAX, VALUE_BYTES_MAX, decode_counter};
+use eddy_kv::{Invalid, KeyRange, KvError, Read, Scan, Store, Transaction};
 
 /// The number that a counter holds.
 pub(super) async fn counter(store: &dyn Store, key: &'static str) -> i64 {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use crate::Store;
+use eddy_kv::Store;
 
 /// A store that others use at the same time.
 pub(crate) type Shared = Arc<dyn Store>;
@@ -51,7 +51,7 @@ const CASES: &[Case] = cases![
 ///
 /// # Panics
 /// After the last case, if any failed: with the names of those that did. What each found is printed as it fails.
-pub async fn run(mut fresh: impl AsyncFnMut() -> Arc<dyn Store>) {
+pub(crate) async fn run(mut fresh: impl AsyncFnMut() -> Arc<dyn Store>) {
     let mut failed = Vec::new();
     for (name, case) in CASES {
         let store = fresh().await;

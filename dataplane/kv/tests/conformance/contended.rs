@@ -8,8 +8,8 @@ use futures::future::join_all;
 
 use super::Shared;
 use super::single::counter;
-use crate::model::{decode_counter, encode_counter};
-use crate::{KvError, Read, ReadResult, Store, Transaction, Value};
+use eddy_kv::model::{decode_counter, encode_counter};
+use eddy_kv::{KvError, Read, ReadResult, Store, Transaction, Value};
 
 const ACCOUNTS: usize = 8;
 const START: i64 = 100;
@@ -120,7 +120,7 @@ pub(super) async fn a_bound_holds_under_contention(store: Shared) {
         })
     });
     let granted: i64 = join_all(writers).await.into_iter().map(|writer| writer.unwrap()).sum();
-    let page = store.scan(crate::Scan::new(crate::KeyRange::prefix("claim/"), 100)).await.unwrap();
+    let page = store.scan(eddy_kv::Scan::new(eddy_kv::KeyRange::prefix("claim/"), 100)).await.unwrap();
     assert_eq!((granted, page.rows.len(), counter(&*store, "claims").await), (40, 40, 40));
 }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::Shared;
-use crate::model::{decode_counter, encode_counter};
-use crate::{KeyRange, KvError, Row, Scan, Transaction, Value, Version, Write};
+use eddy_kv::model::{decode_counter, encode_counter};
+use eddy_kv::{KeyRange, KvError, Row, Scan, Transaction, Value, Version, Write};
 
 const SEEDS: u64 = 4;
 const STEPS: usize = 100;

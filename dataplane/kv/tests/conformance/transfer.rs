@@ -6,8 +6,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::Shared;
 use super::contended::{TOTAL, open_accounts, transfer};
-use crate::model::decode_counter;
-use crate::{Invalid, KeyRange, KvError, Result, Row, Scan, Store, Transaction, Value};
+use eddy_kv::model::decode_counter;
+use eddy_kv::{Invalid, KeyRange, KvError, Result, Row, Scan, Store, Transaction, Value};
 
 async fn rows(store: &dyn Store) -> Vec<Row> {
     store.export().await.unwrap().try_concat().await.unwrap()
