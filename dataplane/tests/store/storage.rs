@@ -7,7 +7,7 @@ use bytes::Bytes;
 use eddy_chunkserver::ChunkClient;
 use eddy_e2e::wait;
 use eddy_kv::{KeyRange, Scan, Store};
-use eddy_object::schema::{ChunkRow, Quota, decode};
+use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition};
 use eddy_rpc::TcpTransport;
 
@@ -90,7 +90,7 @@ async fn write(objects: Objects, writer: usize, acknowledged: Arc<Mutex<Vec<usiz
             let data = contents(number);
             let mut upload = objects.upload("space", Some(data.len() as u64)).await?;
             upload.write(data).await?;
-            upload.finish(&number.to_string(), Attributes::default(), Precondition::None).await
+            upload.finish(&number.to_string(), Attributes::default(), &Precondition::None).await
         };
         // While there is no leader, or too few servers are known, it may fail.
         match put.await {
@@ -104,7 +104,7 @@ async fn write(objects: Objects, writer: usize, acknowledged: Arc<Mutex<Vec<usiz
 async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_lost() {
     let mut storage = Storage::start(4);
     let objects = storage.objects().await;
-    let namespace = objects.metadata().create_namespace("space", Quota::default(), 3).await.unwrap().id;
+    let namespace = objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap().id;
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writers: Vec<_> = (0..4).map(|writer| tokio::spawn(write(objects.clone(), writer, acknowledged.clone()))).collect();
     let more = |count: usize, what: &str| {

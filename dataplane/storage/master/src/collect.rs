@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use eddy_kv::{KeyRange, KvError, Row, Transaction};
-use eddy_object::schema::{
-    ChunkRow, ExtentsRow, StrayRow, chunk_key, decode, degraded_key, encode, gone_key, live_key, references, stray_key,
-};
+use eddy_object::schema::{ChunkRow, StrayRow, chunk_key, decode, degraded_key, encode, live_key, references, stray_key};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
@@ -36,32 +34,20 @@ impl Master {
     /// The store's.
     pub async fn collect(&self) -> Result<Collected, ObjectError> {
         self.refresh().await?;
-        let objects = self.metadata.remove_gone().await?;
-        let uploads = self.end_uploads().await?;
+        let objects = self.metadata.remove_gone(self.long_ago()).await?;
+        let uploads = self.metadata.end_silent_uploads(self.long_ago()).await?;
         let chunks = self.collect_chunks().await?;
         let (files, strays) = self.collect_files().await?;
         Ok(Collected { objects, uploads, chunks, files, strays })
     }
 
     pub(crate) fn is_old(&self, since_ms: u64) -> bool {
-        u128::from(now_ms().saturating_sub(since_ms)) >= self.options.grace.as_millis()
+        since_ms <= self.long_ago()
     }
 
-    /// Uploads that referred to needles and never became objects.
-    async fn end_uploads(&self) -> Result<usize, ObjectError> {
-        let mut ended = 0;
-        for row in self.metadata.scan_all(KeyRange::prefix(&b"p"[..])).await? {
-            let upload: ExtentsRow = decode(&row.value.bytes)?;
-            if !self.is_old(upload.since_ms) {
-                continue;
-            }
-            let end = Transaction::new()
-                .check(row.key.clone(), Some(&row.value))
-                .delete(row.key)
-                .put(gone_key(upload.upload), encode(&upload)?);
-            ended += usize::from(self.try_commit(end).await?);
-        }
-        Ok(ended)
+    /// What nobody needed then, and since, nobody needs.
+    fn long_ago(&self) -> u64 {
+        now_ms().saturating_sub(u64::try_from(self.options.grace.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Chunks without a needle that is needed.

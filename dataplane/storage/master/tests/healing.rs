@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eddy_object::schema::{ChunkRow, Quota, decode};
+use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
@@ -104,7 +104,7 @@ async fn flipped_bits_are_repaired_also_where_there_is_no_other_server() {
         let data = random_bytes(5, 900_000);
         let row = cluster.put("key", &data).await.unwrap();
         cluster.put("other", &random_bytes(6, 10_000)).await.unwrap();
-        let (chunk, master) = (row.extents[0].chunk, at_once(&cluster));
+        let (chunk, master) = (row.contents.needles()[0].chunk, at_once(&cluster));
         let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap().servers;
         let at: Vec<usize> = (0..servers).filter(|at| have.contains(&cluster.number(*at))).collect();
         cluster.flip(at[0], chunk, 100_000);
@@ -132,10 +132,10 @@ async fn copies_that_lack_different_needles_make_each_other_whole() {
     for number in 0..3 {
         rows.push(cluster.put(&number.to_string(), &random_bytes(number, 50_000)).await.unwrap());
     }
-    let chunk = rows[0].extents[0].chunk;
+    let chunk = rows[0].contents.needles()[0].chunk;
     for (server, row) in rows.iter().enumerate() {
-        assert_eq!(row.extents[0].chunk, chunk);
-        cluster.flip(server, chunk, u64::from(row.extents[0].offset) + 1000);
+        assert_eq!(row.contents.needles()[0].chunk, chunk);
+        cluster.flip(server, chunk, u64::from(row.contents.needles()[0].offset) + 1000);
     }
     cluster.metadata().degrade(chunk, &[]).await.unwrap();
     heal(&cluster, &at_once(&cluster)).await;
@@ -150,9 +150,9 @@ async fn what_no_server_can_give_is_told_and_nothing_of_it_is_removed() {
     let cluster = Cluster::start(3).await;
     let row = cluster.put("key", &random_bytes(1, 50_000)).await.unwrap();
     cluster.put("other", &random_bytes(2, 50_000)).await.unwrap();
-    let chunk = row.extents[0].chunk;
+    let chunk = row.contents.needles()[0].chunk;
     for server in 0..3 {
-        cluster.flip(server, chunk, u64::from(row.extents[0].offset) + 1000);
+        cluster.flip(server, chunk, u64::from(row.contents.needles()[0].offset) + 1000);
     }
     cluster.metadata().degrade(chunk, &[]).await.unwrap();
     let master = at_once(&cluster);
@@ -228,7 +228,7 @@ async fn a_server_that_is_given_a_chunk_while_it_is_written_to_gets_what_it_miss
     let master = at_once(&cluster);
     master.note_lost_servers().await.unwrap();
     assert_eq!(heal(&cluster, &master).await, 1);
-    upload.finish("key", Attributes::default(), Precondition::None).await.unwrap();
+    upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
     assert_eq!(cluster.rows(b"d").await.len(), 1, "it is noted with the object");
     heal(&cluster, &master).await;
     check_copies(&cluster, 3).await;
@@ -244,7 +244,7 @@ async fn an_upload_whose_chunk_was_collected_fails_and_leaves_nothing() {
     let master = at_once(&cluster);
     assert_eq!(master.collect().await.unwrap().chunks, 1);
     master.collect().await.unwrap();
-    let failed = upload.finish("key", Attributes::default(), Precondition::None).await;
+    let failed = upload.finish("key", Attributes::default(), &Precondition::None).await;
     assert!(failed.is_err(), "{failed:?}");
     assert!(cluster.get("key").await.is_err());
     cluster.check().await;
@@ -266,7 +266,7 @@ async fn what_nobody_reads_is_read_in_turn_and_rot_is_found() {
     let soon = master.scrub(Duration::from_secs(600), turn).await.unwrap();
     assert_eq!((soon.whole, soon.due), (0, 0), "they have just been read");
 
-    cluster.flip(1, rows[2].extents[0].chunk, 5_000_000);
+    cluster.flip(1, rows[2].contents.needles()[0].chunk, 5_000_000);
     // It does not answer: that is no rot.
     cluster.stop(0).await;
     tokio::time::sleep(2 * turn).await;
@@ -312,7 +312,7 @@ async fn what_is_needed_of_wasteful_chunks_moves_and_they_go() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_and_collection_and_repair_at_once_lose_nothing() {
     let cluster = Cluster::start(4).await;
-    cluster.metadata().create_namespace("two", Quota::default(), 2).await.unwrap();
+    cluster.metadata().create_namespace("two", NamespaceSettings { copies: 2, ..NamespaceSettings::default() }).await.unwrap();
     let objects: Objects = cluster.objects.clone();
     let write = async |writer: u64| {
         for number in 0..15 {

@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::error::{ObjectError, Result};
 use crate::objects::Objects;
+use crate::schema::{Contents, Run};
 
 /// A server that has not answered for so long gets company: another one is asked, too.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
@@ -18,7 +19,9 @@ const HEDGE_AFTER: Duration = Duration::from_millis(50);
 /// An object's bytes on their way, checked. Where one server fails, another one goes on.
 pub struct Download {
     objects: Objects,
-    /// What is still to be read: needles, and from and to where.
+    /// What is still to be read, behind the needles.
+    pieces: VecDeque<Span>,
+    /// Needles that are still to be read, and from and to where.
     left: VecDeque<(Extent, u32, u32)>,
     current: Option<(u64, ReadCall)>,
     /// Servers that failed to give the first needle that is left.
@@ -26,18 +29,42 @@ pub struct Download {
     last: String,
 }
 
+/// Some of a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    /// Whose piece.
+    upload: u64,
+    piece: u16,
+    from: u64,
+    to: u64,
+}
+
 impl Download {
-    pub(crate) fn new(objects: Objects, extents: &[Extent], start: u64, end: u64) -> Self {
-        let (mut left, mut at) = (VecDeque::new(), 0);
-        for extent in extents {
-            let length = u64::from(extent.bytes);
-            let (from, to) = (start.clamp(at, at + length) - at, end.clamp(at, at + length) - at);
-            if from < to {
-                left.push_back((*extent, from as u32, to as u32));
+    pub(crate) fn new(objects: Objects, upload: u64, contents: &Contents, start: u64, end: u64) -> Self {
+        let (pieces, left) = (VecDeque::new(), VecDeque::new());
+        let mut download = Self { objects, pieces, left, current: None, failed: Vec::new(), last: "no server has it".into() };
+        download.add(upload, contents, start, end);
+        download
+    }
+
+    /// Some of what is named somewhere is to be read before all else.
+    fn add(&mut self, upload: u64, contents: &Contents, start: u64, end: u64) {
+        match contents {
+            Contents::Needles(needles) => self.left.extend(needles_within(needles, start, end)),
+            Contents::Pieces(runs) => {
+                for span in spans_within(upload, runs, start, end).into_iter().rev() {
+                    self.pieces.push_front(span);
+                }
             }
-            at += length;
         }
-        Self { objects, left, current: None, failed: Vec::new(), last: "no server has it".into() }
+    }
+
+    /// Asks where the next piece's bytes are.
+    async fn open_piece(&mut self, Span { upload, piece, from, to }: Span) -> Result<()> {
+        let row = self.objects.metadata().pieces_from(upload, piece, 1).await?.pop().filter(|(number, _)| *number == piece);
+        let (_, row) = row.ok_or_else(|| ObjectError::Unreadable("it was replaced or deleted meanwhile".into()))?;
+        self.add(row.upload, &row.contents, from, to);
+        Ok(())
     }
 
     /// The next bytes, at most a block's; none after the last.
@@ -46,7 +73,11 @@ impl Download {
     /// [`ObjectError::Unreadable`] when no server is left to ask, or the store's.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         loop {
-            let Some((extent, from, to)) = self.left.front().copied() else { return Ok(None) };
+            let Some((extent, from, to)) = self.left.front().copied() else {
+                let Some(span) = self.pieces.pop_front() else { return Ok(None) };
+                self.open_piece(span).await?;
+                continue;
+            };
             let (server, mut call) = match self.current.take() {
                 Some(current) => current,
                 None => self.open(extent, from, to).await?,
@@ -125,5 +156,50 @@ impl Download {
         }
         self.failed.push(server);
         self.last = reason;
+    }
+}
+
+/// The needles that have the bytes from `start` to before `end`, and which of theirs those are.
+fn needles_within(needles: &[Extent], start: u64, end: u64) -> Vec<(Extent, u32, u32)> {
+    let (mut within, mut at) = (Vec::new(), 0);
+    for extent in needles {
+        let length = u64::from(extent.bytes);
+        let (from, to) = (start.clamp(at, at + length) - at, end.clamp(at, at + length) - at);
+        if from < to {
+            within.push((*extent, from as u32, to as u32));
+        }
+        at += length;
+    }
+    within
+}
+
+/// The pieces that have the bytes from `start` to before `end`, and which of theirs those are.
+fn spans_within(upload: u64, runs: &[Run], start: u64, end: u64) -> Vec<Span> {
+    let (mut within, mut at) = (Vec::new(), 0);
+    for run in runs {
+        for piece in (0..run.count).map(|piece| run.first + piece) {
+            let (from, to) = (start.clamp(at, at + run.bytes) - at, end.clamp(at, at + run.bytes) - at);
+            if from < to {
+                within.push(Span { upload, piece, from, to });
+            }
+            at += run.bytes;
+        }
+    }
+    within
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_found_in_pieces() {
+        let runs =
+            [Run { first: 1, count: 3, bytes: 10 }, Run { first: 7, count: 1, bytes: 0 }, Run { first: 9, count: 1, bytes: 4 }];
+        let span = |piece, from, to| Span { upload: 5, piece, from, to };
+        assert_eq!(spans_within(5, &runs, 0, 34), [span(1, 0, 10), span(2, 0, 10), span(3, 0, 10), span(9, 0, 4)]);
+        assert_eq!(spans_within(5, &runs, 15, 31), [span(2, 5, 10), span(3, 0, 10), span(9, 0, 1)]);
+        assert_eq!(spans_within(5, &runs, 10, 20), [span(2, 0, 10)]);
+        assert_eq!(spans_within(5, &runs, 12, 12), []);
     }
 }

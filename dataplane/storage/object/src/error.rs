@@ -17,6 +17,28 @@ pub enum ObjectError {
     /// There is no such object.
     #[error("there is no object {0:?}")]
     NoObject(String),
+    /// There is no such object that comes in parts; it may have become one, or been given up.
+    #[error("there is no such upload in parts: it has ended, or never began")]
+    NoUpload,
+    /// A part is not what was asked for.
+    #[error("{0}")]
+    BadPart(String),
+    /// Parts are not in the order of their numbers.
+    #[error("parts must be named in the order of their numbers, each once")]
+    PartOrder,
+    /// A part that is not the last is too short.
+    #[error("part {number} has {bytes} bytes: all but the last must have {at_least}")]
+    PartTooShort {
+        /// Its number.
+        number: u16,
+        /// Its length.
+        bytes: u64,
+        /// The shortest.
+        at_least: u64,
+    },
+    /// Older versions are kept under their key.
+    #[error("the namespace keeps versions, which stay with their key: copy the object instead")]
+    Versioned,
     /// The object is not as it must be for this request.
     #[error("the object is not as the request demands")]
     PreconditionFailed,

@@ -16,7 +16,11 @@ mod upload;
 
 pub use self::download::Download;
 pub use self::error::{ObjectError, Result};
-pub use self::metadata::{Listed, Listing, ListingPage, Metadata, NewObject, Precondition, Usage, now_ms};
+pub use self::metadata::{
+    Completion, Deleted, Listed, ListedMultipart, ListedVersion, Listing, ListingPage, Metadata, NewObject, PARTS_MAX,
+    Precondition, Usage, VersionId, VersionsAfter, WantedPart, digest_of_parts, now_ms,
+};
 pub use self::objects::Objects;
 pub use self::replicas::Servers;
-pub use self::upload::{Attributes, Upload};
+pub use self::schema::Attributes;
+pub use self::upload::Upload;

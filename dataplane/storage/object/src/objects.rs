@@ -51,7 +51,7 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::NoNamespace`], or the store's.
     pub async fn upload(&self, namespace: &str, bytes: Option<u64>) -> Result<Upload> {
-        let copies = self.0.metadata.namespace(namespace).await?.copies;
+        let copies = self.0.metadata.namespace(namespace).await?.settings.copies;
         Ok(Upload::new(self.clone(), namespace, copies, bytes))
     }
 
@@ -63,7 +63,7 @@ impl Objects {
         if start > end || end > object.bytes {
             return Err(ObjectError::WrongLength { announced: object.bytes, came: end });
         }
-        Ok(Download::new(self.clone(), &object.extents, start, end))
+        Ok(Download::new(self.clone(), object.upload, &object.contents, start, end))
     }
 
     pub(crate) fn shared(&self) -> &Shared {

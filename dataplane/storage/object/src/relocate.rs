@@ -6,7 +6,7 @@ use crate::download::Download;
 use crate::error::Result;
 use crate::objects::Objects;
 use crate::replicas::{FanOut, needed};
-use crate::schema::ReferenceRow;
+use crate::schema::{Contents, ReferenceRow};
 use crate::upload::{PIECE_BYTES, stored};
 
 impl Objects {
@@ -21,7 +21,8 @@ impl Objects {
         self.shared().pack.retire(extent.chunk).await;
         let placed = self.shared().pack.place(chunk.copies, extent.bytes).await?;
         let mut fan_out = FanOut::begin(&self.shared().client, &placed, needed(chunk.copies), &Bytes::new());
-        let mut download = Download::new(self.clone(), &[extent], 0, u64::from(extent.bytes));
+        let mut download =
+            Download::new(self.clone(), reference.upload, &Contents::Needles(vec![extent]), 0, u64::from(extent.bytes));
         let (mut gathered, mut first) = (BytesMut::with_capacity(PIECE_BYTES), 0);
         loop {
             let block = download.next().await?;

@@ -10,10 +10,10 @@ use eddy_chunks::format::{BLOCK_BYTES, NEEDLE_BYTES_MAX, encode_blocks};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{ObjectError, Result};
-use crate::metadata::{NewObject, Precondition, now_ms};
+use crate::metadata::{NewObject, Precondition};
 use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Written, needed};
-use crate::schema::{ETag, ObjectRow};
+use crate::schema::{Attributes, ObjectRow, PieceRow};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -25,17 +25,6 @@ pub(crate) const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
 const TOUCH_EVERY: Duration = Duration::from_secs(20 * 60);
 /// What is in memory is tried again so often, elsewhere.
 const TRIES: usize = 3;
-
-/// What an object is known by, besides its bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Attributes {
-    /// What its contents are known by.
-    pub etag: ETag,
-    /// Its media type.
-    pub content_type: String,
-    /// Names and values that its owner gave it.
-    pub metadata: Vec<(String, String)>,
-}
 
 /// An object that is being written. Dropped, it leaves nothing that anyone sees.
 pub struct Upload {
@@ -106,11 +95,31 @@ impl Upload {
         Ok(())
     }
 
+    /// How many bytes came.
+    pub fn bytes(&self) -> u64 {
+        self.came
+    }
+
     /// Makes what came the object under a key.
     ///
     /// # Errors
     /// As [`write`](Self::write), and those of [`Metadata::put`](crate::Metadata::put).
-    pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: Precondition) -> Result<ObjectRow> {
+    pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: &Precondition) -> Result<ObjectRow> {
+        let new = self.end(attributes).await?;
+        self.objects.metadata().put(&self.namespace, key, new, precondition).await
+    }
+
+    /// Makes what came a part of an object that comes in parts; of the attributes it takes the digest and the checksum.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and those of `Metadata::put_part`.
+    pub async fn finish_part(mut self, key: &str, multipart: u64, number: u16, attributes: Attributes) -> Result<PieceRow> {
+        let new = self.end(attributes).await?;
+        self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await
+    }
+
+    /// All bytes came, and are durable.
+    async fn end(&mut self, attributes: Attributes) -> Result<NewObject> {
         if let Some(announced) = self.announced.filter(|announced| self.came != *announced) {
             return Err(ObjectError::WrongLength { announced, came: self.came });
         }
@@ -122,19 +131,13 @@ impl Upload {
             }
         }
         self.await_finishing().await?;
-        let Attributes { etag, content_type, metadata } = attributes;
-        let row = ObjectRow {
+        Ok(NewObject {
             upload: self.number,
             bytes: self.came,
-            modified_ms: now_ms(),
-            etag,
-            content_type,
-            metadata,
-            extents: std::mem::take(&mut self.extents),
-        };
-        let new = NewObject { row, precondition, taken: std::mem::take(&mut self.taken) };
-        self.objects.metadata().put(&self.namespace, key, &new).await?;
-        Ok(new.row)
+            attributes,
+            needles: std::mem::take(&mut self.extents),
+            taken: std::mem::take(&mut self.taken),
+        })
     }
 
     async fn touch(&mut self) -> Result<()> {

@@ -13,7 +13,7 @@ use eddy_chunks::{ChunkStore, Extent, StoreOptions};
 use eddy_chunkserver::{ChunkClient, Server, serve};
 use eddy_disk::RealDisk;
 use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row, Scan};
-use eddy_object::schema::{ObjectRow, Quota, ReferenceRow, ServerRow, decode};
+use eddy_object::schema::{Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition, Result};
 use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
@@ -47,7 +47,7 @@ impl Cluster {
             metadata.put_server(server.number, &row).await.unwrap();
             running.push(server);
         }
-        let namespace = metadata.create_namespace(SPACE, Quota::default(), 3).await.unwrap().id;
+        let namespace = metadata.create_namespace(SPACE, NamespaceSettings::default()).await.unwrap().id;
         let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
         let objects = Objects::open(metadata, client).await.unwrap();
         Self { objects, namespace, servers: running, folder }
@@ -102,7 +102,7 @@ impl Cluster {
         for start in (0..data.len()).step_by(piece) {
             upload.write(data.slice(start..data.len().min(start + piece))).await?;
         }
-        upload.finish(key, Attributes::default(), Precondition::None).await
+        upload.finish(key, Attributes::default(), &Precondition::None).await
     }
 
     pub async fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -125,10 +125,20 @@ impl Cluster {
         page.rows
     }
 
-    /// Every needle of every object is referred to once and counted; nothing else is; quotas count what is there.
+    /// Every needle of every object and piece is referred to once and counted; nothing else is; quotas count what is there.
     pub async fn check(&self) {
-        let objects: Vec<ObjectRow> = self.rows(b"o").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
-        let mut needed: Vec<Extent> = objects.iter().flat_map(|row| row.extents.clone()).collect();
+        let versions = [self.rows(b"o").await, self.rows(b"v").await].concat();
+        let versions: Vec<ObjectRow> = versions.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
+        let pieces = self.rows(b"q").await;
+        let pieces: Vec<(u64, PieceRow)> = pieces
+            .iter()
+            .map(|row| (u64::from_be_bytes(row.key[1..9].try_into().unwrap()), decode(&row.value.bytes).unwrap()))
+            .collect();
+        let gone: Vec<u64> =
+            self.rows(b"t").await.iter().map(|row| u64::from_be_bytes(row.key[1..].try_into().unwrap())).collect();
+        let needles = |contents: &Contents| contents.needles().to_vec();
+        let mut needed: Vec<Extent> = versions.iter().flat_map(|row| needles(&row.contents)).collect();
+        needed.extend(pieces.iter().flat_map(|(_, row)| needles(&row.contents)));
         let references = self.rows(b"r").await;
         let mut referred: Vec<Extent> =
             references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).unwrap().extent).collect();
@@ -142,8 +152,13 @@ impl Cluster {
             assert_eq!(live, needed.iter().filter(|extent| extent.chunk == chunk).map(stored).sum::<i64>());
         }
         let usage = self.metadata().usage(SPACE).await.unwrap();
-        assert_eq!(usage.objects, objects.len() as i64);
-        assert_eq!(usage.bytes, objects.iter().map(|row| row.bytes as i64).sum::<i64>());
+        assert_eq!(usage.objects, versions.len() as i64);
+        // Parts of what is still to be an object count, too.
+        let part = |(of, row): &&(u64, PieceRow)| {
+            row.part.is_some() && !gone.contains(of) && !versions.iter().any(|version| version.upload == *of)
+        };
+        let bytes = versions.iter().map(|row| row.bytes as i64).sum::<i64>();
+        assert_eq!(usage.bytes, bytes + pieces.iter().filter(part).map(|(_, row)| row.bytes as i64).sum::<i64>());
     }
 }
 

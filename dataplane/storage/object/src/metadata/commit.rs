@@ -1,24 +1,24 @@
 //! Objects coming and going: the one point at which they do.
 //!
-//! An upload of few needles becomes an object in one transaction, references and all. One of many refers to them first, in
-//! several transactions under a row of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
+//! An upload of few needles becomes an object in one transaction, references and all. One of many puts them into pieces
+//! first, each in a transaction of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
 
 use std::collections::BTreeMap;
 
 use eddy_chunks::Extent;
-use eddy_kv::{KeyRange, KvError, Scan, Value};
+use eddy_kv::KvError;
 
 use super::changes::Changes;
+use super::known::{Found, Known};
+use super::versions::VersionId;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    ExtentsRow, NamespaceRow, ObjectRow, ReferenceRow, decode, encode, object_key, pending_key, usage_bytes_key,
+    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
 pub(crate) const EXTENTS_AT_ONCE: usize = 8;
-/// Needles of one object: its row must hold them.
-pub(crate) const EXTENTS_MAX: usize = 1900;
 /// Longest key of an object, as in S3.
 const KEY_BYTES_MAX: usize = 1024;
 
@@ -30,6 +30,8 @@ pub enum Precondition {
     None,
     /// There is no object.
     Absent,
+    /// There is one.
+    Present,
     /// There is one, written by this upload.
     Upload(u64),
 }
@@ -37,19 +39,32 @@ pub enum Precondition {
 /// An object that is going to be.
 #[derive(Clone, Debug)]
 pub struct NewObject {
-    /// What it is.
-    pub row: ObjectRow,
-    /// What must be so.
-    pub precondition: Precondition,
+    /// The number of the upload that wrote it.
+    pub upload: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// What it is known by.
+    pub attributes: Attributes,
+    /// Where its bytes are, in order.
+    pub needles: Vec<Extent>,
     /// For each chunk of its needles, the servers that took them or are about to. What another server of the chunk lacks is
     /// noted with the object.
     pub taken: BTreeMap<u64, Vec<u64>>,
 }
 
+/// What became of an object that was to be deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// The version that is gone, or that now says that the object was deleted.
+    pub version: Option<VersionId>,
+    /// Whether that one says, or said, that the object was deleted.
+    pub marker: bool,
+}
+
 impl Precondition {
-    fn check(&self, current: Option<&ObjectRow>) -> Result<()> {
+    pub(super) fn check(&self, current: Option<&ObjectRow>) -> Result<()> {
         let holds = match (self, current) {
-            (Self::None, _) | (Self::Absent, None) => true,
+            (Self::None, _) | (Self::Absent, None) | (Self::Present, Some(_)) => true,
             (Self::Upload(upload), Some(current)) => current.upload == *upload,
             _ => false,
         };
@@ -67,159 +82,184 @@ impl Metadata {
         decode(&found.ok_or_else(|| ObjectError::NoObject(key.to_owned()))?.bytes)
     }
 
-    /// Makes an upload the object under a key.
+    /// Makes an upload the object under a key; as it is then.
     ///
     /// # Errors
     /// [`ObjectError::PreconditionFailed`], [`ObjectError::QuotaExceeded`], [`ObjectError::NoNamespace`], or the store's. After
     /// [`KvError::Unknown`] it may have happened.
-    pub async fn put(&self, namespace: &str, key: &str, new: &NewObject) -> Result<()> {
+    pub async fn put(&self, namespace: &str, key: &str, new: NewObject, precondition: &Precondition) -> Result<ObjectRow> {
         check_key(key)?;
-        if new.row.extents.len() > EXTENTS_AT_ONCE {
-            self.refer_first(namespace, key, new).await?;
-        }
+        let NewObject { upload, bytes, attributes, needles, taken } = new;
+        let contents = self.contents(upload, needles, &taken).await?;
+        let row = ObjectRow {
+            upload,
+            order: 0,
+            unversioned: false,
+            deleted: false,
+            bytes,
+            modified_ms: now_ms(),
+            attributes,
+            contents,
+        };
         for _ in 0..TRIES {
-            let (space, space_value) = self.namespace_and_value(namespace).await?;
-            let (current, current_value) = self.current(space.id, key).await?;
-            new.precondition.check(current.as_ref())?;
-            let mut changes = Changes::of(&space, namespace, &space_value);
-            changes.replace(key, current.as_ref(), current_value.as_ref(), Some(&new.row))?;
-            if new.row.extents.len() > EXTENTS_AT_ONCE {
-                let pending = self.store.get(pending_key(new.row.upload)).await?;
-                // It may have been given up for being so slow.
-                let pending = pending.ok_or(ObjectError::Contended)?;
-                changes.check(pending_key(new.row.upload), Some(&pending));
-                changes.delete(pending_key(new.row.upload));
-            } else {
-                self.check_chunks(&mut changes, &new.row.extents, &new.taken).await?;
-                changes.refer(&new.row, space.id, key)?;
+            let (space, value) = self.namespace_and_value(namespace).await?;
+            let known = self.known(&space, key).await?;
+            precondition.check(known.present())?;
+            let mut changes = Changes::of(&space, namespace, &value);
+            let put = changes.put_version(key, &known, row.clone())?;
+            match &row.contents {
+                Contents::Needles(needles) => {
+                    self.check_chunks(&mut changes, needles, &taken).await?;
+                    changes.refer(upload, &of_object(&space, key, &put), needles)?;
+                }
+                Contents::Pieces(_) => self.end_pending(&mut changes, upload).await?,
             }
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
-                    let happened = self.object(space.id, key).await.is_ok_and(|found| found.upload == new.row.upload);
-                    return if happened { Ok(()) } else { Err(KvError::Unknown { reason }.into()) };
+                    let found = self.object(space.id, key).await;
+                    let happened = found.ok().filter(|found| found.upload == upload);
+                    return happened.ok_or_else(|| KvError::Unknown { reason }.into());
                 }
-                done => return done,
+                done => return done.map(|()| put),
             }
         }
         Err(ObjectError::Contended)
     }
 
-    /// Deletes the object under a key.
+    /// Deletes the object under a key. Where versions are kept, only a note that it was deleted comes in its place.
     ///
     /// # Errors
-    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or the store's.
-    pub async fn delete(&self, namespace: &str, key: &str, precondition: &Precondition) -> Result<()> {
+    /// [`ObjectError::NoObject`] where no versions are kept, [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or
+    /// the store's.
+    pub async fn delete(&self, namespace: &str, key: &str, precondition: &Precondition) -> Result<Deleted> {
+        check_key(key)?;
         for _ in 0..TRIES {
-            let (space, space_value) = self.namespace_and_value(namespace).await?;
-            let (current, current_value) = self.current(space.id, key).await?;
-            precondition.check(current.as_ref())?;
-            let current = current.ok_or_else(|| ObjectError::NoObject(key.to_owned()))?;
-            let mut changes = Changes::of(&space, namespace, &space_value);
-            changes.replace(key, Some(&current), current_value.as_ref(), None)?;
+            let (space, value) = self.namespace_and_value(namespace).await?;
+            let known = self.known(&space, key).await?;
+            precondition.check(known.present())?;
+            if known.current.is_none() && space.settings.versioning == Versioning::Off {
+                return Err(ObjectError::NoObject(key.to_owned()));
+            }
+            let mut changes = Changes::of(&space, namespace, &value);
+            let marker = changes.delete_present(key, &known)?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
-                done => return done,
-            }
-        }
-        Err(ObjectError::Contended)
-    }
-
-    /// Removes references of some objects that are gone; returns how many objects' all are removed.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn remove_gone(&self) -> Result<usize> {
-        let gone = self.store.scan(Scan::new(KeyRange::prefix(&b"t"[..]), 100)).await?;
-        let mut removed = 0;
-        for row in gone.rows {
-            let mut left: ExtentsRow = decode(&row.value.bytes)?;
-            let some = left.extents.split_off(left.extents.len().saturating_sub(4 * EXTENTS_AT_ONCE));
-            let mut changes = Changes::default();
-            changes.check(row.key.clone(), Some(&row.value));
-            changes.unrefer(&some);
-            let all = left.extents.is_empty();
-            if all {
-                changes.delete(row.key);
-            } else {
-                changes.put(row.key, encode(&left)?);
-            }
-            match self.store.commit(changes.finish()).await {
-                // Another does it.
-                Err(KvError::Conflict { .. }) => {}
                 done => {
-                    done?;
-                    removed += usize::from(all);
+                    return done.map(|()| Deleted { version: marker.as_ref().map(VersionId::of), marker: marker.is_some() });
                 }
             }
         }
-        Ok(removed)
+        Err(ObjectError::Contended)
     }
 
-    /// Makes an object refer to a copy of a needle in the needle's place; whether it still needed it.
+    /// Removes one version of an object for good.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, took: Vec<u64>) -> Result<bool> {
-        let taken = BTreeMap::from([(to.chunk, took)]);
+    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`] where that is not so of this version,
+    /// [`ObjectError::NoNamespace`], or the store's.
+    pub async fn delete_version(
+        &self,
+        namespace: &str,
+        key: &str,
+        version: VersionId,
+        precondition: &Precondition,
+    ) -> Result<Deleted> {
         for _ in 0..TRIES {
-            let (current, value) = self.current(from.namespace, &from.key).await?;
-            let Some(mut row) = current.filter(|row| row.upload == from.upload) else { return Ok(false) };
-            let Some(place) = row.extents.iter_mut().find(|extent| **extent == from.extent) else { return Ok(false) };
-            *place = to;
-            let row_key = object_key(from.namespace, &from.key);
-            let mut changes = Changes::default();
-            changes.check(row_key.clone(), value.as_ref());
-            changes.put(row_key, encode(&row)?);
-            self.check_chunks(&mut changes, &[to], &taken).await?;
-            changes.unrefer(&[from.extent]);
-            changes.refer(&ObjectRow { extents: vec![to], ..row }, from.namespace, &from.key)?;
-            match self.store.commit(changes.finish()).await {
-                Err(KvError::Conflict { .. }) => {}
-                done => return done.map(|_| true).map_err(Into::into),
+            let (space, value) = self.namespace_and_value(namespace).await?;
+            let known = self.known(&space, key).await?;
+            let target = self.target(&space, key, &known, version).await?;
+            precondition.check(Some(&target.row))?;
+            let mut changes = Changes::of(&space, namespace, &value);
+            changes.delete_version(key, &known, &target)?;
+            match self.commit(changes, &space).await {
+                Err(ObjectError::Contended) => {}
+                done => return done.map(|()| Deleted { version: Some(version), marker: target.row.deleted }),
             }
         }
         Err(ObjectError::Contended)
     }
 
-    /// Refers to all needles of an upload, under a row that says so.
-    async fn refer_first(&self, namespace: &str, key: &str, new: &NewObject) -> Result<()> {
-        let row = &new.row;
-        if row.extents.len() > EXTENTS_MAX {
-            return Err(ObjectError::TooLong);
-        }
-        let space = self.namespace(namespace).await?;
-        let pending = pending_key(row.upload);
-        let mut referred = 0;
-        for _ in 0..TRIES as usize + EXTENTS_MAX {
-            if referred == row.extents.len() {
-                return Ok(());
-            }
-            let end = row.extents.len().min(referred + 2 * EXTENTS_AT_ONCE);
-            let before = self.store.get(pending.clone()).await?;
-            let mut changes = Changes::default();
-            changes.check(pending.clone(), before.as_ref());
-            let so_far = ExtentsRow { upload: row.upload, since_ms: now_ms(), extents: row.extents[..end].to_vec() };
-            changes.put(pending.clone(), encode(&so_far)?);
-            let some = ObjectRow { extents: row.extents[referred..end].to_vec(), ..row.clone() };
-            self.check_chunks(&mut changes, &some.extents, &new.taken).await?;
-            changes.refer(&some, space.id, key)?;
-            match self.store.commit(changes.finish()).await {
-                Err(KvError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => referred = end,
+    /// Changes what a version of an object is known by; the present one if none is named.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoObject`], [`ObjectError::NoNamespace`], or the store's.
+    pub async fn set_attributes(
+        &self,
+        namespace: &str,
+        key: &str,
+        version: Option<VersionId>,
+        change: impl Fn(&mut ObjectRow) + Send + Sync,
+    ) -> Result<ObjectRow> {
+        for _ in 0..TRIES {
+            let (space, value) = self.namespace_and_value(namespace).await?;
+            let known = self.known(&space, key).await?;
+            let target = match version {
+                Some(version) => self.target(&space, key, &known, version).await?,
+                None => known.current.clone().ok_or_else(|| ObjectError::NoObject(key.to_owned()))?,
+            };
+            let mut row = target.row.clone();
+            change(&mut row);
+            let mut changes = Changes::of(&space, namespace, &value);
+            let is_present = known.present().is_some_and(|present| present.order == row.order);
+            let row_key =
+                if is_present { object_key(space.id, key) } else { crate::schema::version_key(space.id, key, row.order) };
+            changes.check(row_key.clone(), Some(&target.value));
+            changes.put(row_key, crate::schema::encode(&row)?);
+            match self.commit(changes, &space).await {
+                Err(ObjectError::Contended) => {}
+                done => return done.map(|()| row),
             }
         }
         Err(ObjectError::Contended)
     }
 
-    async fn current(&self, namespace: u64, key: &str) -> Result<(Option<ObjectRow>, Option<Value>)> {
-        let value = self.store.get(object_key(namespace, key)).await?;
-        let row = value.as_ref().map(|value| decode(&value.bytes)).transpose()?;
-        Ok((row, value))
+    /// Gives an object another key, whatever its length; as it is then. What was under that key goes.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoObject`], [`ObjectError::Versioned`] where older versions would stay behind,
+    /// [`ObjectError::PreconditionFailed`] of what is under the other key, [`ObjectError::NoNamespace`], or the store's.
+    pub async fn rename(&self, namespace: &str, from: &str, to: &str, precondition: &Precondition) -> Result<ObjectRow> {
+        check_key(to)?;
+        for _ in 0..TRIES {
+            let (space, value) = self.namespace_and_value(namespace).await?;
+            if space.settings.versioning != Versioning::Off {
+                return Err(ObjectError::Versioned);
+            }
+            let (before, replaced) = (self.known(&space, from).await?, self.known(&space, to).await?);
+            let moved = before.current.as_ref().ok_or_else(|| ObjectError::NoObject(from.to_owned()))?;
+            precondition.check(replaced.present())?;
+            if from == to {
+                return Ok(moved.row.clone());
+            }
+            let mut changes = Changes::of(&space, namespace, &value);
+            let row = changes.put_version(to, &replaced, moved.row.clone())?;
+            changes.check(object_key(space.id, from), Some(&moved.value));
+            changes.delete(object_key(space.id, from));
+            // It was counted as one more.
+            changes.count(-1, -super::changes::length(&row));
+            let needles = row.contents.needles();
+            changes.unrefer(needles);
+            changes.refer(row.upload, &of_object(&space, to, &row), needles)?;
+            match self.commit(changes, &space).await {
+                Err(ObjectError::Contended) => {}
+                done => return done.map(|()| row),
+            }
+        }
+        Err(ObjectError::Contended)
     }
 
-    async fn commit(&self, changes: Changes, space: &NamespaceRow) -> Result<()> {
+    /// A version, and the row that it was read from.
+    async fn target(&self, space: &NamespaceRow, key: &str, known: &Known, version: VersionId) -> Result<Found> {
+        let found = known.current.iter().find(|found| version.is_of(&found.row));
+        let found = match found {
+            Some(found) => Some(found.clone()),
+            None => self.older_version(space, key, version).await?,
+        };
+        found.ok_or_else(|| ObjectError::NoObject(key.to_owned()))
+    }
+
+    pub(super) async fn commit(&self, changes: Changes, space: &NamespaceRow) -> Result<()> {
         match self.store.commit(changes.finish()).await {
             Ok(_) => Ok(()),
             Err(KvError::Conflict { .. }) => Err(ObjectError::Contended),
@@ -230,11 +270,26 @@ impl Metadata {
             Err(error) => Err(error.into()),
         }
     }
+
+    /// The upload has ended, unless it was given up for being so slow.
+    async fn end_pending(&self, changes: &mut Changes, upload: u64) -> Result<()> {
+        let pending = self.store.get(pending_key(upload)).await?.ok_or(ObjectError::Contended)?;
+        changes.check(pending_key(upload), Some(&pending));
+        changes.delete(pending_key(upload));
+        Ok(())
+    }
 }
 
-fn check_key(key: &str) -> Result<()> {
+fn of_object(space: &NamespaceRow, key: &str, row: &ObjectRow) -> Needed {
+    Needed::Object { namespace: space.id, key: key.to_owned(), order: row.order }
+}
+
+pub(super) fn check_key(key: &str) -> Result<()> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(ObjectError::BadName(format!("an object's key has 1 to {KEY_BYTES_MAX} bytes")));
+    }
+    if key.contains('\0') {
+        return Err(ObjectError::BadName("an object's key has no zero byte".into()));
     }
     Ok(())
 }

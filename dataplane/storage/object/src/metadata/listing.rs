@@ -30,6 +30,7 @@ pub struct ListingPage {
 
 /// An entry of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "most are objects")]
 pub enum Listed {
     /// An object.
     Object(String, ObjectRow),

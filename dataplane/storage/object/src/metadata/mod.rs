@@ -3,8 +3,13 @@
 mod changes;
 mod chunks;
 mod commit;
+mod known;
 mod listing;
+mod multipart;
 mod namespace;
+mod pieces;
+mod resolve;
+mod versions;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,9 +17,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use eddy_kv::{KeyRange, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Store, Value};
 
-pub use self::commit::{NewObject, Precondition};
+pub use self::commit::{Deleted, NewObject, Precondition};
 pub use self::listing::{Listed, Listing, ListingPage};
+pub use self::multipart::{Completion, ListedMultipart, PARTS_MAX, WantedPart, digest_of_parts};
 pub use self::namespace::Usage;
+use self::resolve::Numbers;
+pub use self::versions::{ListedVersion, VersionId, VersionsAfter};
 use crate::error::{ObjectError, Result};
 use crate::schema::{ServerRow, decode, encode, server_key, servers};
 
@@ -25,12 +33,13 @@ const TRIES: u32 = 64;
 #[derive(Clone)]
 pub struct Metadata {
     store: Arc<dyn Store>,
+    numbers: Numbers,
 }
 
 impl Metadata {
     /// Metadata in a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, numbers: Numbers::default() }
     }
 
     /// The store.

@@ -1,11 +1,13 @@
 //! Namespaces.
 
-use eddy_kv::{KvError, Transaction, Value};
+use bytes::Bytes;
+use eddy_kv::{KvError, Scan, Transaction, Value};
 
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    NamespaceRow, Quota, decode, encode, namespace_key, namespaces, objects, usage_bytes_key, usage_objects_key,
+    NamespaceRow, NamespaceSettings, Versioning, configuration_key, configurations, decode, encode, multiparts, namespace_key,
+    namespaces, objects, usage_bytes_key, usage_objects_key, versions,
 };
 
 /// Longest name of a namespace.
@@ -25,11 +27,11 @@ impl Metadata {
     ///
     /// # Errors
     /// [`ObjectError::NamespaceExists`], [`ObjectError::BadName`], or the store's.
-    pub async fn create_namespace(&self, name: &str, quota: Quota, copies: u8) -> Result<NamespaceRow> {
+    pub async fn create_namespace(&self, name: &str, settings: NamespaceSettings) -> Result<NamespaceRow> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(ObjectError::BadName(format!("a namespace's name has 1 to {NAME_BYTES_MAX} bytes")));
         }
-        let row = NamespaceRow { id: fastrand::u64(1..), created_ms: now_ms(), quota, copies };
+        let row = NamespaceRow { id: fastrand::u64(1..), created_ms: now_ms(), settings };
         let create = Transaction::new().check(namespace_key(name), None).put(namespace_key(name), encode(&row)?);
         match self.store.commit(create).await {
             Ok(_) => Ok(row),
@@ -46,27 +48,66 @@ impl Metadata {
         Ok(self.namespace_and_value(name).await?.0)
     }
 
-    /// The names of namespaces that begin so, in order.
+    /// Namespaces whose names begin so, in order.
     ///
     /// # Errors
     /// The store's.
-    pub async fn list_namespaces(&self, prefix: &str) -> Result<Vec<String>> {
+    pub async fn list_namespaces(&self, prefix: &str) -> Result<Vec<(String, NamespaceRow)>> {
         let rows = self.scan_all(namespaces(prefix)).await?;
-        Ok(rows.iter().map(|row| String::from_utf8_lossy(&row.key[1..]).into_owned()).collect())
+        let name = |key: &[u8]| String::from_utf8_lossy(&key[1..]).into_owned();
+        rows.iter().map(|row| Ok((name(&row.key), decode(&row.value.bytes)?))).collect()
     }
 
-    /// Changes what a namespace may hold. What it holds already stays.
+    /// Changes what the owner of a namespace decides. What it holds already stays, also beyond a quota; versions that were kept
+    /// are, even where no more are to be.
     ///
     /// # Errors
     /// [`ObjectError::NoNamespace`], or the store's.
-    pub async fn set_quota(&self, name: &str, quota: Quota) -> Result<NamespaceRow> {
+    pub async fn change_namespace(
+        &self,
+        name: &str,
+        change: impl Fn(&mut NamespaceSettings) + Send + Sync,
+    ) -> Result<NamespaceRow> {
         for _ in 0..TRIES {
-            let (row, value) = self.namespace_and_value(name).await?;
-            let row = NamespaceRow { quota, ..row };
+            let (mut row, value) = self.namespace_and_value(name).await?;
+            let before = row.settings.versioning;
+            change(&mut row.settings);
+            if before != Versioning::Off && row.settings.versioning == Versioning::Off {
+                row.settings.versioning = Versioning::Suspended;
+            }
             let key = namespace_key(name);
             match self.store.commit(Transaction::new().check(key.clone(), Some(&value)).put(key, encode(&row)?)).await {
                 Err(KvError::Conflict { .. }) => {}
                 done => return done.map(|_| row).map_err(Into::into),
+            }
+        }
+        Err(ObjectError::Contended)
+    }
+
+    /// Something else that the owner of a namespace decided, if so.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn configuration(&self, namespace: u64, name: &str) -> Result<Option<Bytes>> {
+        Ok(self.store.get(configuration_key(namespace, name)).await?.map(|value| value.bytes))
+    }
+
+    /// Notes something else that the owner of a namespace decided, or that it is no longer so.
+    ///
+    /// # Errors
+    /// [`ObjectError::NoNamespace`], or the store's.
+    pub async fn set_configuration(&self, namespace: &str, name: &str, value: Option<Bytes>) -> Result<()> {
+        for _ in 0..TRIES {
+            let (row, found) = self.namespace_and_value(namespace).await?;
+            let key = configuration_key(row.id, name);
+            let change = Transaction::new().check(namespace_key(namespace), Some(&found));
+            let change = match value.clone() {
+                Some(value) => change.put(key, value),
+                None => change.delete(key),
+            };
+            match self.store.commit(change).await {
+                Err(KvError::Conflict { .. }) => {}
+                done => return done.map(drop).map_err(Into::into),
             }
         }
         Err(ObjectError::Contended)
@@ -86,7 +127,7 @@ impl Metadata {
         Ok(Usage { bytes: number(values.first()), objects: number(values.get(1)) })
     }
 
-    /// Removes a namespace that holds nothing.
+    /// Removes a namespace that holds nothing. Objects that come to it in parts are given up.
     ///
     /// # Errors
     /// [`ObjectError::NoNamespace`], [`ObjectError::NotEmpty`], or the store's.
@@ -95,15 +136,29 @@ impl Metadata {
             let (row, value) = self.namespace_and_value(name).await?;
             let count = self.get_all([usage_objects_key(row.id)]).await?.pop().flatten();
             let usage = self.usage(name).await?;
-            if usage.objects != 0 || !self.scan_all(objects(row.id, "")).await?.is_empty() {
+            let any = async |range| Ok::<_, ObjectError>(!self.store.scan(Scan::new(range, 1)).await?.rows.is_empty());
+            if usage.objects != 0 || any(objects(row.id, "")).await? || any(versions(row.id, "")).await? {
                 return Err(ObjectError::NotEmpty(name.to_owned(), usage.objects));
             }
-            let delete = Transaction::new()
+            if any(multiparts(row.id, "")).await? {
+                for multipart in self.list_multiparts(row.id, "", None, 100).await?.0 {
+                    match self.abort_multipart(name, &multipart.key, multipart.upload).await {
+                        Ok(()) | Err(ObjectError::NoUpload) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                continue;
+            }
+            // Whoever writes to it checks its row, so nothing comes after this.
+            let mut delete = Transaction::new()
                 .check(namespace_key(name), Some(&value))
                 .check(usage_objects_key(row.id), count.as_ref())
                 .delete(namespace_key(name))
                 .delete(usage_objects_key(row.id))
                 .delete(usage_bytes_key(row.id));
+            for decided in self.scan_all(configurations(row.id)).await? {
+                delete = delete.delete(decided.key);
+            }
             match self.store.commit(delete).await {
                 Err(KvError::Conflict { .. }) => {}
                 done => return done.map(drop).map_err(Into::into),

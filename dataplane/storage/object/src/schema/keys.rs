@@ -46,6 +46,64 @@ pub fn objects(namespace: u64, prefix: &str) -> KeyRange {
     KeyRange::prefix(object_key(namespace, prefix))
 }
 
+/// A version of the object under a key that is not the present one. Later versions come first.
+pub fn version_key(namespace: u64, key: &str, order: u64) -> Bytes {
+    under(b'v', namespace, key, !order)
+}
+
+/// All versions but the present one of the object under a key, the latest first.
+pub fn versions_of(namespace: u64, key: &str) -> KeyRange {
+    KeyRange::prefix([&named(b'v', namespace, key.as_bytes())[..], &[0]].concat())
+}
+
+/// All versions but the present ones of all objects whose keys begin so.
+pub fn versions(namespace: u64, prefix: &str) -> KeyRange {
+    KeyRange::prefix(named(b'v', namespace, prefix.as_bytes()))
+}
+
+/// An object that comes in parts.
+pub fn multipart_key(namespace: u64, key: &str, upload: u64) -> Bytes {
+    under(b'm', namespace, key, upload)
+}
+
+/// All objects that come in parts, and whose keys begin so.
+pub fn multiparts(namespace: u64, prefix: &str) -> KeyRange {
+    KeyRange::prefix(named(b'm', namespace, prefix.as_bytes()))
+}
+
+/// A piece of what an upload wrote.
+pub fn piece_key(upload: u64, piece: u16) -> Bytes {
+    let mut key = numbered(b'q', upload);
+    key.put_u16(piece);
+    key.freeze()
+}
+
+/// All pieces of what an upload wrote.
+pub fn pieces(upload: u64) -> KeyRange {
+    KeyRange::prefix(numbered(b'q', upload).freeze())
+}
+
+/// Something else that the owner of a namespace decided.
+pub fn configuration_key(namespace: u64, name: &str) -> Bytes {
+    named(b'b', namespace, name.as_bytes())
+}
+
+/// All that the owner of a namespace decided besides its settings.
+pub fn configurations(namespace: u64) -> KeyRange {
+    KeyRange::prefix(numbered(b'b', namespace).freeze())
+}
+
+/// A number under an object's key, which holds no zero byte: so they are in the order of keys.
+fn under(tag: u8, namespace: u64, key: &str, number: u64) -> Bytes {
+    named(tag, namespace, &[key.as_bytes(), &[0], &number.to_be_bytes()].concat())
+}
+
+/// The object's key and the number of a row whose key was made so.
+pub fn key_and_number(row: &[u8]) -> Option<(&str, u64)> {
+    let (key, number) = row.get(9..)?.split_last_chunk::<8>()?;
+    Some((std::str::from_utf8(key.strip_suffix(&[0])?).ok()?, u64::from_be_bytes(*number)))
+}
+
 /// The least key after this one.
 pub fn after(key: &[u8]) -> Bytes {
     [key, b"\0"].concat().into()
@@ -83,7 +141,7 @@ pub fn pending_key(upload: u64) -> Bytes {
     numbered(b'p', upload).freeze()
 }
 
-/// An object that is gone.
+/// Pieces that nobody needs any more.
 pub fn gone_key(upload: u64) -> Bytes {
     numbered(b't', upload).freeze()
 }
@@ -117,6 +175,11 @@ mod tests {
         }
         assert!(within(&references(5), &reference_key(5, u32::MAX)) && !within(&references(5), &reference_key(6, 0)));
         assert!(within(&servers(), &server_key(u64::MAX)));
+        let (versions, version) = (versions_of(7, "a"), version_key(7, "a", 3));
+        assert!(within(&versions, &version) && !within(&versions, &version_key(7, "a\u{1}", 3)));
+        assert!(version_key(7, "a", 4) < version && version < version_key(7, "a\u{1}", 9), "later first, in the order of keys");
+        assert_eq!(key_and_number(&version), Some(("a", !3)));
+        assert!(within(&pieces(5), &piece_key(5, u16::MAX)) && !within(&pieces(5), &piece_key(6, 0)));
         assert!(reference_key(5, 255) < reference_key(5, 256), "in the order of numbers");
     }
 }

@@ -3,27 +3,36 @@
 //! | key | value | is |
 //! |---|---|---|
 //! | `n` name | [`NamespaceRow`] | a namespace |
+//! | `b` namespace name | whatever its owner decided | how a door treats the namespace, as its lifecycle |
 //! | `u` namespace `b` or `o` | counter | the bytes and objects that it holds |
-//! | `o` namespace key | [`ObjectRow`] | the object under a key |
+//! | `o` namespace key | [`ObjectRow`] | the present version of the object under a key |
+//! | `v` namespace key 0 order | [`ObjectRow`] | another version of it, or that it was deleted; later ones first |
+//! | `m` namespace key 0 upload | [`MultipartRow`] | an object that comes in parts |
+//! | `q` upload piece | [`PieceRow`] | a piece of what an upload wrote, where that is more than a few needles |
+//! | `p` upload | [`PendingRow`] | an upload with pieces that has not ended |
+//! | `t` upload | [`GoneRow`] | pieces that nobody needs any more, with references to be removed |
 //! | `c` chunk | [`ChunkRow`] | a chunk, and who has it |
 //! | `l` chunk | counter | bytes of its needles that objects need |
-//! | `r` chunk offset | [`ReferenceRow`] | an object that needs a needle |
+//! | `r` chunk offset | [`ReferenceRow`] | who needs a needle |
 //! | `d` chunk | [`DegradedRow`] | a chunk of which a server lacks something |
-//! | `p` upload | [`ExtentsRow`] | needles of an upload that has not ended |
-//! | `t` upload | [`ExtentsRow`] | needles of an object that is gone, with references to be removed |
 //! | `g` server chunk | [`StrayRow`] | a chunk that a server has and should not |
 //! | `s` server | [`ServerRow`] | a chunkserver |
 //!
-//! Numbers are eight bytes, an offset is four, great end first, so that rows are in the order of numbers. Values are postcard behind a byte that
+//! Numbers are eight bytes, an offset is four, a piece two, great end first, so that rows are in the order of numbers. Values are postcard behind a byte that
 //! says which form they have.
 
+mod form;
 mod keys;
+mod namespace;
+mod object;
 mod rows;
 
+pub use self::form::{decode, encode};
 pub use self::keys::{
-    after, chunk_key, degraded_key, gone_key, live_key, namespace_key, namespaces, object_key, objects, pending_key,
-    reference_key, references, server_key, servers, stray_key, usage_bytes_key, usage_objects_key,
+    after, chunk_key, configuration_key, configurations, degraded_key, gone_key, key_and_number, live_key, multipart_key,
+    multiparts, namespace_key, namespaces, object_key, objects, pending_key, piece_key, pieces, reference_key, references,
+    server_key, servers, stray_key, usage_bytes_key, usage_objects_key, version_key, versions, versions_of,
 };
-pub use self::rows::{
-    ChunkRow, DegradedRow, ETag, ExtentsRow, NamespaceRow, ObjectRow, Quota, ReferenceRow, ServerRow, StrayRow, decode, encode,
-};
+pub use self::namespace::{NamespaceRow, NamespaceSettings, Quota, Versioning, Visibility};
+pub use self::object::{Attributes, Checksum, ChecksumAlgorithm, Contents, ETag, MultipartRow, ObjectRow, Part, PieceRow, Run};
+pub use self::rows::{ChunkRow, DegradedRow, GoneRow, Needed, PendingRow, ReferenceRow, ServerRow, StrayRow};

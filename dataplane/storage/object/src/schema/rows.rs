@@ -1,64 +1,7 @@
-//! Values of rows.
+//! Rows of chunks, of who needs them, and of servers.
 
-use bytes::Bytes;
 use eddy_chunks::Extent;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::error::ObjectError;
-
-/// The form of all values so far.
-const FORM: u8 = 1;
-
-/// A namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamespaceRow {
-    /// Its number, which no other ever has.
-    pub id: u64,
-    /// When it was made, in milliseconds since 1970.
-    pub created_ms: u64,
-    /// What it may hold.
-    pub quota: Quota,
-    /// Copies of each chunk.
-    pub copies: u8,
-}
-
-/// What a namespace may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quota {
-    /// Bytes of its objects, before redundancy.
-    pub bytes: Option<i64>,
-    /// Objects.
-    pub objects: Option<i64>,
-}
-
-/// The object under a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectRow {
-    /// The number of the upload that wrote it.
-    pub upload: u64,
-    /// Its length.
-    pub bytes: u64,
-    /// When it was written, in milliseconds since 1970.
-    pub modified_ms: u64,
-    /// What its contents are known by.
-    pub etag: ETag,
-    /// Its media type; the door's default if empty.
-    pub content_type: String,
-    /// Names and values that its owner gave it.
-    pub metadata: Vec<(String, String)>,
-    /// Where its bytes are, in order.
-    pub extents: Vec<Extent>,
-}
-
-/// What an object's contents are known by: MD5 or any other digest, and of how many parts where it is a digest of digests.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ETag {
-    /// The digest.
-    pub digest: Vec<u8>,
-    /// Parts; 0 where the object was written at once.
-    pub parts: u16,
-}
 
 /// A chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,17 +16,36 @@ pub struct ChunkRow {
     pub verified_ms: u64,
 }
 
-/// An object that needs a needle.
+/// Who needs a needle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReferenceRow {
-    /// The object's upload.
+    /// The upload that wrote it.
     pub upload: u64,
-    /// The object's namespace.
-    pub namespace: u64,
-    /// The object's key.
-    pub key: String,
+    /// Whose row names it.
+    pub by: Needed,
     /// The needle.
     pub extent: Extent,
+}
+
+/// Whose row names a needle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Needed {
+    /// A version of an object.
+    Object {
+        /// Its namespace.
+        namespace: u64,
+        /// Its key.
+        key: String,
+        /// Which of its versions.
+        order: u64,
+    },
+    /// A piece.
+    Piece {
+        /// The upload that it belongs to.
+        of: u64,
+        /// Its number.
+        piece: u16,
+    },
 }
 
 /// What servers lack of a chunk.
@@ -95,15 +57,20 @@ pub struct DegradedRow {
     pub since_ms: u64,
 }
 
-/// Needles that do not belong to an object that can be read.
+/// An upload in pieces that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRow {
+    /// When its last piece came, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// Pieces that nobody needs any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExtentsRow {
-    /// The upload.
-    pub upload: u64,
+pub struct GoneRow {
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
-    /// Those that are referred to.
-    pub extents: Vec<Extent>,
+    /// Their numbers; all of the upload if none.
+    pub pieces: Option<Vec<u16>>,
 }
 
 /// A chunk that a server has and should not.
@@ -122,41 +89,4 @@ pub struct ServerRow {
     pub address: String,
     /// What fails as one: the machine, if nothing else is known.
     pub failure_domain: String,
-}
-
-/// A row's value.
-///
-/// # Errors
-/// None that any of this module's rows can meet.
-pub fn encode<T: Serialize>(row: &T) -> Result<Bytes, ObjectError> {
-    let broken = |error: postcard::Error| ObjectError::Broken(format!("a row cannot be written: {error}"));
-    postcard::to_extend(row, vec![FORM]).map(Bytes::from).map_err(broken)
-}
-
-/// What a row's value says.
-///
-/// # Errors
-/// [`ObjectError::Broken`] where it was written by a later version, or by something else.
-pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, ObjectError> {
-    match value.split_first() {
-        Some((&FORM, rest)) => {
-            postcard::from_bytes(rest).map_err(|error| ObjectError::Broken(format!("a row cannot be read: {error}")))
-        }
-        other => Err(ObjectError::Broken(format!("a row has the form {:?}, not {FORM}", other.map(|(form, _)| form)))),
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_comes_back_and_a_later_form_is_refused() {
-        let row = ServerRow { address: "a:1".into(), failure_domain: "m".into() };
-        let value = encode(&row).unwrap();
-        assert_eq!(decode::<ServerRow>(&value).unwrap(), row);
-        assert!(decode::<ServerRow>(&[&[FORM + 1], &value[1..]].concat()).is_err());
-        assert!(decode::<ServerRow>(&value[..3]).is_err() && decode::<ServerRow>(&[]).is_err());
-    }
 }

@@ -47,7 +47,7 @@ async fn a_server_that_dies_in_the_middle_of_an_upload_or_a_download_is_not_miss
     upload.write(data.slice(..10_000_000)).await.unwrap();
     cluster.stop(0).await;
     upload.write(data.slice(10_000_000..)).await.unwrap();
-    let row = upload.finish("key", Attributes::default(), Precondition::None).await.unwrap();
+    let row = upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
     cluster.start_again(0).await;
 
     let mut download = cluster.objects.download(&row, 0, row.bytes).unwrap();
@@ -84,7 +84,7 @@ async fn bits_that_flip_are_not_noticed_and_noted() {
     let cluster = Cluster::start(3).await;
     let data = random_bytes(5, 5_000_000);
     let row = cluster.put("key", &data).await.unwrap();
-    let chunk = row.extents[0].chunk;
+    let chunk = row.contents.needles()[0].chunk;
     // Two of three copies, in different places.
     for (server, at) in [(0, 1_000_000), (2, 4_000_000)] {
         cluster.flip(server, chunk, at);

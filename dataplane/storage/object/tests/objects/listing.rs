@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eddy_kv::{Embedded, EmbeddedOptions};
-use eddy_object::schema::{ETag, ObjectRow, Quota};
-use eddy_object::{Listed, Listing, Metadata, NewObject, Precondition};
+use eddy_object::schema::NamespaceSettings;
+use eddy_object::{Attributes, Listed, Listing, Metadata, NewObject, Precondition};
 use fastrand::Rng;
 
 /// What a simple program lists.
@@ -31,24 +31,16 @@ async fn every_page_is_what_a_sorted_map_gives() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
     let metadata = Metadata::new(Arc::new(store));
-    let namespace = metadata.create_namespace("n", Quota::default(), 1).await.unwrap().id;
-    let other = metadata.create_namespace("o", Quota::default(), 1).await.unwrap().id;
+    let namespace = metadata.create_namespace("n", NamespaceSettings::default()).await.unwrap().id;
+    let other = metadata.create_namespace("o", NamespaceSettings::default()).await.unwrap().id;
     let mut random = Rng::with_seed(3);
     let mut keys = BTreeMap::new();
     let part = |random: &mut Rng| random.choice(["a", "b", "/", "//", "ä", "\u{10ffff}", "-", "a/"]).unwrap();
     while keys.len() < 300 {
         let key: String = (0..random.usize(1..7)).map(|_| part(&mut random)).collect();
-        let row = ObjectRow {
-            upload: random.u64(..),
-            bytes: 0,
-            modified_ms: 0,
-            etag: ETag::default(),
-            content_type: String::new(),
-            metadata: Vec::new(),
-            extents: Vec::new(),
-        };
-        let new = NewObject { row, precondition: Precondition::None, taken: BTreeMap::new() };
-        metadata.put("n", &key, &new).await.unwrap();
+        let attributes = Attributes::default();
+        let new = NewObject { upload: 1, bytes: 1, attributes, needles: Vec::new(), taken: BTreeMap::new() };
+        metadata.put("n", &key, new, &Precondition::None).await.unwrap();
         keys.insert(key, ());
     }
     for _ in 0..3000 {

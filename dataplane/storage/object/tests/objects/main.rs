@@ -4,4 +4,6 @@
 mod bytes;
 mod faults;
 mod listing;
+mod parts;
 mod rows;
+mod versions;

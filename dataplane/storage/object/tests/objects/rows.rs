@@ -1,7 +1,7 @@
 //! What is written, replaced and deleted, and what may be.
 
 use bytes::Bytes;
-use eddy_object::schema::Quota;
+use eddy_object::schema::{NamespaceSettings, Quota};
 use eddy_object::{Attributes, ObjectError, Precondition, Result};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
@@ -9,7 +9,7 @@ use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 async fn put_if(cluster: &Cluster, key: &str, precondition: Precondition) -> Result<u64> {
     let mut upload = cluster.objects.upload(SPACE, Some(3)).await?;
     upload.write(Bytes::from_static(b"abc")).await?;
-    Ok(upload.finish(key, Attributes::default(), precondition).await?.upload)
+    Ok(upload.finish(key, Attributes::default(), &precondition).await?.upload)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,7 +35,7 @@ async fn preconditions_are_decided_where_the_object_changes() {
 async fn a_quota_is_kept_to_the_byte_also_by_many_at_once() {
     let cluster = Cluster::start(2).await;
     let quota = Quota { bytes: Some(10_000), objects: Some(20) };
-    cluster.metadata().set_quota(SPACE, quota).await.unwrap();
+    cluster.metadata().change_namespace(SPACE, |settings| settings.quota = quota).await.unwrap();
     cluster.put("a", &random_bytes(1, 10_000)).await.unwrap();
     let refused = cluster.put("b", &random_bytes(1, 1)).await;
     assert!(matches!(refused, Err(ObjectError::QuotaExceeded { what: "bytes", holds: 10_000, at_most: 10_000 })), "{refused:?}");
@@ -46,7 +46,8 @@ async fn a_quota_is_kept_to_the_byte_also_by_many_at_once() {
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 19);
     let last = outcomes.into_iter().find_map(Result::err).unwrap();
     assert!(matches!(last, ObjectError::QuotaExceeded { what: "objects", .. }), "{last}");
-    cluster.metadata().set_quota(SPACE, Quota { bytes: Some(1), objects: None }).await.unwrap();
+    let quota = Quota { bytes: Some(1), objects: None };
+    cluster.metadata().change_namespace(SPACE, |settings| settings.quota = quota).await.unwrap();
     cluster.put("a", &random_bytes(3, 100)).await.unwrap();
     cluster.check().await;
 }
@@ -55,11 +56,12 @@ async fn a_quota_is_kept_to_the_byte_also_by_many_at_once() {
 async fn namespaces_come_and_go() {
     let cluster = Cluster::start(2).await;
     let metadata = cluster.metadata();
-    let exists = metadata.create_namespace(SPACE, Quota::default(), 2).await;
+    let exists = metadata.create_namespace(SPACE, NamespaceSettings::default()).await;
     assert!(matches!(exists, Err(ObjectError::NamespaceExists(_))));
-    assert!(matches!(metadata.create_namespace("", Quota::default(), 2).await, Err(ObjectError::BadName(_))));
-    metadata.create_namespace("spare", Quota::default(), 2).await.unwrap();
-    assert_eq!(metadata.list_namespaces("spa").await.unwrap(), [SPACE, "spare"]);
+    assert!(matches!(metadata.create_namespace("", NamespaceSettings::default()).await, Err(ObjectError::BadName(_))));
+    metadata.create_namespace("spare", NamespaceSettings::default()).await.unwrap();
+    let names = metadata.list_namespaces("spa").await.unwrap().into_iter().map(|(name, _)| name);
+    assert_eq!(names.collect::<Vec<_>>(), [SPACE, "spare"]);
     cluster.put("a", &random_bytes(1, 10)).await.unwrap();
     assert!(matches!(metadata.delete_namespace(SPACE).await, Err(ObjectError::NotEmpty(_, 1))));
     metadata.delete(SPACE, "a", &Precondition::None).await.unwrap();
@@ -87,7 +89,7 @@ async fn whoever_writes_and_deletes_at_once_leaves_one_state() {
         let key = format!("{}", number % 3);
         match number % 4 {
             0 => match cluster.metadata().delete(SPACE, &key, &Precondition::None).await {
-                Ok(()) | Err(ObjectError::NoObject(_)) => {}
+                Ok(_) | Err(ObjectError::NoObject(_)) => {}
                 Err(error) => panic!("{error}"),
             },
             _ => drop(cluster.put(&key, &random_bytes(number, 500)).await.unwrap()),
