@@ -117,10 +117,18 @@ impl Changes {
 
     /// Notes which needles a row needs.
     pub(super) fn refer(&mut self, upload: u64, by: &Needed, needles: &[Extent]) -> Result<()> {
+        self.refer_anew(upload, by, needles)?;
+        for extent in needles {
+            *self.live.entry(extent.chunk).or_default() += i64::from(stored_bytes(extent.bytes));
+        }
+        Ok(())
+    }
+
+    /// Notes that needles that a row needs are now needed by another.
+    pub(super) fn refer_anew(&mut self, upload: u64, by: &Needed, needles: &[Extent]) -> Result<()> {
         for extent in needles {
             let reference = ReferenceRow { upload, by: by.clone(), extent: *extent };
             self.put(reference_key(extent.chunk, extent.offset), encode(&reference)?);
-            *self.live.entry(extent.chunk).or_default() += i64::from(stored_bytes(extent.bytes));
         }
         Ok(())
     }

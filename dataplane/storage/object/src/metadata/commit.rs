@@ -238,9 +238,7 @@ impl Metadata {
             changes.delete(object_key(space.id, from));
             // It was counted as one more.
             changes.count(-1, -super::changes::length(&row));
-            let needles = row.contents.needles();
-            changes.unrefer(needles);
-            changes.refer(row.upload, &of_object(&space, to, &row), needles)?;
+            changes.refer_anew(row.upload, &of_object(&space, to, &row), row.contents.needles())?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| row),

@@ -1,7 +1,7 @@
 //! What is written, replaced and deleted, and what may be.
 
 use bytes::Bytes;
-use eddy_object::schema::{NamespaceSettings, Quota};
+use eddy_object::schema::{NamespaceSettings, Quota, decode};
 use eddy_object::{Attributes, ObjectError, Precondition, Result};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
@@ -97,4 +97,27 @@ async fn whoever_writes_and_deletes_at_once_leaves_one_state() {
     };
     futures::future::join_all((0..100).map(&act)).await;
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_gets_another_key_and_takes_its_needles_along() {
+    let cluster = Cluster::start(3).await;
+    for (key, size) in [("a", 5_000), ("b", 6_000), ("c", 30_000_000)] {
+        cluster.put(key, &random_bytes(size as u64, size)).await.unwrap();
+    }
+    let rename = async |from, to, precondition| cluster.metadata().rename(SPACE, from, to, &precondition).await;
+    assert!(matches!(rename("a", "b", Precondition::Absent).await, Err(ObjectError::PreconditionFailed)));
+    rename("a", "b", Precondition::Present).await.unwrap();
+    rename("c", "d/e", Precondition::Absent).await.unwrap();
+    assert!(matches!(rename("a", "x", Precondition::None).await, Err(ObjectError::NoObject(_))));
+    rename("b", "b", Precondition::None).await.unwrap();
+    cluster.check().await;
+    assert!(cluster.get("a").await.is_err() && cluster.get("c").await.is_err());
+    assert!(cluster.get("b").await.unwrap() == random_bytes(5_000, 5_000));
+    // What is known of who needs them is right, too: they can be moved to another chunk.
+    for row in cluster.rows(b"r").await {
+        assert!(cluster.objects.relocate(&decode(&row.value.bytes).unwrap()).await.unwrap());
+    }
+    cluster.check().await;
+    assert!(cluster.get("d/e").await.unwrap() == random_bytes(30_000_000, 30_000_000));
 }
