@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
 use eddy_kv::component::KvOptions;
-use eddy_storage::{ChunkserverOptions, StorageMasterOptions};
+use eddy_storage::{ChunkserverOptions, StorageDoorOptions, StorageMasterOptions, StorageNamespaceOptions};
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
 use tokio::runtime::{Builder, Runtime};
 
@@ -34,6 +34,10 @@ enum Component {
     Chunkserver(ChunkserverOptions),
     /// Keeps stored objects whole: repair, and the collection of what nobody needs.
     StorageMaster(StorageMasterOptions),
+    /// Stored objects over HTTP, for whoever has an access key.
+    StorageDoor(StorageDoorOptions),
+    /// Namespaces of storage, by hand.
+    StorageNamespace(StorageNamespaceOptions),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +63,8 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         }
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
+        Component::StorageDoor(options) => eddy_storage::run_door(options, shutdown).await.map_err(Into::into),
+        Component::StorageNamespace(options) => eddy_storage::run_namespace(options).await.map_err(Into::into),
         Component::StorageMaster(options) => eddy_storage::run_master(options, shutdown).await.map_err(Into::into),
     };
     telemetry.end().await;
@@ -72,6 +78,8 @@ impl Component {
             Self::Kv(_) => "eddy-kv",
             Self::Chunkserver(_) => "eddy-chunkserver",
             Self::StorageMaster(_) => "eddy-storage-master",
+            Self::StorageDoor(_) => "eddy-storage-door",
+            Self::StorageNamespace(_) => "eddy-storage-namespace",
         }
     }
 
@@ -79,7 +87,9 @@ impl Component {
         let mut builder = match self {
             // It has threads of its own.
             Self::Gateway(_) => Builder::new_current_thread(),
-            Self::Kv(_) | Self::Chunkserver(_) | Self::StorageMaster(_) => Builder::new_multi_thread(),
+            Self::Kv(_) | Self::Chunkserver(_) | Self::StorageMaster(_) | Self::StorageDoor(_) | Self::StorageNamespace(_) => {
+                Builder::new_multi_thread()
+            }
         };
         builder.enable_all().build()
     }

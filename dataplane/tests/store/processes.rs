@@ -94,5 +94,10 @@ impl Replicas {
 }
 
 pub(crate) fn tool(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_eddy-dataplane")).arg("kv").args(arguments).output().unwrap()
+    dataplane(&[&["kv"], arguments].concat())
+}
+
+/// What the program says, having ended.
+pub(crate) fn dataplane(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_eddy-dataplane")).args(arguments).output().unwrap()
 }

@@ -1,5 +1,6 @@
 //! Chunkservers, the master and the store's leader, killed while objects are written.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition};
 use eddy_rpc::TcpTransport;
 
-use crate::processes::{Process, Replicas, ports};
+use crate::processes::{Process, Replicas, dataplane, ports};
 
 struct Storage {
     replicas: Replicas,
@@ -146,4 +147,53 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     for number in &acknowledged {
         assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
     }
+}
+
+/// curl, as users have it: the status and the body.
+fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
+    let common = ["--silent", "--show-error", "--max-time", "60", "--write-out", "%{stderr}%{http_code}"];
+    let output = Command::new("curl").args(common).args(arguments).output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_go_in_and_out_by_the_door_while_a_chunkserver_dies() {
+    let mut storage = Storage::start(4);
+    drop(storage.objects().await);
+    let kv = format!("--kv-servers={}", storage.replicas.servers().join(","));
+    let made = dataplane(&["storage-namespace", &kv, "put", "photos", "--owner=alice", "--bytes-max=100000000"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let keys = storage.replicas.folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("alice"), "key:0123456789abcdef\n").unwrap();
+    let free = ports(2);
+    let _door = Process::start(&[
+        "storage-door".to_owned(),
+        kv.clone(),
+        format!("--keys-folder={}", keys.display()),
+        format!("--bind=127.0.0.1:{}", free[0]),
+        format!("--admin-address=127.0.0.1:{}", free[1]),
+    ]);
+    wait("the door is ready", || curl(&[&format!("http://127.0.0.1:{}/readyz", free[1])]).0 == "200");
+    let files = format!("http://127.0.0.1:{}/v1/files/photos", free[0]);
+    let large = storage.replicas.folder.path().join("large");
+    let mut data = vec![0; 30_000_000];
+    fastrand::Rng::with_seed(1).fill(&mut data);
+    std::fs::write(&large, &data).unwrap();
+    let user = ["--user", "key:0123456789abcdef"];
+    let (large, url) = (large.display().to_string(), format!("{files}/2026/large"));
+    assert_eq!(curl(&[&user[..], &["--upload-file", &large, &url]].concat()).0, "201");
+    storage.chunkservers[0] = None;
+    let (status, read) = curl(&[&user[..], &[&url]].concat());
+    assert!(status == "200" && read == data);
+    assert_eq!(curl(&[&user[..], &["--upload-file", &large, &url]].concat()).0, "200");
+    let (status, part) = curl(&[&user[..], &["--range", "1000000-1000099", &url]].concat());
+    assert!(status == "206" && part == data[1_000_000..1_000_100]);
+    assert_eq!(curl(&[&url]).0, "401");
+    let listed = dataplane(&["storage-namespace", &kv, "list"]);
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), "photos\talice\tPrivate\t1\t30000000\n");
+    let refused = dataplane(&["storage-namespace", &kv, "remove", "photos"]);
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("still holds 1 objects"));
+    assert_eq!(curl(&[&user[..], &["--request", "DELETE", &url]].concat()).0, "204");
+    assert!(dataplane(&["storage-namespace", &kv, "remove", "photos"]).status.success());
 }

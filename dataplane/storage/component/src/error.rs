@@ -7,7 +7,7 @@ use eddy_telemetry::AdminError;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The address is taken or not of this machine.
-    #[error("failed to listen on {address} for readers and writers: choose another --bind")]
+    #[error("failed to listen on {address} for clients: choose another --bind")]
     Bind {
         /// The address.
         address: std::net::SocketAddr,
@@ -20,6 +20,12 @@ pub enum StorageError {
     /// The folder of chunks cannot be used.
     #[error(transparent)]
     Chunks(#[from] StoreError),
+    /// Nobody could show who they are.
+    #[error(transparent)]
+    Keys(#[from] eddy_authz::KeysError),
+    /// What was asked of objects or namespaces failed.
+    #[error(transparent)]
+    Object(#[from] eddy_object::ObjectError),
     /// Health and metrics cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),

@@ -1,10 +1,15 @@
-//! Storage as processes: `eddy-dataplane chunkserver`, and `eddy-dataplane storage-master`, which keeps objects whole.
+//! Storage as processes: `eddy-dataplane chunkserver`, `eddy-dataplane storage-master`, which keeps objects whole, and
+//! `eddy-dataplane storage-door`, which clients reach; `eddy-dataplane storage-namespace` is a tool.
 
 mod chunkserver;
+mod door;
 mod error;
 mod kv;
 mod master;
+mod namespaces;
 
 pub use self::chunkserver::{ChunkserverOptions, run_chunkserver};
+pub use self::door::{StorageDoorOptions, run_door};
 pub use self::error::StorageError;
 pub use self::master::{StorageMasterOptions, run_master};
+pub use self::namespaces::{StorageNamespaceOptions, run_namespace};

@@ -1,0 +1,92 @@
+//! What whoever asks shows.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// Longer values of the header are not looked at.
+const HEADER_BYTES_MAX: usize = 1024;
+
+/// A secret: compared in constant time, never shown, wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// A secret.
+    pub fn new(text: &str) -> Self {
+        Self(Zeroizing::new(text.to_owned()))
+    }
+
+    /// The secret in the clear, to sign or to check a signature with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both are the same, in a time that says nothing.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(…)")
+    }
+}
+
+/// An access key as it is shown.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Which key.
+    pub id: String,
+    /// That it is theirs.
+    pub secret: Secret,
+}
+
+impl Credential {
+    /// That of an `Authorization` header: `Bearer eddy_<id>_<secret>`, or `Basic` with the id as the name (RFC 6750, RFC 7617);
+    /// none if it is anything else.
+    pub fn of_header(value: &[u8]) -> Option<Self> {
+        let value = std::str::from_utf8(value).ok().filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        let (scheme, rest) = value.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            let (id, secret) = rest.strip_prefix("eddy_")?.split_once('_')?;
+            return Some(Self { id: id.to_owned(), secret: Secret::new(secret) });
+        }
+        if scheme.eq_ignore_ascii_case("basic") {
+            let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
+            let (id, secret) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+            return Some(Self { id: id.to_owned(), secret: Secret::new(secret) });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_and_nonsense_is_none() {
+        for header in ["Bearer eddy_ID_s3cret", "bearer  eddy_ID_s3cret", "Basic SUQ6czNjcmV0"] {
+            let credential = Credential::of_header(header.as_bytes()).unwrap();
+            assert_eq!((credential.id.as_str(), credential.secret.expose()), ("ID", "s3cret"), "{header}");
+        }
+        let long = format!("Bearer eddy_ID_{}", "x".repeat(2000));
+        for header in ["", "Bearer", "Bearer eddy_ID", "Bearer other_ID_s", "Basic !", "Basic SUQ=", "Digest x", &long, "\u{ff}"]
+        {
+            assert!(Credential::of_header(header.as_bytes()).is_none(), "{header}");
+        }
+        assert!(Credential::of_header(&[0xff, b' ', b'x']).is_none());
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert!(!format!("{:?}", Credential { id: "a".into(), secret: Secret::new("hidden") }).contains("hidden"));
+    }
+}

@@ -1,0 +1,83 @@
+//! The door as a process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_authz::Keys;
+use eddy_chunkserver::ChunkClient;
+use eddy_kv::Remote;
+use eddy_object::{Metadata, Objects};
+use eddy_rpc::TcpTransport;
+use eddy_storage_door::{Door, ServeOptions, serve};
+use eddy_telemetry::prometheus::registry::Registry;
+use eddy_telemetry::{Admin, Health, Shutdown};
+use tokio::net::TcpListener;
+
+use crate::error::StorageError;
+use crate::kv::{KvServers, cluster_of};
+
+/// Between tries to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Options of the door.
+#[derive(clap::Args, Clone, Debug)]
+pub struct StorageDoorOptions {
+    /// Where clients connect
+    #[arg(long, default_value = "0.0.0.0:7600")]
+    bind: SocketAddr,
+
+    /// A folder with a file for each user, named after them, whose lines are access keys, id:secret; read again when it
+    /// changes
+    #[arg(long)]
+    keys_folder: PathBuf,
+
+    /// More connections at once wait
+    #[arg(long, default_value_t = ServeOptions::default().connections_max)]
+    connections_max: usize,
+
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    admin_address: SocketAddr,
+
+    #[command(flatten)]
+    kv: KvServers,
+}
+
+/// Serves until the end is requested.
+///
+/// # Errors
+/// See [`StorageError`].
+pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result<(), StorageError> {
+    let health = Health::default();
+    let open = health.part("open");
+    let admin = Admin::bind(options.admin_address).await?;
+    let bound = TcpListener::bind(options.bind).await;
+    let listener = bound.map_err(|source| StorageError::Bind { address: options.bind, source })?;
+    let keys = Keys::open(&options.keys_folder)?;
+    tokio::spawn(admin.serve(health, Registry::default(), shutdown.clone()));
+    let objects = tokio::select! {
+        objects = objects(options.kv.remote()) => objects,
+        () = shutdown.requested() => return Ok(()),
+    };
+    open.ready();
+    tracing::info!(address = %options.bind, "serving files");
+    let serving = ServeOptions { connections_max: options.connections_max.max(1), ..ServeOptions::default() };
+    serve(listener, Door::new(objects, keys), serving, shutdown).await;
+    Ok(())
+}
+
+async fn objects(remote: Remote) -> Objects {
+    let cluster = cluster_of(&remote).await;
+    let metadata = Metadata::new(Arc::new(remote));
+    loop {
+        match Objects::open(metadata.clone(), ChunkClient::new(Arc::new(TcpTransport), cluster)).await {
+            Ok(objects) => return objects,
+            Err(error) => {
+                tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to open storage; it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

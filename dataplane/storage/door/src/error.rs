@@ -1,0 +1,123 @@
+//! What whoever asked is told when it did not work (RFC 9457).
+
+use axum::response::{IntoResponse, Response};
+use eddy_object::ObjectError;
+use eddy_telemetry::error_chain;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    /// One word a cause, for programs.
+    code: &'static str,
+    /// What happened and what to do, for people.
+    detail: String,
+    /// How long the object is, where a range of it was asked for that it does not have.
+    length: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), length: None }
+    }
+
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "show an access key: Authorization: Bearer eddy_<id>_<secret>, or Basic with the id as the name";
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
+    }
+
+    pub(crate) fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "Forbidden", detail)
+    }
+
+    pub(crate) fn no_namespace(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NoNamespace", format!("there is no namespace {name:?}"))
+    }
+
+    pub(crate) fn bad(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "BadRequest", detail)
+    }
+
+    pub(crate) fn precondition_failed() -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", "the object is not as the request's conditions demand")
+    }
+
+    pub(crate) fn no_such_range(length: u64) -> Self {
+        let detail = format!("the object has {length} bytes, none of them in the range");
+        let problem = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "NoSuchRange", detail);
+        Self { length: Some(length), ..problem }
+    }
+
+    /// What it is answered with.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl From<ObjectError> for Problem {
+    fn from(error: ObjectError) -> Self {
+        let (status, code) = match &error {
+            ObjectError::NoNamespace(_) => (StatusCode::NOT_FOUND, "NoNamespace"),
+            ObjectError::NoObject(_) => (StatusCode::NOT_FOUND, "NoObject"),
+            ObjectError::NoUpload => (StatusCode::NOT_FOUND, "NoUpload"),
+            ObjectError::NamespaceExists(_) => (StatusCode::CONFLICT, "NamespaceExists"),
+            ObjectError::NotEmpty(..) => (StatusCode::CONFLICT, "NotEmpty"),
+            ObjectError::Versioned => (StatusCode::CONFLICT, "Versioned"),
+            ObjectError::Contended => (StatusCode::CONFLICT, "Contended"),
+            ObjectError::PreconditionFailed => return Self::precondition_failed(),
+            ObjectError::QuotaExceeded { .. } => (StatusCode::INSUFFICIENT_STORAGE, "QuotaExceeded"),
+            ObjectError::BadName(_) => (StatusCode::BAD_REQUEST, "BadName"),
+            ObjectError::BadPart(_) => (StatusCode::BAD_REQUEST, "BadPart"),
+            ObjectError::PartOrder => (StatusCode::BAD_REQUEST, "PartOrder"),
+            ObjectError::PartTooShort { .. } => (StatusCode::BAD_REQUEST, "PartTooShort"),
+            ObjectError::WrongLength { .. } => (StatusCode::BAD_REQUEST, "WrongLength"),
+            ObjectError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "TooLong"),
+            ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) => {
+                // What is inside is for whoever runs it.
+                tracing::warn!(error = error_chain(&error), "storage cannot serve a request");
+                let detail = "storage cannot do this now: try again in a few seconds";
+                return Self::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", detail);
+            }
+            ObjectError::Broken(_) => {
+                tracing::error!(error = error_chain(&error), "metadata is damaged");
+                return Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Broken", "the metadata of this object is damaged");
+            }
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let body = Body { r#type: "about:blank", title, status: self.status.as_u16(), code: self.code, detail: &self.detail };
+        let mut response = (self.status, serde_json::to_vec(&body).unwrap_or_default()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"eddy\""));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => {}
+        }
+        if let Some(length) = self.length.and_then(|length| HeaderValue::from_str(&format!("bytes */{length}")).ok()) {
+            headers.insert(CONTENT_RANGE, length);
+        }
+        response
+    }
+}

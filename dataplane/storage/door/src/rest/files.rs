@@ -1,0 +1,183 @@
+//! One file: read, written, deleted.
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use eddy_authz::Action;
+use eddy_object::Precondition;
+use eddy_object::schema::{NamespaceRow, ObjectRow};
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
+
+use super::attributes;
+use super::bytes::{receive, send};
+use super::shares;
+use super::target::Target;
+use crate::access::Caller;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::http::{Asked, ByteRange, Conditions, ContentDigest, Outcome, State as Stored, etag};
+
+/// What may follow the path of a file.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Reading {
+    /// A link that somebody shared.
+    share: Option<String>,
+    /// Whether a browser is to save the file rather than show it.
+    download: Option<String>,
+}
+
+pub(super) async fn read(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    Query(reading): Query<Reading>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (space, row) = resolve(&door, &caller, &target).await?;
+    match &reading.share {
+        Some(share) => shares::check(door.keys(), share, &space, &target.key)?,
+        None => caller.may(Action::Read, &target.namespace, &space)?,
+    }
+    let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let tag = etag(&row);
+    let state = Stored { etag: &tag, modified_ms: row.modified_ms };
+    let conditions = Conditions(&headers);
+    let outcome = conditions.of_reading(&state);
+    if outcome == Outcome::Failed {
+        return Err(Problem::precondition_failed());
+    }
+    let mut response = Response::new(Body::empty());
+    attributes::send(&row, response.headers_mut());
+    let mut set = |name: HeaderName, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    };
+    set(ETAG, &tag);
+    set(LAST_MODIFIED, &state.last_modified());
+    set(ACCEPT_RANGES, "bytes");
+    // What users store is shown on this host, and must not act for whoever looks at it.
+    set(CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'");
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    if reading.download.is_some() {
+        set(http::header::CONTENT_DISPOSITION, "attachment");
+    }
+    if outcome == Outcome::NotModified {
+        response.headers_mut().remove(CONTENT_TYPE);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    let range = headers.get(RANGE).and_then(|range| range.to_str().ok()).filter(|_| method == Method::GET);
+    let range = match Asked::of(range.filter(|_| conditions.heeds_range(&state)), row.bytes) {
+        Asked::Whole => ByteRange { start: 0, end: row.bytes },
+        Asked::Part(range) => {
+            set(CONTENT_RANGE, &format!("bytes {}-{}/{}", range.start, range.end - 1, row.bytes));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            range
+        }
+        Asked::Nothing => return Err(Problem::no_such_range(row.bytes)),
+    };
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    if method != Method::HEAD {
+        *response.body_mut() = send(door.objects(), &row, range).await?;
+    }
+    Ok(response)
+}
+
+pub(super) async fn write(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let (space, before) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    let precondition = precondition(&headers, before.as_ref())?;
+    let digest = ContentDigest::announced(&headers).map_err(Problem::bad)?;
+    let attributes = attributes::of_headers(&headers)?;
+    let length = length_of(&headers)?;
+    check_room(&door, &target.namespace, &space, length, before.as_ref()).await?;
+    let mut upload = door.objects().upload(&target.namespace, length).await?;
+    receive(&mut upload, body.into_data_stream(), digest).await?;
+    let row = upload.finish(&target.key, attributes, &precondition).await?;
+    Ok(written(&target, &row, before.is_none()))
+}
+
+pub(super) async fn delete(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let (space, before) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Delete, &target.namespace, &space)?;
+    let before = before.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let precondition = precondition(&headers, Some(&before))?;
+    door.metadata().delete(&target.namespace, &target.key, &precondition).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A namespace and the object of it. Who may not know that there is none is not told so.
+pub(super) async fn resolve(door: &Door, caller: &Caller, target: &Target) -> Result<(NamespaceRow, Option<ObjectRow>), Problem> {
+    match door.metadata().resolve(&target.namespace, &target.key).await {
+        Err(eddy_object::ObjectError::NoNamespace(name)) => Err(caller.not_there(&name)),
+        found => Ok(found?),
+    }
+}
+
+/// What must still be so when the object changes, where the request has conditions that hold now.
+pub(super) fn precondition(headers: &HeaderMap, before: Option<&ObjectRow>) -> Result<Precondition, Problem> {
+    let conditions = Conditions(headers);
+    if !conditions.any_of_writing() {
+        return Ok(Precondition::None);
+    }
+    let tag = before.map(etag);
+    let state = before.zip(tag.as_ref()).map(|(row, tag)| Stored { etag: tag, modified_ms: row.modified_ms });
+    if !conditions.of_writing(state.as_ref()) {
+        return Err(Problem::precondition_failed());
+    }
+    Ok(before.map_or(Precondition::Absent, |row| Precondition::Upload(row.upload)))
+}
+
+/// What a file was written as.
+pub(super) fn written(target: &Target, row: &ObjectRow, is_new: bool) -> Response {
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = (status, axum::Json(super::listing::Entry::of(&target.key, row))).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&etag(row)) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
+/// The length that is announced, if it is.
+pub(super) fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let length = headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|length| length.parse().ok()));
+    length.map(|length| length.ok_or_else(|| Problem::bad("Content-Length is no number"))).transpose()
+}
+
+/// What cannot fit is refused before it is sent.
+pub(super) async fn check_room(
+    door: &Door,
+    namespace: &str,
+    space: &NamespaceRow,
+    length: Option<u64>,
+    before: Option<&ObjectRow>,
+) -> Result<(), Problem> {
+    let (Some(at_most), Some(length)) = (space.settings.quota.bytes, length.and_then(|length| i64::try_from(length).ok())) else {
+        return Ok(());
+    };
+    // A replaced file may make room, unless it is kept as a version.
+    let room = before.map_or(0, |row| i64::try_from(row.bytes).unwrap_or(i64::MAX));
+    if length > at_most.saturating_add(room) {
+        let holds = door.metadata().usage(namespace).await?.bytes;
+        return Err(eddy_object::ObjectError::QuotaExceeded { what: "bytes", holds, at_most }.into());
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Files from a browser's form (RFC 7578).
+
+use axum::Json;
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::{Multipart, Path, Query, State};
+use eddy_authz::Action;
+use eddy_object::schema::Attributes;
+use eddy_object::{ObjectError, Precondition};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::bytes::receive;
+use super::listing::Entry;
+use super::target::check_key;
+use crate::access::Caller;
+use crate::door::Door;
+use crate::error::Problem;
+
+/// Files of one form.
+const FILES_MAX: usize = 1000;
+
+/// What may be asked of a form.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    /// What the keys begin with, before the files' names.
+    #[serde(default)]
+    prefix: String,
+    /// Whether files that are there are replaced.
+    #[serde(default)]
+    overwrite: bool,
+}
+
+pub(super) async fn upload(
+    State(door): State<Door>,
+    caller: Caller,
+    Path(namespace): Path<String>,
+    Query(asked): Query<Asked>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<(StatusCode, Json<Vec<Entry>>), Problem> {
+    let space = match door.metadata().namespace(&namespace).await {
+        Err(ObjectError::NoNamespace(name)) => return Err(caller.not_there(&name)),
+        found => found?,
+    };
+    caller.may(Action::Write, &namespace, &space)?;
+    let bad = |error: axum::extract::multipart::MultipartError| Problem::bad(format!("the form cannot be read: {error}"));
+    let mut form = form.map_err(|error| Problem::bad(error.to_string()))?;
+    let mut written = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(bad)? {
+        let Some(name) = field.file_name().map(str::to_owned) else { continue };
+        if written.len() == FILES_MAX {
+            return Err(Problem::bad(format!("a form has at most {FILES_MAX} files")));
+        }
+        // Some browsers send the whole path of the file.
+        let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let key = format!("{}{name}", asked.prefix);
+        check_key(&key)?;
+        let attributes =
+            Attributes { content_type: field.content_type().unwrap_or_default().to_owned(), ..Attributes::default() };
+        let mut upload = door.objects().upload(&namespace, None).await?;
+        receive(&mut upload, field, None).await?;
+        let precondition = if asked.overwrite { Precondition::None } else { Precondition::Absent };
+        let row = upload.finish(&key, attributes, &precondition).await.map_err(|error| match error {
+            ObjectError::PreconditionFailed => {
+                let detail = format!("there is a file {key:?} already: ask for ?overwrite=true to replace it");
+                Problem::new(StatusCode::CONFLICT, "Exists", detail)
+            }
+            error => error.into(),
+        })?;
+        written.push(Entry::of(&key, &row));
+    }
+    if written.is_empty() {
+        return Err(Problem::bad("the form has no file: a field with a file name"));
+    }
+    Ok((StatusCode::CREATED, Json(written)))
+}

@@ -1,0 +1,78 @@
+//! The API of files, `/v1/…`; `openapi.json` describes it.
+
+mod attributes;
+mod bytes;
+mod files;
+mod form;
+mod listing;
+mod moves;
+mod shares;
+mod target;
+mod uploads;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::door::Door;
+use crate::error::Problem;
+
+/// What the API is, for programs.
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
+/// Longer requests than this are refused where they are no files.
+const JSON_BYTES_MAX: usize = 256 * 1024;
+
+/// All of the API.
+pub(crate) fn router(door: Door) -> Router {
+    Router::new()
+        .route("/v1/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI) }))
+        .route("/v1/files", get(listing::namespaces))
+        .route("/v1/files/{namespace}", get(listing::list).post(form::upload).layer(DefaultBodyLimit::disable()))
+        .route("/v1/files/{namespace}/", get(listing::list))
+        .route("/v1/files/{namespace}/{*key}", get(files::read).put(files::write).delete(files::delete))
+        .route("/v1/metadata/{namespace}/{*key}", get(attributes::read).put(attributes::write))
+        .route(
+            "/v1/uploads/{namespace}/{*key}",
+            get(uploads::parts).post(uploads::begin_or_complete).put(uploads::part).delete(uploads::abort),
+        )
+        .route("/v1/shares/{namespace}/{*key}", post(shares::share))
+        .route("/v1/copy", post(moves::copy))
+        .route("/v1/move", post(moves::rename))
+        .fallback(nothing)
+        .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
+        .with_state(door)
+}
+
+async fn nothing() -> Response {
+    let detail = "there is no such path: /v1/openapi.json describes those that there are";
+    Problem::new(StatusCode::NOT_FOUND, "NoPath", detail).into_response()
+}
+
+async fn no_method() -> Response {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "NoMethod", "the path does not have this method").into_response()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    #[test]
+    fn every_route_is_described() {
+        let described: serde_json::Value = serde_json::from_str(super::OPENAPI).unwrap();
+        let router = include_str!("mod.rs");
+        let paths = described["paths"].as_object().unwrap();
+        let routes = router.split("\"/v1/").skip(1).filter_map(|rest| rest.split('"').next());
+        for route in routes.filter(|route| !route.ends_with('/') && !route.is_empty() && !route.contains('…')) {
+            let path = format!("/v1/{}", route.replace("{*key}", "{key}"));
+            assert!(paths.contains_key(&path), "{path} is not described");
+        }
+        for (path, methods) in paths {
+            for (method, operation) in methods.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
+                assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+            }
+        }
+    }
+}

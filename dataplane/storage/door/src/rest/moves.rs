@@ -1,0 +1,100 @@
+//! Copies, and files that get another name.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use eddy_authz::Action;
+use eddy_object::{ObjectError, Precondition};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::files::{check_room, precondition, resolve, written};
+use super::target::{Target, check_key};
+use crate::access::Caller;
+use crate::door::Door;
+use crate::error::Problem;
+
+/// From where to where.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Transfer {
+    from: Place,
+    to: Place,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    namespace: String,
+    key: String,
+}
+
+impl Place {
+    fn target(self) -> Result<Target, Problem> {
+        check_key(&self.key)?;
+        Ok(Target { namespace: self.namespace, key: self.key })
+    }
+}
+
+pub(super) async fn copy(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(transfer): Json<Transfer>,
+) -> Result<Response, Problem> {
+    let (from, to) = (transfer.from.target()?, transfer.to.target()?);
+    copy_to(&door, &caller, &headers, &from, &to).await
+}
+
+pub(super) async fn rename(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(transfer): Json<Transfer>,
+) -> Result<Response, Problem> {
+    let (from, to) = (transfer.from.target()?, transfer.to.target()?);
+    let (space, moved) = resolve(&door, &caller, &from).await?;
+    caller.may(Action::Delete, &from.namespace, &space)?;
+    caller.may(Action::Read, &from.namespace, &space)?;
+    if from.namespace == to.namespace {
+        caller.may(Action::Write, &to.namespace, &space)?;
+        let (_, before) = resolve(&door, &caller, &to).await?;
+        let precondition = precondition(&headers, before.as_ref())?;
+        match door.metadata().rename(&from.namespace, &from.key, &to.key, &precondition).await {
+            // Versions stay with their key.
+            Err(ObjectError::Versioned) => {}
+            renamed => return Ok(written(&to, &renamed?, before.is_none())),
+        }
+        if from.key == to.key {
+            return Err(Problem::bad("a file is moved to another key"));
+        }
+    }
+    let moved = moved.ok_or_else(|| ObjectError::NoObject(from.key.clone()))?;
+    let copied = copy_to(&door, &caller, &headers, &from, &to).await?;
+    // What was written meanwhile was not copied, and stays.
+    match door.metadata().delete(&from.namespace, &from.key, &Precondition::Upload(moved.upload)).await {
+        Ok(_) => Ok(copied),
+        Err(ObjectError::PreconditionFailed | ObjectError::NoObject(_)) => {
+            let detail = "the file was changed while it was copied: the copy is there, and so is what changed";
+            Err(Problem::new(StatusCode::CONFLICT, "Changed", detail))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn copy_to(door: &Door, caller: &Caller, headers: &HeaderMap, from: &Target, to: &Target) -> Result<Response, Problem> {
+    let (space, row) = resolve(door, caller, from).await?;
+    caller.may(Action::Read, &from.namespace, &space)?;
+    let row = row.ok_or_else(|| ObjectError::NoObject(from.key.clone()))?;
+    let (space, before) = resolve(door, caller, to).await?;
+    caller.may(Action::Write, &to.namespace, &space)?;
+    let precondition = precondition(headers, before.as_ref())?;
+    check_room(door, &to.namespace, &space, Some(row.bytes), before.as_ref()).await?;
+    let mut upload = door.objects().upload(&to.namespace, Some(row.bytes)).await?;
+    let mut download = door.objects().download(&row, 0, row.bytes)?;
+    while let Some(block) = download.next().await? {
+        upload.write(block).await?;
+    }
+    let copied = upload.finish(&to.key, row.attributes, &precondition).await?;
+    Ok(written(to, &copied, before.is_none()))
+}

@@ -1,0 +1,137 @@
+//! Links to files that anyone may open for a while.
+//!
+//! A link is signed with an access key of whoever made it, and is good for as long as that key is: nothing has to be stored, and
+//! every replica of the door can check it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use eddy_authz::{Action, Credential, Keys, Resource, Secret};
+use eddy_object::schema::NamespaceRow;
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use super::files::resolve;
+use super::target::Target;
+use crate::access::Caller;
+use crate::door::Door;
+use crate::error::Problem;
+
+/// A link is good for at most a year.
+const SECONDS_MAX: u64 = 366 * 24 * 3600;
+/// What of a key needs no escape in a path.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// For how long a file is shared.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Share {
+    expires_in_seconds: u64,
+}
+
+/// A link.
+#[derive(Debug, Serialize)]
+pub(super) struct Link {
+    /// From the root of this host.
+    path: String,
+    /// When it ends.
+    expires: String,
+}
+
+pub(super) async fn share(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    headers: HeaderMap,
+    Json(share): Json<Share>,
+) -> Result<(StatusCode, Json<Link>), Problem> {
+    let (space, row) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    if !(1..=SECONDS_MAX).contains(&share.expires_in_seconds) {
+        return Err(Problem::bad(format!("expiresInSeconds is a number from 1 to {SECONDS_MAX}")));
+    }
+    let shown = headers.get(AUTHORIZATION).and_then(|header| Credential::of_header(header.as_bytes()));
+    let credential = shown.ok_or_else(Problem::unauthorized)?;
+    let expires = now() + share.expires_in_seconds;
+    let signature = URL_SAFE_NO_PAD.encode(sign(&credential.secret, space.id, &target.key, expires)?.finalize().into_bytes());
+    let path = format!(
+        "/v1/files/{}/{}?share={}~{expires}~{signature}",
+        utf8_percent_encode(&target.namespace, PATH),
+        utf8_percent_encode(&target.key, PATH),
+        credential.id
+    );
+    let expires = i64::try_from(expires).ok().and_then(|expires| Timestamp::from_second(expires).ok());
+    let expires = expires.ok_or_else(|| Problem::bad("it expires beyond the end of time"))?.to_string();
+    Ok((StatusCode::CREATED, Json(Link { path, expires })))
+}
+
+/// Whether a link opens a file.
+pub(super) fn check(keys: &Keys, share: &str, space: &NamespaceRow, key: &str) -> Result<(), Problem> {
+    let refused = || Problem::forbidden("the link is not good: it has expired, was withdrawn, or is of another file");
+    let mut parts = share.split('~');
+    let (Some(id), Some(expires), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(refused());
+    };
+    let expires: u64 = expires.parse().map_err(|_| refused())?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| refused())?;
+    let (secret, principal) = keys.secret(id).ok_or_else(refused)?;
+    sign(&secret, space.id, key, expires)?.verify_slice(&signature).map_err(|_| refused())?;
+    // Who made it may have lost the namespace since.
+    let resource = Resource { owner: &space.settings.owner, kind: "files", id: key };
+    if expires < now() || !principal.may(Action::Read, &resource) { Err(refused()) } else { Ok(()) }
+}
+
+/// The signature is of the namespace's number, so that another of its name has other links.
+fn sign(secret: &Secret, namespace: u64, key: &str, expires: u64) -> Result<Hmac<Sha256>, Problem> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes());
+    let mut mac = mac.map_err(|_| Problem::bad("the access key cannot sign"))?;
+    mac.update(format!("eddy share 1\nread\n{namespace:016x}\n{expires}\n{key}").as_bytes());
+    Ok(mac)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use eddy_object::schema::NamespaceSettings;
+
+    use super::*;
+
+    #[test]
+    fn a_link_is_of_one_file_and_ends() {
+        let secret = "0123456789abcdef";
+        let keys = Keys::single("alice", "one", secret);
+        let space = |id, owner: &str| NamespaceRow {
+            id,
+            created_ms: 0,
+            settings: NamespaceSettings { owner: owner.to_owned(), ..NamespaceSettings::default() },
+        };
+        let link = |id: &str, key: &str, expires: u64| {
+            let mac = sign(&Secret::new(secret), 7, key, expires).unwrap().finalize().into_bytes();
+            format!("{id}~{expires}~{}", URL_SAFE_NO_PAD.encode(mac))
+        };
+        let good = link("one", "a b", now() + 60);
+        assert!(check(&keys, &good, &space(7, "alice"), "a b").is_ok());
+        assert!(check(&keys, &good, &space(7, "alice"), "other").is_err());
+        assert!(check(&keys, &good, &space(8, "alice"), "a b").is_err());
+        assert!(check(&keys, &good, &space(7, "bob"), "a b").is_err(), "it was given to another");
+        assert!(check(&keys, &link("one", "a b", now() - 1), &space(7, "alice"), "a b").is_err());
+        assert!(check(&Keys::single("alice", "two", secret), &good, &space(7, "alice"), "a b").is_err());
+        assert!(check(&Keys::single("alice", "one", "another-secret-123"), &good, &space(7, "alice"), "a b").is_err());
+        for bad in ["", "~", "~~", "one~5", "one~x~y", "one~99999999999~!", &format!("{good}~x"), &good.replace("one", "two")] {
+            assert!(check(&keys, bad, &space(7, "alice"), "a b").is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Uploads that can be resumed: the file comes in parts, in any order, each as often as it takes.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse, Response};
+use eddy_authz::Action;
+use eddy_object::schema::{Attributes, ETag, PieceRow};
+use eddy_object::{Completion, ObjectError, WantedPart};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use super::attributes;
+use super::bytes::receive;
+use super::files::{check_room, length_of, precondition, resolve, written};
+use super::target::Target;
+use crate::access::Caller;
+use crate::door::Door;
+use crate::error::Problem;
+use crate::http::ContentDigest;
+
+/// Which upload, and which part of it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    upload: Option<String>,
+    part: Option<u16>,
+}
+
+/// An upload.
+#[derive(Debug, Serialize)]
+pub(super) struct Upload {
+    upload: String,
+}
+
+/// A part that came.
+#[derive(Debug, Serialize)]
+pub(super) struct Part {
+    part: u16,
+    bytes: u64,
+}
+
+impl Asked {
+    fn upload(&self) -> Result<u64, Problem> {
+        let upload = self.upload.as_deref().ok_or_else(|| Problem::bad("say which ?upload="))?;
+        u64::from_str_radix(upload, 16).map_err(|_| ObjectError::NoUpload.into())
+    }
+}
+
+pub(super) async fn begin_or_complete(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (space, before) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    let (metadata, Target { namespace, key }) = (door.metadata(), &target);
+    if asked.upload.is_none() {
+        let owner = caller.0.map(|principal| principal.user).unwrap_or_default();
+        let upload = metadata.create_multipart(namespace, key, &owner, attributes::of_headers(&headers)?).await?;
+        return Ok((StatusCode::CREATED, Json(Upload { upload: format!("{upload:016x}") })).into_response());
+    }
+    let upload = asked.upload()?;
+    let parts = match metadata.parts(space.id, key, upload).await {
+        // Whoever did not hear that it is complete may ask again.
+        Err(ObjectError::NoUpload) => Vec::new(),
+        parts => parts?,
+    };
+    let want = |(number, piece): &(u16, PieceRow)| WantedPart {
+        number: *number,
+        digest: piece.part.as_ref().map(|part| part.digest.clone()).unwrap_or_default(),
+        checksum: None,
+    };
+    let wanted: Vec<WantedPart> = parts.iter().map(want).collect();
+    let precondition = precondition(&headers, before.as_ref())?;
+    let completion = Completion { upload, wanted: &wanted, part_bytes_min: 0, precondition: &precondition };
+    let seal = |attributes: &Attributes, _: &[PieceRow]| Ok(Attributes { etag: ETag::default(), ..attributes.clone() });
+    let row = metadata.complete_multipart(namespace, key, completion, seal).await?;
+    Ok(written(&target, &row, before.is_none()))
+}
+
+pub(super) async fn part(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Part>, Problem> {
+    let (space, _) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    let upload = asked.upload()?;
+    let number = asked.part.ok_or_else(|| Problem::bad("say which &part=, from 1 on"))?;
+    door.metadata().multipart(space.id, &target.key, upload).await?;
+    let digest = ContentDigest::announced(&headers).map_err(Problem::bad)?;
+    let length = length_of(&headers)?;
+    check_room(&door, &target.namespace, &space, length, None).await?;
+    let mut writing = door.objects().upload(&target.namespace, length).await?;
+    receive(&mut writing, body.into_data_stream(), digest).await?;
+    let piece = writing.finish_part(&target.key, upload, number, Attributes::default()).await?;
+    Ok(Json(Part { part: number, bytes: piece.bytes }))
+}
+
+pub(super) async fn parts(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Vec<Part>>, Problem> {
+    let (space, _) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    let parts = door.metadata().parts(space.id, &target.key, asked.upload()?).await?;
+    Ok(Json(parts.into_iter().map(|(part, piece)| Part { part, bytes: piece.bytes }).collect()))
+}
+
+pub(super) async fn abort(
+    State(door): State<Door>,
+    caller: Caller,
+    target: Target,
+    Query(asked): Query<Asked>,
+) -> Result<StatusCode, Problem> {
+    let (space, _) = resolve(&door, &caller, &target).await?;
+    caller.may(Action::Write, &target.namespace, &space)?;
+    door.metadata().abort_multipart(&target.namespace, &target.key, asked.upload()?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,91 @@
+//! What strangers send.
+
+use std::time::Duration;
+
+use eddy_storage_door::ServeOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{ALICE, House};
+
+/// What is answered to bytes, until the connection ends.
+async fn raw(house: &House, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(house.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    read.unwrap().unwrap_or_default();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request(head: &str, body: &str) -> Vec<u8> {
+    format!("{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {ALICE}\r\n{body}").into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_are_tricks_are_refused() {
+    let house = House::open().await;
+    for path in [
+        "/v1/files/private/..",
+        "/v1/files/private/../public/x",
+        "/v1/files/private/a/%2e%2e/b",
+        "/v1/files/private/%2E",
+        "/v1/files/private/a%00b",
+        "/v1/files/private/a%0ab",
+        "/v1/files/private/%ff",
+        "/v1/files/%ff/a",
+    ] {
+        let answer = raw(&house, &request(&format!("PUT {path}"), "Content-Length: 1\r\n\r\nx")).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{path}: {answer}");
+    }
+    let long = format!("PUT /v1/files/private/{}", "k".repeat(1025));
+    assert!(raw(&house, &request(&long, "Content-Length: 1\r\n\r\nx")).await.starts_with("HTTP/1.1 400"));
+    assert!(raw(&house, &request("GET /nowhere", "\r\n")).await.starts_with("HTTP/1.1 404"));
+    assert!(raw(&house, &request("PATCH /v1/files/private/a", "\r\n")).await.starts_with("HTTP/1.1 405"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_are_not_what_was_announced_leave_nothing() {
+    let house = House::open().await;
+    let mut cut = TcpStream::connect(house.address).await.unwrap();
+    cut.write_all(&request("PUT /v1/files/private/cut", "Content-Length: 100\r\n\r\nhalf")).await.unwrap();
+    cut.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    let _ = cut.read_to_end(&mut answer).await;
+    for (body, status) in [
+        ("Content-Length: x\r\n\r\n", "400"),
+        ("Content-Length: 4\r\nContent-Digest: sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:\r\n\r\nabcd", "400"),
+        ("Content-Length: 4\r\nContent-Digest: sha-256=abc\r\n\r\nabcd", "400"),
+        ("Transfer-Encoding: chunked\r\n\r\nzz\r\n", "400"),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n4\r\nabcd\r\n0\r\n\r\n", ""),
+        ("Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", "400"),
+    ] {
+        let answer = raw(&house, &request("PUT /v1/files/private/bad", body)).await;
+        assert!(status.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status}")), "{body:?}: {answer}");
+    }
+    assert_eq!(house.get(ALICE, "/v1/files/private/cut").await.status(), 404);
+    let chunked =
+        raw(&house, &request("PUT /v1/files/private/chunked", "Transfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n")).await;
+    assert!(chunked.starts_with("HTTP/1.1 201"), "{chunked}");
+    assert_eq!(house.get(ALICE, "/v1/files/private/chunked").await.text().await.unwrap(), "abcd");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
+    let options =
+        ServeOptions { connections_max: 8, head_timeout: Duration::from_millis(300), stall_timeout: Duration::from_millis(300) };
+    let house = House::with(options).await;
+    assert_eq!(house.put("/v1/files/public/large", vec![7; 30_000_000]).await.status(), 201);
+    let mut silent = Vec::new();
+    for number in 0..16 {
+        let mut stream = TcpStream::connect(house.address).await.unwrap();
+        let bytes: &[u8] =
+            if number % 2 == 0 { b"GET /v1/fi" } else { b"GET /v1/files/public/large HTTP/1.1\r\nHost: x\r\n\r\n" };
+        stream.write_all(bytes).await.unwrap();
+        silent.push(stream);
+    }
+    // All room is taken, by those who send no head and by those who take no bytes.
+    let read = tokio::time::timeout(Duration::from_secs(20), house.get(ALICE, "/v1/files/public/large")).await.unwrap();
+    assert_eq!(read.bytes().await.unwrap().len(), 30_000_000);
+}

@@ -1,0 +1,81 @@
+//! A door in this process, and who knocks.
+
+use eddy_authz::Keys;
+use eddy_object::schema::{NamespaceSettings, Visibility};
+use eddy_storage_door::{Door, ServeOptions, serve};
+use eddy_storage_testing::Cluster;
+use eddy_telemetry::Shutdown;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::Value;
+
+pub(crate) const ALICE: &str = "Bearer eddy_alice-key_0123456789abcdef";
+pub(crate) const BOB: &str = "Bearer eddy_bob-key_fedcba9876543210";
+
+pub(crate) struct House {
+    pub(crate) cluster: Cluster,
+    pub(crate) address: std::net::SocketAddr,
+    client: Client,
+    _keys: tempfile::TempDir,
+}
+
+impl House {
+    /// Namespaces `private`, `visible` and `public` of alice.
+    pub(crate) async fn open() -> Self {
+        Self::with(ServeOptions::default()).await
+    }
+
+    pub(crate) async fn with(options: ServeOptions) -> Self {
+        let cluster = Cluster::start(3).await;
+        for (name, visibility) in
+            [("private", Visibility::Private), ("visible", Visibility::Visible), ("public", Visibility::Public)]
+        {
+            let settings = NamespaceSettings { owner: "alice".into(), visibility, ..NamespaceSettings::default() };
+            cluster.metadata().create_namespace(name, settings).await.unwrap();
+        }
+        let keys = tempfile::tempdir().unwrap();
+        std::fs::write(keys.path().join("alice"), "alice-key:0123456789abcdef").unwrap();
+        std::fs::write(keys.path().join("bob"), "bob-key:fedcba9876543210").unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door::new(cluster.objects.clone(), Keys::open(keys.path()).unwrap());
+        tokio::spawn(serve(listener, door, options, Shutdown::on_signal().unwrap()));
+        Self { cluster, address, client: Client::new(), _keys: keys }
+    }
+
+    pub(crate) fn request(&self, who: &str, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        if who.is_empty() { request } else { request.header("authorization", who) }
+    }
+
+    pub(crate) async fn get(&self, who: &str, path: &str) -> Response {
+        self.request(who, Method::GET, path).send().await.unwrap()
+    }
+
+    pub(crate) async fn json(&self, who: &str, path: &str) -> Value {
+        json(self.get(who, path).await).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, data: impl Into<reqwest::Body>) -> Response {
+        self.request(ALICE, Method::PUT, path).body(data).send().await.unwrap()
+    }
+
+    pub(crate) async fn post(&self, who: &str, path: &str, body: &Value) -> Response {
+        let request = self.request(who, Method::POST, path).header("content-type", "application/json");
+        request.body(body.to_string()).send().await.unwrap()
+    }
+}
+
+pub(crate) async fn json(response: Response) -> Value {
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+/// The status, and the word for programs.
+pub(crate) async fn problem(response: Response) -> (u16, String) {
+    let status = response.status().as_u16();
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    (status, json(response).await["code"].as_str().unwrap().to_owned())
+}
+
+pub(crate) fn is(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
