@@ -64,7 +64,7 @@ impl Storage {
         while metadata.servers().await.unwrap().len() < self.chunkservers.len() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Objects::open(metadata, ChunkClient::new(Arc::new(TcpTransport), group)).await.unwrap()
+        Objects::open(metadata, ChunkClient::new(Arc::new(TcpTransport), group), 0).await.unwrap()
     }
 }
 

@@ -37,6 +37,10 @@ pub struct StorageDoorOptions {
     #[arg(long, default_value_t = ServeOptions::default().connections_max)]
     connections_max: usize,
 
+    /// Memory for short files that were read not long ago
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
+    cache_mebibytes: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -58,7 +62,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let keys = Keys::open(&options.keys_folder)?;
     tokio::spawn(admin.serve(health, Registry::default(), shutdown.clone()));
     let objects = tokio::select! {
-        objects = objects(options.kv.remote()) => objects,
+        objects = objects(options.kv.remote(), options.cache_mebibytes * 1024 * 1024) => objects,
         () = shutdown.requested() => return Ok(()),
     };
     open.ready();
@@ -68,11 +72,11 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     Ok(())
 }
 
-async fn objects(remote: Remote) -> Objects {
+async fn objects(remote: Remote, cache_bytes: u64) -> Objects {
     let cluster = cluster_of(&remote).await;
     let metadata = Metadata::new(Arc::new(remote));
     loop {
-        match Objects::open(metadata.clone(), ChunkClient::new(Arc::new(TcpTransport), cluster)).await {
+        match Objects::open(metadata.clone(), ChunkClient::new(Arc::new(TcpTransport), cluster), cache_bytes).await {
             Ok(objects) => return objects,
             Err(error) => {
                 tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to open storage; it is tried again");

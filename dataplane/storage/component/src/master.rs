@@ -96,7 +96,7 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
         };
         let metadata = Metadata::new(Arc::new(remote));
         let objects = loop {
-            match Objects::open(metadata.clone(), client.clone()).await {
+            match Objects::open(metadata.clone(), client.clone(), 0).await {
                 Ok(objects) => break objects,
                 Err(error) => tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata"),
             }

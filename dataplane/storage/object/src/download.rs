@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eddy_chunks::Extent;
 use eddy_chunkserver::{ClientError, ReadCall, Refusal};
 use futures::StreamExt;
@@ -24,6 +24,8 @@ pub struct Download {
     /// Needles that are still to be read, and from and to where.
     left: VecDeque<(Extent, u32, u32)>,
     current: Option<(u64, ReadCall)>,
+    /// What came of the first needle that is left, where all of it is to be kept in memory.
+    gathered: Option<BytesMut>,
     /// Servers that failed to give the first needle that is left.
     failed: Vec<u64>,
     last: String,
@@ -42,7 +44,8 @@ struct Span {
 impl Download {
     pub(crate) fn new(objects: Objects, upload: u64, contents: &Contents, start: u64, end: u64) -> Self {
         let (pieces, left) = (VecDeque::new(), VecDeque::new());
-        let mut download = Self { objects, pieces, left, current: None, failed: Vec::new(), last: "no server has it".into() };
+        let mut download =
+            Self { objects, pieces, left, current: None, gathered: None, failed: Vec::new(), last: "no server has it".into() };
         download.add(upload, contents, start, end);
         download
     }
@@ -67,7 +70,7 @@ impl Download {
         Ok(())
     }
 
-    /// The next bytes, at most a block's; none after the last.
+    /// The next bytes, at most a block's, or all of a short needle; none after the last.
     ///
     /// # Errors
     /// [`ObjectError::Unreadable`] when no server is left to ask, or the store's.
@@ -78,6 +81,17 @@ impl Download {
                 self.open_piece(span).await?;
                 continue;
             };
+            let cache = &self.objects.shared().cache;
+            if self.current.is_none() && cache.takes(&extent) {
+                if let Some(needle) = cache.get(&extent) {
+                    self.gathered = None;
+                    self.left.pop_front();
+                    return Ok(Some(needle.slice(from as usize..to as usize)));
+                }
+                if (from, to) == (0, extent.bytes) {
+                    self.gathered = Some(BytesMut::with_capacity(to as usize));
+                }
+            }
             let (server, mut call) = match self.current.take() {
                 Some(current) => current,
                 None => self.open(extent, from, to).await?,
@@ -85,7 +99,13 @@ impl Download {
             match call.next().await {
                 Ok(Some(block)) => {
                     let from = from + block.len() as u32;
+                    if let Some(gathered) = &mut self.gathered {
+                        gathered.extend_from_slice(&block);
+                    }
                     if from == to {
+                        if let Some(gathered) = self.gathered.take() {
+                            self.objects.shared().cache.put(extent, &gathered);
+                        }
                         self.left.pop_front();
                         self.failed.clear();
                     } else {

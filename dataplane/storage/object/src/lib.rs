@@ -4,6 +4,7 @@
 //! bytes: an [`Upload`] is durable on two servers before the one transaction that makes it an object; a [`Download`] goes on with
 //! another server where one fails.
 
+mod cache;
 mod download;
 mod error;
 mod metadata;

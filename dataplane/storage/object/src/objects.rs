@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
 
+use crate::cache::Cache;
 use crate::download::Download;
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
 use crate::replicas::{Locations, Pack, Placed, Servers, Written};
-use crate::schema::ObjectRow;
+use crate::schema::{NamespaceRow, ObjectRow};
 use crate::upload::Upload;
 
 /// Servers are asked this often how they are.
@@ -25,18 +26,20 @@ pub(crate) struct Shared {
     pub(crate) servers: Servers,
     pub(crate) locations: Locations,
     pub(crate) pack: Pack,
+    pub(crate) cache: Cache,
 }
 
 impl Objects {
-    /// Objects whose metadata are in a store and whose bytes are on its servers, which are asked how they are from now on.
+    /// Objects whose metadata are in a store and whose bytes are on its servers, which are asked how they are from now on. Short
+    /// objects that were read are kept in so many bytes of memory, if any.
     ///
     /// # Errors
     /// The store's.
-    pub async fn open(metadata: Metadata, client: ChunkClient) -> Result<Self> {
+    pub async fn open(metadata: Metadata, client: ChunkClient, cache_bytes: u64) -> Result<Self> {
         let (servers, locations) = (Servers::new(), Locations::default());
         servers.refresh(&metadata, &client).await?;
         let pack = Pack::new(metadata.clone(), client.clone(), servers.clone(), locations.clone());
-        let shared = Arc::new(Shared { metadata, client, servers, locations, pack });
+        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache: Cache::new(cache_bytes) });
         tokio::spawn(refresh(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -51,8 +54,13 @@ impl Objects {
     /// # Errors
     /// [`ObjectError::NoNamespace`], or the store's.
     pub async fn upload(&self, namespace: &str, bytes: Option<u64>) -> Result<Upload> {
-        let copies = self.0.metadata.namespace(namespace).await?.settings.copies;
-        Ok(Upload::new(self.clone(), namespace, copies, bytes))
+        let space = self.0.metadata.namespace(namespace).await?;
+        Ok(self.upload_to(namespace, &space, bytes))
+    }
+
+    /// Begins to write an object to a namespace that was read just now.
+    pub fn upload_to(&self, namespace: &str, space: &NamespaceRow, bytes: Option<u64>) -> Upload {
+        Upload::new(self.clone(), namespace, space.settings.copies, bytes)
     }
 
     /// Begins to read some bytes of an object, from `start` to before `end`.

@@ -49,7 +49,7 @@ impl Cluster {
         }
         let namespace = metadata.create_namespace(SPACE, NamespaceSettings::default()).await.unwrap().id;
         let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
-        let objects = Objects::open(metadata, client).await.unwrap();
+        let objects = Objects::open(metadata, client, 0).await.unwrap();
         Self { objects, namespace, servers: running, folder }
     }
 

@@ -56,7 +56,7 @@ pub(super) async fn upload(
         check_key(&key)?;
         let attributes =
             Attributes { content_type: field.content_type().unwrap_or_default().to_owned(), ..Attributes::default() };
-        let mut upload = door.objects().upload(&namespace, None).await?;
+        let mut upload = door.objects().upload_to(&namespace, &space, None);
         receive(&mut upload, field, None).await?;
         let precondition = if asked.overwrite { Precondition::None } else { Precondition::Absent };
         let row = upload.finish(&key, attributes, &precondition).await.map_err(|error| match error {

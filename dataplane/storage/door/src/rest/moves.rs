@@ -90,7 +90,7 @@ async fn copy_to(door: &Door, caller: &Caller, headers: &HeaderMap, from: &Targe
     caller.may(Action::Write, &to.namespace, &space)?;
     let precondition = precondition(headers, before.as_ref())?;
     check_room(door, &to.namespace, &space, Some(row.bytes), before.as_ref()).await?;
-    let mut upload = door.objects().upload(&to.namespace, Some(row.bytes)).await?;
+    let mut upload = door.objects().upload_to(&to.namespace, &space, Some(row.bytes));
     let mut download = door.objects().download(&row, 0, row.bytes)?;
     while let Some(block) = download.next().await? {
         upload.write(block).await?;

@@ -96,7 +96,7 @@ pub(super) async fn part(
     let digest = ContentDigest::announced(&headers).map_err(Problem::bad)?;
     let length = length_of(&headers)?;
     check_room(&door, &target.namespace, &space, length, None).await?;
-    let mut writing = door.objects().upload(&target.namespace, length).await?;
+    let mut writing = door.objects().upload_to(&target.namespace, &space, length);
     receive(&mut writing, body.into_data_stream(), digest).await?;
     let piece = writing.finish_part(&target.key, upload, number, Attributes::default()).await?;
     Ok(Json(Part { part: number, bytes: piece.bytes }))

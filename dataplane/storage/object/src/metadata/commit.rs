@@ -102,8 +102,7 @@ impl Metadata {
             contents,
         };
         for _ in 0..TRIES {
-            let (space, value) = self.namespace_and_value(namespace).await?;
-            let known = self.known(&space, key).await?;
+            let (space, value, known) = self.space_and_known(namespace, key).await?;
             precondition.check(known.present())?;
             let mut changes = Changes::of(&space, namespace, &value);
             let put = changes.put_version(key, &known, row.clone())?;
@@ -135,8 +134,7 @@ impl Metadata {
     pub async fn delete(&self, namespace: &str, key: &str, precondition: &Precondition) -> Result<Deleted> {
         check_key(key)?;
         for _ in 0..TRIES {
-            let (space, value) = self.namespace_and_value(namespace).await?;
-            let known = self.known(&space, key).await?;
+            let (space, value, known) = self.space_and_known(namespace, key).await?;
             precondition.check(known.present())?;
             if known.current.is_none() && space.settings.versioning == Versioning::Off {
                 return Err(ObjectError::NoObject(key.to_owned()));
@@ -166,8 +164,7 @@ impl Metadata {
         precondition: &Precondition,
     ) -> Result<Deleted> {
         for _ in 0..TRIES {
-            let (space, value) = self.namespace_and_value(namespace).await?;
-            let known = self.known(&space, key).await?;
+            let (space, value, known) = self.space_and_known(namespace, key).await?;
             let target = self.target(&space, key, &known, version).await?;
             precondition.check(Some(&target.row))?;
             let mut changes = Changes::of(&space, namespace, &value);
@@ -192,8 +189,7 @@ impl Metadata {
         change: impl Fn(&mut ObjectRow) + Send + Sync,
     ) -> Result<ObjectRow> {
         for _ in 0..TRIES {
-            let (space, value) = self.namespace_and_value(namespace).await?;
-            let known = self.known(&space, key).await?;
+            let (space, value, known) = self.space_and_known(namespace, key).await?;
             let target = match version {
                 Some(version) => self.target(&space, key, &known, version).await?,
                 None => known.current.clone().ok_or_else(|| ObjectError::NoObject(key.to_owned()))?,

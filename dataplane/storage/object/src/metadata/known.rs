@@ -4,7 +4,7 @@ use eddy_kv::{Read, ReadResult, Row, Scan, Value};
 
 use super::{Metadata, now_ms};
 use crate::error::Result;
-use crate::schema::{NamespaceRow, ObjectRow, Versioning, decode, object_key, versions_of};
+use crate::schema::{NamespaceRow, ObjectRow, Versioning, decode, namespace_key, object_key, versions_of};
 
 /// A version, and the row that it was read from.
 #[derive(Clone, Debug)]
@@ -37,6 +37,24 @@ impl Known {
 }
 
 impl Metadata {
+    /// A namespace and what is known of a key of it: in one round trip, where the namespace was seen before and keeps no versions.
+    pub(super) async fn space_and_known(&self, namespace: &str, key: &str) -> Result<(NamespaceRow, Value, Known)> {
+        if let Some(number) = self.numbers.of(namespace) {
+            let mut values = self.get_all([namespace_key(namespace), object_key(number, key)]).await?.into_iter();
+            if let (Some(Some(value)), Some(current)) = (values.next(), values.next()) {
+                let space: NamespaceRow = decode(&value.bytes)?;
+                if space.id == number && space.settings.versioning == Versioning::Off {
+                    let current = current.map(found).transpose()?;
+                    return Ok((space, value, Known { current, ..Known::default() }));
+                }
+            }
+        }
+        let (space, value) = self.namespace_and_value(namespace).await?;
+        self.numbers.remember(namespace, space.id);
+        let known = self.known(&space, key).await?;
+        Ok((space, value, known))
+    }
+
     /// What is known of a key: no more than the namespace's versioning makes necessary.
     pub(super) async fn known(&self, space: &NamespaceRow, key: &str) -> Result<Known> {
         let versioning = space.settings.versioning;

@@ -15,11 +15,11 @@ const REMEMBERED_MAX: usize = 10_000;
 pub(super) struct Numbers(Arc<RwLock<HashMap<String, u64>>>);
 
 impl Numbers {
-    fn of(&self, namespace: &str) -> Option<u64> {
+    pub(super) fn of(&self, namespace: &str) -> Option<u64> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(namespace).copied()
     }
 
-    fn remember(&self, namespace: &str, number: u64) {
+    pub(super) fn remember(&self, namespace: &str, number: u64) {
         let mut numbers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if numbers.len() >= REMEMBERED_MAX {
             numbers.clear();

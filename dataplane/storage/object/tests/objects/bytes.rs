@@ -1,6 +1,7 @@
 //! What was written is read.
 
-use eddy_object::{ObjectError, Precondition};
+use eddy_object::schema::ObjectRow;
+use eddy_object::{ObjectError, Objects, Precondition};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
@@ -64,4 +65,37 @@ async fn many_small_objects_share_a_chunk() {
     }
     assert_eq!(cluster.rows(b"c").await.len(), 1);
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_not_long_ago_is_read_without_a_server_and_never_another_s() {
+    let mut cluster = Cluster::start(3).await;
+    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), 10_000_000).await.unwrap();
+    let read = async |row: &ObjectRow, start: u64, end: u64| {
+        let mut download = objects.download(row, start, end)?;
+        let mut data = Vec::new();
+        while let Some(block) = download.next().await? {
+            data.extend_from_slice(&block);
+        }
+        Ok::<_, ObjectError>(data)
+    };
+    let mut rows = Vec::new();
+    for (number, size) in [0, 1000, 200_000, 5_000_000].into_iter().enumerate() {
+        rows.push(cluster.put(&number.to_string(), &random_bytes(size as u64, size)).await.unwrap());
+    }
+    let replaced = cluster.put("1", &random_bytes(7, 1000)).await.unwrap();
+    // In part first: that alone is not kept.
+    read(&rows[2], 5, 10).await.unwrap();
+    for row in rows.iter().chain([&replaced]) {
+        assert!(read(row, 0, row.bytes).await.is_ok());
+    }
+    for server in 0..3 {
+        cluster.stop(server).await;
+    }
+    for row in &rows[..3] {
+        assert!(read(row, 0, row.bytes).await.unwrap() == random_bytes(row.bytes, row.bytes as usize));
+    }
+    assert!(read(&rows[2], 70_000, 150_000).await.unwrap() == random_bytes(200_000, 200_000)[70_000..150_000]);
+    assert!(read(&replaced, 0, 1000).await.unwrap() == random_bytes(7, 1000));
+    assert!(matches!(read(&rows[3], 0, 10).await, Err(ObjectError::Unreadable(_))));
 }
