@@ -2,6 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use eddy_authz::{Action, Credential, Principal, Resource};
+use eddy_object::ObjectError;
 use eddy_object::schema::{NamespaceRow, Visibility};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -41,6 +42,15 @@ impl Caller {
             (Some(_), Visibility::Private) => Problem::no_namespace(name),
             (Some(_), _) => Problem::forbidden("the namespace belongs to another user"),
         })
+    }
+
+    /// A namespace, for somebody who may.
+    pub(crate) async fn namespace(&self, door: &Door, action: Action, name: &str) -> Result<NamespaceRow, Problem> {
+        let space = match door.metadata().namespace(name).await {
+            Err(ObjectError::NoNamespace(name)) => return Err(self.not_there(&name)),
+            found => found?,
+        };
+        self.may(action, name, &space).map(|()| space)
     }
 
     /// Whether they see that a namespace is there.

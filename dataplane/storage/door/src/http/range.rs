@@ -80,4 +80,17 @@ mod tests {
         }
         assert_eq!(Asked::of(Some("bytes=0-"), 0), Asked::Nothing);
     }
+
+    #[test]
+    fn whatever_is_asked_what_is_served_is_there() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..100_000 {
+            let mut header = if random.bool() { "bytes=".to_owned() } else { String::new() };
+            header.extend((0..random.usize(0..12)).map(|_| *random.choice(b"0123459-- ,=+\xff").unwrap_or(&b' ') as char));
+            let length = random.choice([0, 1, 10, 1 << 40, u64::MAX]).unwrap_or_default();
+            if let Asked::Part(range) = Asked::of(Some(&header), length) {
+                assert!(range.start < range.end && range.end <= length, "{header:?} of {length}");
+            }
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! What a file is known by besides its bytes: headers, and names and values of its owner.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use eddy_authz::Action;
@@ -10,8 +9,8 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::extract::{Json, Target};
 use super::files::{precondition, resolve, written};
-use super::target::Target;
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;
@@ -81,13 +80,13 @@ pub(super) fn send(row: &ObjectRow, headers: &mut HeaderMap) {
     }
 }
 
-pub(super) async fn read(State(door): State<Door>, caller: Caller, target: Target) -> Result<Json<Known>, Problem> {
+pub(super) async fn read(State(door): State<Door>, caller: Caller, target: Target) -> Result<axum::Json<Known>, Problem> {
     let (space, row) = resolve(&door, &caller, &target).await?;
     caller.may(Action::Read, &target.namespace, &space)?;
     let Attributes { content_type, headers, metadata, tags, .. } =
         row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?.attributes;
     let map = |pairs: Vec<(String, String)>| pairs.into_iter().collect();
-    Ok(Json(Known { content_type, headers: map(headers), metadata: map(metadata), tags: map(tags) }))
+    Ok(axum::Json(Known { content_type, headers: map(headers), metadata: map(metadata), tags: map(tags) }))
 }
 
 pub(super) async fn write(
@@ -100,7 +99,7 @@ pub(super) async fn write(
     let (space, before) = resolve(&door, &caller, &target).await?;
     caller.may(Action::Write, &target.namespace, &space)?;
     let before = before.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
-    precondition(&headers, Some(&before))?;
+    let precondition = precondition(&headers, Some(&before))?;
     let pairs = |map: BTreeMap<String, String>| map.into_iter().collect::<Vec<_>>();
     let known = Attributes {
         content_type: known.content_type,
@@ -114,7 +113,7 @@ pub(super) async fn write(
         let Attributes { etag, checksum, .. } = std::mem::take(&mut row.attributes);
         row.attributes = Attributes { etag, checksum, ..known.clone() };
     };
-    let row = door.metadata().set_attributes(&target.namespace, &target.key, None, change).await?;
+    let row = door.metadata().set_attributes(&target.namespace, &target.key, None, &precondition, change).await?;
     Ok(written(&target, &row, false))
 }
 

@@ -1,7 +1,7 @@
 //! One file: read, written, deleted.
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eddy_authz::Action;
 use eddy_object::Precondition;
@@ -15,8 +15,8 @@ use serde::Deserialize;
 
 use super::attributes;
 use super::bytes::{receive, send};
+use super::extract::{Query, Target};
 use super::shares;
-use super::target::Target;
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;

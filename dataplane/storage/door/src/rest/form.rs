@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::multipart::MultipartRejection;
-use axum::extract::{Multipart, Path, Query, State};
+use axum::extract::{Multipart, State};
 use eddy_authz::Action;
 use eddy_object::schema::Attributes;
 use eddy_object::{ObjectError, Precondition};
@@ -10,8 +10,8 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::bytes::receive;
+use super::extract::{Name, Query, check_key};
 use super::listing::Entry;
-use super::target::check_key;
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;
@@ -33,15 +33,11 @@ pub(super) struct Asked {
 pub(super) async fn upload(
     State(door): State<Door>,
     caller: Caller,
-    Path(namespace): Path<String>,
+    Name(namespace): Name,
     Query(asked): Query<Asked>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<(StatusCode, Json<Vec<Entry>>), Problem> {
-    let space = match door.metadata().namespace(&namespace).await {
-        Err(ObjectError::NoNamespace(name)) => return Err(caller.not_there(&name)),
-        found => found?,
-    };
-    caller.may(Action::Write, &namespace, &space)?;
+    let space = caller.namespace(&door, Action::Write, &namespace).await?;
     let bad = |error: axum::extract::multipart::MultipartError| Problem::bad(format!("the form cannot be read: {error}"));
     let mut form = form.map_err(|error| Problem::bad(error.to_string()))?;
     let mut written = Vec::new();

@@ -1,13 +1,14 @@
 //! Namespaces, and what is in them.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use eddy_authz::Action;
 use eddy_object::schema::{ObjectRow, Visibility};
-use eddy_object::{Listed, Listing, ObjectError};
+use eddy_object::{Listed, Listing};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::extract::{Name, Query};
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;
@@ -122,14 +123,10 @@ pub(super) async fn namespaces(State(door): State<Door>, caller: Caller) -> Resu
 pub(super) async fn list(
     State(door): State<Door>,
     caller: Caller,
-    Path(namespace): Path<String>,
+    Name(namespace): Name,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Page>, Problem> {
-    let space = match door.metadata().namespace(&namespace).await {
-        Err(ObjectError::NoNamespace(name)) => return Err(caller.not_there(&name)),
-        found => found?,
-    };
-    caller.may(Action::List, &namespace, &space)?;
+    let space = caller.namespace(&door, Action::List, &namespace).await?;
     let Asked { prefix, delimiter, after, limit } = asked;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {

@@ -1,6 +1,5 @@
 //! Copies, and files that get another name.
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use eddy_authz::Action;
@@ -8,8 +7,8 @@ use eddy_object::{ObjectError, Precondition};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::extract::{Json, Target, check_key};
 use super::files::{check_room, precondition, resolve, written};
-use super::target::{Target, check_key};
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;
@@ -29,6 +28,12 @@ struct Place {
     key: String,
 }
 
+impl Transfer {
+    fn targets(self) -> Result<(Target, Target), Problem> {
+        Ok((self.from.target()?, self.to.target()?))
+    }
+}
+
 impl Place {
     fn target(self) -> Result<Target, Problem> {
         check_key(&self.key)?;
@@ -42,7 +47,7 @@ pub(super) async fn copy(
     headers: HeaderMap,
     Json(transfer): Json<Transfer>,
 ) -> Result<Response, Problem> {
-    let (from, to) = (transfer.from.target()?, transfer.to.target()?);
+    let (from, to) = transfer.targets()?;
     copy_to(&door, &caller, &headers, &from, &to).await
 }
 
@@ -52,7 +57,7 @@ pub(super) async fn rename(
     headers: HeaderMap,
     Json(transfer): Json<Transfer>,
 ) -> Result<Response, Problem> {
-    let (from, to) = (transfer.from.target()?, transfer.to.target()?);
+    let (from, to) = transfer.targets()?;
     let (space, moved) = resolve(&door, &caller, &from).await?;
     caller.may(Action::Delete, &from.namespace, &space)?;
     caller.may(Action::Read, &from.namespace, &space)?;

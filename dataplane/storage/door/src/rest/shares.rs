@@ -5,7 +5,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::Json;
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,8 +18,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+use super::extract::{Json, Target};
 use super::files::resolve;
-use super::target::Target;
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;
@@ -52,7 +51,7 @@ pub(super) async fn share(
     target: Target,
     headers: HeaderMap,
     Json(share): Json<Share>,
-) -> Result<(StatusCode, Json<Link>), Problem> {
+) -> Result<(StatusCode, axum::Json<Link>), Problem> {
     let (space, row) = resolve(&door, &caller, &target).await?;
     caller.may(Action::Write, &target.namespace, &space)?;
     row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
@@ -71,7 +70,7 @@ pub(super) async fn share(
     );
     let expires = i64::try_from(expires).ok().and_then(|expires| Timestamp::from_second(expires).ok());
     let expires = expires.ok_or_else(|| Problem::bad("it expires beyond the end of time"))?.to_string();
-    Ok((StatusCode::CREATED, Json(Link { path, expires })))
+    Ok((StatusCode::CREATED, axum::Json(Link { path, expires })))
 }
 
 /// Whether a link opens a file.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eddy_authz::Action;
 use eddy_object::schema::{Attributes, ETag, PieceRow};
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes;
 use super::bytes::receive;
+use super::extract::{Query, Target};
 use super::files::{check_room, length_of, precondition, resolve, written};
-use super::target::Target;
 use crate::access::Caller;
 use crate::door::Door;
 use crate::error::Problem;

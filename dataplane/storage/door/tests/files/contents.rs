@@ -98,8 +98,12 @@ async fn what_a_file_is_known_by_comes_with_it_and_changes() {
     for bad in
         [r#"{"headers":{"set-cookie":"a"}}"#, r#"{"metadata":{"a b":"c"}}"#, r#"{"metadata":{"a":"b\n"}}"#, r#"{"other":1}"#]
     {
-        assert!(change(bad).await.unwrap().status().is_client_error(), "{bad}");
+        let (status, code) = problem(change(bad).await.unwrap()).await;
+        assert!((400..500).contains(&status) && code == "BadRequest", "{bad}");
     }
+    let stale = house.request(ALICE, Method::PUT, "/v1/metadata/private/page").header("if-match", "\"other\"");
+    let stale = stale.header("content-type", "application/json").body("{}").send().await.unwrap();
+    assert_eq!(problem(stale).await, is(412, "PreconditionFailed"));
     let download = house.get(ALICE, &format!("{path}?download=1")).await;
     assert_eq!(download.headers()["content-disposition"], "attachment");
 }
@@ -121,6 +125,6 @@ async fn a_listing_has_folders_and_pages() {
     let inside = house.json(ALICE, "/v1/files/private?prefix=a/&delimiter=/").await;
     assert_eq!((names(&inside), inside["entries"][0]["bytes"].as_u64()), (vec!["a/1".into(), "a/2".into()], Some(3)));
     for bad in ["limit=0", "limit=1001", "limit=x"] {
-        assert_eq!(house.get(ALICE, &format!("/v1/files/private?{bad}")).await.status(), 400, "{bad}");
+        assert_eq!(problem(house.get(ALICE, &format!("/v1/files/private?{bad}")).await).await, is(400, "BadRequest"), "{bad}");
     }
 }

@@ -11,7 +11,7 @@ use eddy_kv::KvError;
 use super::changes::Changes;
 use super::known::{Found, Known};
 use super::versions::VersionId;
-use super::{Metadata, TRIES, now_ms};
+use super::{Metadata, TRIES};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
     Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
@@ -91,16 +91,7 @@ impl Metadata {
         check_key(key)?;
         let NewObject { upload, bytes, attributes, needles, taken } = new;
         let contents = self.contents(upload, needles, &taken).await?;
-        let row = ObjectRow {
-            upload,
-            order: 0,
-            unversioned: false,
-            deleted: false,
-            bytes,
-            modified_ms: now_ms(),
-            attributes,
-            contents,
-        };
+        let row = ObjectRow::written(upload, bytes, attributes, contents);
         for _ in 0..TRIES {
             let (space, value, known) = self.space_and_known(namespace, key).await?;
             precondition.check(known.present())?;
@@ -180,12 +171,13 @@ impl Metadata {
     /// Changes what a version of an object is known by; the present one if none is named.
     ///
     /// # Errors
-    /// [`ObjectError::NoObject`], [`ObjectError::NoNamespace`], or the store's.
+    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or the store's.
     pub async fn set_attributes(
         &self,
         namespace: &str,
         key: &str,
         version: Option<VersionId>,
+        precondition: &Precondition,
         change: impl Fn(&mut ObjectRow) + Send + Sync,
     ) -> Result<ObjectRow> {
         for _ in 0..TRIES {
@@ -194,6 +186,7 @@ impl Metadata {
                 Some(version) => self.target(&space, key, &known, version).await?,
                 None => known.current.clone().ok_or_else(|| ObjectError::NoObject(key.to_owned()))?,
             };
+            precondition.check(Some(&target.row))?;
             let mut row = target.row.clone();
             change(&mut row);
             let mut changes = Changes::of(&space, namespace, &value);

@@ -255,16 +255,7 @@ impl Metadata {
         let mut changes = Changes::of(space, namespace, value);
         changes.check(multipart_key(space.id, key, multipart), Some(sealed));
         changes.delete(multipart_key(space.id, key, multipart));
-        let object = ObjectRow {
-            upload: multipart,
-            order: 0,
-            unversioned: false,
-            deleted: false,
-            bytes,
-            modified_ms: now_ms(),
-            attributes,
-            contents,
-        };
+        let object = ObjectRow::written(multipart, bytes, attributes, contents);
         let put = changes.put_version(key, &known, object)?;
         // The parts were counted when they came.
         changes.count(0, -signed(all));

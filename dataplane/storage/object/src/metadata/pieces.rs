@@ -96,8 +96,7 @@ impl Metadata {
                 // Whoever reads it still reads it.
                 continue;
             }
-            let upload = row.key[1..].try_into().map(u64::from_be_bytes);
-            let upload = upload.map_err(|_| ObjectError::Broken("an upload has no number".into()))?;
+            let upload = upload_of(&row.key)?;
             let (some, left) = match gone.pieces {
                 None => (self.pieces_from(upload, 0, PIECES_A_ROUND).await?, None),
                 Some(mut numbers) => {
@@ -162,8 +161,7 @@ impl Metadata {
             if pending.since_ms > before_ms {
                 continue;
             }
-            let upload = row.key[1..].try_into().map(u64::from_be_bytes);
-            let upload = upload.map_err(|_| ObjectError::Broken("an upload has no number".into()))?;
+            let upload = upload_of(&row.key)?;
             let mut changes = Changes::default();
             changes.check(row.key.clone(), Some(&row.value));
             changes.delete(row.key);
@@ -251,6 +249,12 @@ pub(super) fn runs(lengths: impl IntoIterator<Item = (u16, u64)>) -> Result<Vec<
 
 fn gone_since(since_ms: u64) -> GoneRow {
     GoneRow { since_ms, pieces: None }
+}
+
+/// The upload whose row it is.
+fn upload_of(key: &[u8]) -> Result<u64> {
+    let upload = key.get(1..).and_then(|upload| upload.try_into().ok()).map(u64::from_be_bytes);
+    upload.ok_or_else(|| ObjectError::Broken("an upload has no number".into()))
 }
 
 fn number(key: &[u8]) -> Result<u16> {

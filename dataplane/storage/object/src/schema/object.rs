@@ -24,6 +24,14 @@ pub struct ObjectRow {
     pub contents: Contents,
 }
 
+impl ObjectRow {
+    /// What an upload wrote, before it has its place among the versions of a key.
+    pub(crate) fn written(upload: u64, bytes: u64, attributes: Attributes, contents: Contents) -> Self {
+        let modified_ms = crate::metadata::now_ms();
+        Self { upload, order: 0, unversioned: false, deleted: false, bytes, modified_ms, attributes, contents }
+    }
+}
+
 /// What an object is known by, besides its bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attributes {
