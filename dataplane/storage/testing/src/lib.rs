@@ -1,6 +1,6 @@
 //! A cluster in this process, for tests: real chunkservers on real disks that come and go, metadata in a file. Whatever fails
 //! ends the test.
-#![allow(clippy::unwrap_used, missing_docs, reason = "it is there to panic, and its names say what it does")]
+#![allow(missing_docs, reason = "it is there to panic, and its names say what it does")]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -37,19 +37,20 @@ struct ChunkServer {
 
 impl Cluster {
     pub async fn start(servers: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
+        let folder = tempfile::tempdir().expect("the temporary folder takes a test's files");
+        let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).expect("an empty folder takes a store");
         let metadata = Metadata::new(Arc::new(store));
         let mut running = Vec::new();
         for at in 0..servers {
             let server = run(&folder.path().join(at.to_string()), "127.0.0.1:0").await;
             let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string() };
-            metadata.put_server(server.number, &row).await.unwrap();
+            metadata.put_server(server.number, &row).await.expect("the store takes a server's row");
             running.push(server);
         }
-        let namespace = metadata.create_namespace(SPACE, NamespaceSettings::default()).await.unwrap().id;
+        let namespace =
+            metadata.create_namespace(SPACE, NamespaceSettings::default()).await.expect("the store takes a namespace").id;
         let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
-        let objects = Objects::open(metadata, client, 0).await.unwrap();
+        let objects = Objects::open(metadata, client, 0).await.expect("the store says which servers there are");
         Self { objects, namespace, servers: running, folder }
     }
 
@@ -72,10 +73,10 @@ impl Cluster {
 
     /// Flips a bit of a chunk on a server's disk.
     pub fn flip(&self, server: usize, chunk: u64, at: u64) {
-        let file = File::options().read(true).write(true).open(self.file_of(server, chunk)).unwrap();
+        let file = File::options().read(true).write(true).open(self.file_of(server, chunk)).expect("the server has the chunk");
         let mut byte = [0];
-        file.read_exact_at(&mut byte, at).unwrap();
-        file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+        file.read_exact_at(&mut byte, at).expect("the chunk has this byte");
+        file.write_all_at(&[byte[0] ^ 1], at).expect("the chunk can be written to");
     }
 
     /// Ends a server without a word.
@@ -120,7 +121,7 @@ impl Cluster {
     }
 
     pub async fn rows(&self, tag: &'static [u8]) -> Vec<Row> {
-        let page = self.metadata().store().scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.unwrap();
+        let page = self.metadata().store().scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.expect("the store is read");
         assert!(!page.more);
         page.rows
     }
@@ -128,30 +129,39 @@ impl Cluster {
     /// Every needle of every object and piece is referred to once and counted; nothing else is; quotas count what is there.
     pub async fn check(&self) {
         let versions = [self.rows(b"o").await, self.rows(b"v").await].concat();
-        let versions: Vec<ObjectRow> = versions.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
+        let versions: Vec<ObjectRow> = versions.iter().map(|row| decode(&row.value.bytes).expect("a row of this kind")).collect();
         let pieces = self.rows(b"q").await;
         let pieces: Vec<(u64, PieceRow)> = pieces
             .iter()
-            .map(|row| (u64::from_be_bytes(row.key[1..9].try_into().unwrap()), decode(&row.value.bytes).unwrap()))
+            .map(|row| {
+                (
+                    u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes")),
+                    decode(&row.value.bytes).expect("a row of this kind"),
+                )
+            })
             .collect();
-        let gone: Vec<u64> =
-            self.rows(b"t").await.iter().map(|row| u64::from_be_bytes(row.key[1..].try_into().unwrap())).collect();
+        let gone: Vec<u64> = self
+            .rows(b"t")
+            .await
+            .iter()
+            .map(|row| u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes")))
+            .collect();
         let needles = |contents: &Contents| contents.needles().to_vec();
         let mut needed: Vec<Extent> = versions.iter().flat_map(|row| needles(&row.contents)).collect();
         needed.extend(pieces.iter().flat_map(|(_, row)| needles(&row.contents)));
         let references = self.rows(b"r").await;
         let mut referred: Vec<Extent> =
-            references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).unwrap().extent).collect();
+            references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).expect("a row of this kind").extent).collect();
         needed.sort_unstable();
         referred.sort_unstable();
         assert_eq!(needed, referred);
         for row in self.rows(b"l").await {
-            let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
-            let live = i64::from_le_bytes(row.value.bytes[..].try_into().unwrap());
-            let stored = |extent: &Extent| i64::try_from(extent.end()).unwrap() - i64::from(extent.offset);
+            let chunk = u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes"));
+            let live = i64::from_le_bytes(row.value.bytes[..].try_into().expect("a counter of eight bytes"));
+            let stored = |extent: &Extent| i64::try_from(extent.end()).expect("a chunk is shorter") - i64::from(extent.offset);
             assert_eq!(live, needed.iter().filter(|extent| extent.chunk == chunk).map(stored).sum::<i64>());
         }
-        let usage = self.metadata().usage(SPACE).await.unwrap();
+        let usage = self.metadata().usage(SPACE).await.expect("the namespace is there");
         assert_eq!(usage.objects, versions.len() as i64);
         // Parts of what is still to be an object count, too.
         let part = |(of, row): &&(u64, PieceRow)| {
@@ -164,11 +174,15 @@ impl Cluster {
 
 async fn run(folder: &std::path::Path, address: &str) -> ChunkServer {
     let options = StoreOptions { folder: folder.to_owned(), cluster: CLUSTER, reserved_bytes: 0 };
-    let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
+    let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).expect("the folder takes chunks"));
     let number = store.server();
-    let listener = TcpTransport.bind(address.parse().unwrap()).await.unwrap();
-    let address = listener.address().unwrap().to_string();
-    ChunkServer { address, number, task: tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap())) }
+    let listener = TcpTransport.bind(address.parse().expect("an address")).await.expect("the address is free");
+    let address = listener.address().expect("a listener has an address").to_string();
+    ChunkServer {
+        address,
+        number,
+        task: tokio::spawn(serve(listener, Server::new(store, CLUSTER).expect("threads can be started"))),
+    }
 }
 
 pub fn random_bytes(seed: u64, length: usize) -> Bytes {

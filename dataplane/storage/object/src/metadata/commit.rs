@@ -97,13 +97,7 @@ impl Metadata {
             precondition.check(known.present())?;
             let mut changes = Changes::of(&space, namespace, &value);
             let put = changes.put_version(key, &known, row.clone())?;
-            match &row.contents {
-                Contents::Needles(needles) => {
-                    self.check_chunks(&mut changes, needles, &taken).await?;
-                    changes.refer(upload, &of_object(&space, key, &put), needles)?;
-                }
-                Contents::Pieces(_) => self.end_pending(&mut changes, upload).await?,
-            }
+            self.adopt(&mut changes, upload, &of_object(&space, key, &put), &row.contents, &taken).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
@@ -258,12 +252,28 @@ impl Metadata {
         }
     }
 
-    /// The upload has ended, unless it was given up for being so slow.
-    async fn end_pending(&self, changes: &mut Changes, upload: u64) -> Result<()> {
-        let pending = self.store.get(pending_key(upload)).await?.ok_or(ObjectError::Contended)?;
-        changes.check(pending_key(upload), Some(&pending));
-        changes.delete(pending_key(upload));
-        Ok(())
+    /// What an upload wrote is now named by a row. Pieces have named their needles already: with them the upload has ended, unless
+    /// it was given up for being so slow.
+    pub(super) async fn adopt(
+        &self,
+        changes: &mut Changes,
+        upload: u64,
+        by: &Needed,
+        contents: &Contents,
+        taken: &BTreeMap<u64, Vec<u64>>,
+    ) -> Result<()> {
+        match contents {
+            Contents::Needles(needles) => {
+                self.check_chunks(changes, needles, taken).await?;
+                changes.refer(upload, by, needles)
+            }
+            Contents::Pieces(_) => {
+                let pending = self.store.get(pending_key(upload)).await?.ok_or(ObjectError::Contended)?;
+                changes.check(pending_key(upload), Some(&pending));
+                changes.delete(pending_key(upload));
+                Ok(())
+            }
+        }
     }
 }
 

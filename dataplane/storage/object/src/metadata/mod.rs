@@ -19,7 +19,7 @@ use eddy_kv::{KeyRange, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Store, Value
 
 pub use self::commit::{Deleted, NewObject, Precondition};
 pub use self::listing::{Listed, Listing, ListingPage};
-pub use self::multipart::{Completion, ListedMultipart, PARTS_MAX, WantedPart, digest_of_parts};
+pub use self::multipart::{Completion, ListedMultipart, PARTS_MAX, WantedPart};
 pub use self::namespace::Usage;
 use self::resolve::Numbers;
 pub use self::versions::{ListedVersion, VersionId, VersionsAfter};

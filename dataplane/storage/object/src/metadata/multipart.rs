@@ -10,8 +10,8 @@ use super::pieces::runs;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    Attributes, Contents, ETag, GoneRow, MultipartRow, NamespaceRow, Needed, ObjectRow, Part, PieceRow, decode, encode, gone_key,
-    key_and_number, multipart_key, multiparts, pending_key, piece_key,
+    Attributes, Contents, GoneRow, MultipartRow, NamespaceRow, Needed, ObjectRow, Part, PieceRow, decode, encode, gone_key,
+    key_and_number, multipart_key, multiparts, piece_key,
 };
 
 /// Most parts of an object, as in S3; the first is number 1.
@@ -141,17 +141,8 @@ impl Metadata {
             }
             changes.put(piece.clone(), encode(&row)?);
             changes.count(0, signed(bytes) - bytes_before);
-            match &row.contents {
-                Contents::Needles(needles) => {
-                    self.check_chunks(&mut changes, needles, &taken).await?;
-                    changes.refer(upload, &Needed::Piece { of: multipart, piece: number }, needles)?;
-                }
-                Contents::Pieces(_) => {
-                    let pending = self.store.get(pending_key(upload)).await?.ok_or(ObjectError::Contended)?;
-                    changes.check(pending_key(upload), Some(&pending));
-                    changes.delete(pending_key(upload));
-                }
-            }
+            let by = Needed::Piece { of: multipart, piece: number };
+            self.adopt(&mut changes, upload, &by, &row.contents, &taken).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| row),
@@ -331,11 +322,6 @@ fn chosen(wanted: &[WantedPart], there: &mut BTreeMap<u16, PieceRow>, part_bytes
         parts.push(piece);
     }
     Ok(parts)
-}
-
-/// What the parts of an object are known by together, with S3's digest of digests.
-pub fn digest_of_parts(digest: Vec<u8>, parts: &[PieceRow]) -> ETag {
-    ETag { digest, parts: u16::try_from(parts.len()).unwrap_or(u16::MAX) }
 }
 
 fn signed(bytes: u64) -> i64 {

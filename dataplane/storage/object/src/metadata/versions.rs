@@ -109,16 +109,6 @@ impl Metadata {
         version.map(|found| found.row).ok_or_else(|| ObjectError::NoObject(key.to_owned()))
     }
 
-    /// The latest version of the object under a key, also one that says that it was deleted.
-    ///
-    /// # Errors
-    /// [`ObjectError::NoObject`], or the store's.
-    pub async fn latest(&self, space: &NamespaceRow, key: &str) -> Result<ObjectRow> {
-        let known = self.known(space, key).await?;
-        let latest = known.current.into_iter().chain(known.older).next();
-        latest.map(|found| found.row).ok_or_else(|| ObjectError::NoObject(key.to_owned()))
-    }
-
     pub(super) async fn older_version(&self, space: &NamespaceRow, key: &str, version: VersionId) -> Result<Option<Found>> {
         match version {
             VersionId::Unversioned => self.unversioned(space, key).await,
