@@ -232,10 +232,9 @@ impl Metadata {
 
     /// A version, and the row that it was read from.
     async fn target(&self, space: &NamespaceRow, key: &str, known: &Known, version: VersionId) -> Result<Found> {
-        let found = known.current.iter().find(|found| version.is_of(&found.row));
-        let found = match found {
+        let found = match known.current.iter().find(|found| version.is_of(&found.row)) {
             Some(found) => Some(found.clone()),
-            None => self.older_version(space, key, version).await?,
+            None => self.version_found(space, key, version).await?,
         };
         found.ok_or_else(|| ObjectError::NoObject(key.to_owned()))
     }

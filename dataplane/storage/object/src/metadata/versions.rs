@@ -8,7 +8,7 @@ use eddy_kv::{Read, ReadResult, Scan, after_prefix};
 use super::Metadata;
 use super::known::{Found, found};
 use crate::error::{ObjectError, Result};
-use crate::schema::{NamespaceRow, ObjectRow, key_and_number, object_key, objects, version_key, versions};
+use crate::schema::{NamespaceRow, ObjectRow, key_and_number, object_key, objects, version_key, versions, versions_of};
 
 /// Which version of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,22 +101,34 @@ impl Metadata {
     /// # Errors
     /// [`ObjectError::NoObject`], or the store's.
     pub async fn version(&self, space: &NamespaceRow, key: &str, version: VersionId) -> Result<ObjectRow> {
-        let present = self.store.get(object_key(space.id, key)).await?.map(found).transpose()?;
-        let version = match present.filter(|found| version.is_of(&found.row)) {
-            Some(found) => Some(found),
-            None => self.older_version(space, key, version).await?,
-        };
-        version.map(|found| found.row).ok_or_else(|| ObjectError::NoObject(key.to_owned()))
+        self.version_found(space, key, version).await?.map(|found| found.row).ok_or_else(|| ObjectError::NoObject(key.to_owned()))
     }
 
-    pub(super) async fn older_version(&self, space: &NamespaceRow, key: &str, version: VersionId) -> Result<Option<Found>> {
-        match version {
-            VersionId::Unversioned => self.unversioned(space, key).await,
-            VersionId::Kept { order, .. } => {
-                let older = self.store.get(version_key(space.id, key, order)).await?.map(found).transpose()?;
-                Ok(older.filter(|found| version.is_of(&found.row)))
+    /// A version, and the row that it was read from. It may be the present one or not, and become the one or the other: both are
+    /// read at once.
+    pub(super) async fn version_found(&self, space: &NamespaceRow, key: &str, version: VersionId) -> Result<Option<Found>> {
+        let older = match version {
+            VersionId::Unversioned => Read::Scan(Scan::new(versions_of(space.id, key), eddy_kv::SCAN_ROWS_MAX)),
+            VersionId::Kept { order, .. } => Read::Get(version_key(space.id, key, order)),
+        };
+        let mut more = false;
+        for result in self.store.read(vec![Read::Get(object_key(space.id, key)), older]).await? {
+            let values: Vec<_> = match result {
+                ReadResult::Value(value) => value.into_iter().collect(),
+                ReadResult::Page(page) => {
+                    more = page.more;
+                    page.rows.into_iter().map(|row| row.value).collect()
+                }
+            };
+            for value in values {
+                let found = found(value)?;
+                if version.is_of(&found.row) {
+                    return Ok(Some(found));
+                }
             }
         }
+        // Nothing changes which one was written while no versions were kept, but what removes it.
+        if more { self.unversioned(space, key).await } else { Ok(None) }
     }
 
     /// Versions of objects whose keys begin so, after a version of a key: in the order of keys, the latest of each first.

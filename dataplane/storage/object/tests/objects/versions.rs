@@ -1,20 +1,24 @@
 //! Versions are what a simple program keeps.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use eddy_object::schema::Versioning;
-use eddy_object::{ObjectError, Precondition, VersionId, VersionsAfter};
+use async_trait::async_trait;
+use eddy_kv::{Embedded, EmbeddedOptions, KvError, Read, ReadResult, RowStream, Store, Transaction, Version};
+use eddy_object::schema::{NamespaceSettings, Versioning};
+use eddy_object::{Attributes, Metadata, NewObject, ObjectError, Precondition, VersionId, VersionsAfter};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 use fastrand::Rng;
 
 /// A version: its name, and its contents unless it says that the object was deleted.
-type Version = (VersionId, Option<Vec<u8>>);
+type Kept = (VersionId, Option<Vec<u8>>);
 
 /// What a simple program keeps of each key, the latest first.
 #[derive(Default)]
 struct Model {
     versioning: Versioning,
-    keys: BTreeMap<String, Vec<Version>>,
+    keys: BTreeMap<String, Vec<Kept>>,
 }
 
 impl Model {
@@ -35,9 +39,9 @@ impl Model {
     }
 
     fn listed(&self) -> Vec<(String, VersionId, bool, bool)> {
-        let of_key = |(key, versions): (&String, &Vec<Version>)| {
+        let of_key = |(key, versions): (&String, &Vec<Kept>)| {
             let key = key.clone();
-            let line = move |(at, (version, contents)): (usize, &Version)| (key.clone(), *version, contents.is_none(), at == 0);
+            let line = move |(at, (version, contents)): (usize, &Kept)| (key.clone(), *version, contents.is_none(), at == 0);
             versions.iter().enumerate().map(line).collect::<Vec<_>>()
         };
         self.keys.iter().flat_map(of_key).collect()
@@ -150,5 +154,55 @@ async fn whoever_writes_to_a_versioned_key_at_once_loses_nothing() {
 fn a_version_s_name_is_read_strictly() {
     for bad in ["", "nul", "0123", &"g".repeat(32), &"+".repeat(32), &"ü".repeat(16), &"0".repeat(33)] {
         assert!(bad.parse::<VersionId>().is_err(), "{bad}");
+    }
+}
+
+/// A store that is slow to read, so that others change it between two reads.
+struct Slow(Embedded);
+
+#[async_trait]
+impl Store for Slow {
+    async fn read(&self, reads: Vec<Read>) -> Result<Vec<ReadResult>, KvError> {
+        tokio::time::sleep(Duration::from_micros(fastrand::u64(0..5000))).await;
+        self.0.read(reads).await
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Version, KvError> {
+        self.0.commit(transaction).await
+    }
+
+    async fn export(&self) -> Result<RowStream<'_>, KvError> {
+        self.0.export().await
+    }
+
+    async fn import(&self, rows: RowStream<'_>) -> Result<(), KvError> {
+        self.0.import(rows).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_are_removed_at_once_are_all_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
+    let metadata = Metadata::new(Arc::new(Slow(store)));
+    let settings = NamespaceSettings { versioning: Versioning::On, ..NamespaceSettings::default() };
+    let space = metadata.create_namespace(SPACE, settings).await.unwrap();
+    for _ in 0..20 {
+        for upload in 1..=6 {
+            let (needles, taken, attributes) = (Vec::new(), BTreeMap::new(), Attributes::default());
+            let new = NewObject { upload, bytes: 0, attributes, needles, taken };
+            metadata.put(SPACE, "key", new, &Precondition::None).await.unwrap();
+        }
+        let (all, _) = metadata.list_versions(space.id, "", &VersionsAfter::Nothing, 100).await.unwrap();
+        // Each removal of the present one makes another of them present, while that one is removed, too.
+        let removals = all.into_iter().map(|version| {
+            let metadata = metadata.clone();
+            let id = VersionId::of(&version.row);
+            tokio::spawn(async move { metadata.delete_version(SPACE, "key", id, &Precondition::None).await })
+        });
+        for removal in removals.collect::<Vec<_>>() {
+            removal.await.unwrap().unwrap();
+        }
+        assert_eq!(metadata.list_versions(space.id, "", &VersionsAfter::Nothing, 100).await.unwrap().0, []);
     }
 }
