@@ -70,6 +70,11 @@ impl Keys {
         key.secret.is(&credential.secret).then(|| key.principal.clone())
     }
 
+    /// Whether somebody is a user who has a key.
+    pub fn is_user(&self, name: &str) -> bool {
+        self.0.load().values().any(|key| key.principal.user == name)
+    }
+
     /// A key's secret and whose it is, to check a signature with.
     pub fn secret(&self, id: &str) -> Option<(Secret, Principal)> {
         self.0.load().get(id).map(|key| (key.secret.clone(), key.principal.clone()))

@@ -1,12 +1,16 @@
 //! Who asks, and whether they may: the one library that decides it everywhere.
 //!
 //! So far a credential is an access key of a folder, as a Kubernetes Secret is mounted: a file for each user, named after them,
-//! whose lines are `id:secret`. A user may do everything with what is theirs, and nothing else.
+//! whose lines are `id:secret`. A user may do everything with what is theirs, and what its owner shares: by a [`Grant`] on the thing,
+//! or by a [`policy`].
 
 mod credential;
+mod grants;
 mod keys;
+pub mod policy;
 
 pub use self::credential::{Credential, Secret};
+pub use self::grants::{Grant, Grantee, Permission};
 pub use self::keys::{Keys, KeysError};
 
 /// Who asks.
