@@ -39,6 +39,9 @@ pub enum ObjectError {
     /// Older versions are kept under their key.
     #[error("the namespace keeps versions, which stay with their key: copy the object instead")]
     Versioned,
+    /// A version must stay for now.
+    #[error("the version is locked: it stays until its retention ends and nobody holds it")]
+    Locked,
     /// The object is not as it must be for this request.
     #[error("the object is not as the request demands")]
     PreconditionFailed,

@@ -56,7 +56,11 @@ impl Changes {
     pub(super) fn put_version(&mut self, key: &str, known: &Known, row: ObjectRow) -> Result<ObjectRow> {
         let Some(space) = self.space.clone() else { return Ok(row) };
         let unversioned = space.settings.versioning != Versioning::On;
-        let row = ObjectRow { order: known.next_order(), unversioned, ..row };
+        let mut row = ObjectRow { order: known.next_order(), unversioned, ..row };
+        if let Some(rule) = space.settings.lock {
+            let lock = &mut row.attributes.lock;
+            lock.retention = lock.retention.or_else(|| rule.retention(now_ms()));
+        }
         self.check_known(&space, key, known);
         self.make_room(&space, key, known)?;
         self.put(object_key(space.id, key), encode(&row)?);

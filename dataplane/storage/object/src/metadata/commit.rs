@@ -11,7 +11,7 @@ use eddy_kv::KvError;
 use super::changes::Changes;
 use super::known::{Found, Known};
 use super::versions::VersionId;
-use super::{Metadata, TRIES};
+use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
     Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
@@ -136,10 +136,10 @@ impl Metadata {
         Err(ObjectError::Contended)
     }
 
-    /// Removes one version of an object for good.
+    /// Removes one version of an object for good, even where governance wants it to stay if whoever asks bypasses that.
     ///
     /// # Errors
-    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`] where that is not so of this version,
+    /// [`ObjectError::Locked`], [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`] where that is not so of this version,
     /// [`ObjectError::NoNamespace`], or the store's.
     pub async fn delete_version(
         &self,
@@ -147,11 +147,15 @@ impl Metadata {
         key: &str,
         version: VersionId,
         precondition: &Precondition,
+        bypasses: bool,
     ) -> Result<Deleted> {
         for _ in 0..TRIES {
             let (space, value, known) = self.space_and_known(namespace, key).await?;
             let target = self.target(&space, key, &known, version).await?;
             precondition.check(Some(&target.row))?;
+            if target.row.attributes.lock.holds(now_ms(), bypasses) {
+                return Err(ObjectError::Locked);
+            }
             let mut changes = Changes::of(&space, namespace, &value);
             changes.delete_version(key, &known, &target)?;
             match self.commit(changes, &space).await {
@@ -165,14 +169,14 @@ impl Metadata {
     /// Changes what a version of an object is known by; the present one if none is named.
     ///
     /// # Errors
-    /// [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or the store's.
+    /// What the change says, [`ObjectError::NoObject`], [`ObjectError::PreconditionFailed`], [`ObjectError::NoNamespace`], or the store's.
     pub async fn set_attributes(
         &self,
         namespace: &str,
         key: &str,
         version: Option<VersionId>,
         precondition: &Precondition,
-        change: impl Fn(&mut ObjectRow) + Send + Sync,
+        change: impl Fn(&mut ObjectRow) -> Result<()> + Send + Sync,
     ) -> Result<ObjectRow> {
         for _ in 0..TRIES {
             let (space, value, known) = self.space_and_known(namespace, key).await?;
@@ -182,7 +186,7 @@ impl Metadata {
             };
             precondition.check(Some(&target.row))?;
             let mut row = target.row.clone();
-            change(&mut row);
+            change(&mut row)?;
             let mut changes = Changes::of(&space, namespace, &value);
             let is_present = known.present().is_some_and(|present| present.order == row.order);
             let row_key =

@@ -59,7 +59,7 @@ impl Metadata {
     }
 
     /// Changes what the owner of a namespace decides. What it holds already stays, also beyond a quota; versions that were kept
-    /// are, even where no more are to be.
+    /// are, even where no more are to be; and where they may be locked, they are always kept.
     ///
     /// # Errors
     /// [`ObjectError::NoNamespace`], or the store's.
@@ -74,6 +74,10 @@ impl Metadata {
             change(&mut row.settings);
             if before != Versioning::Off && row.settings.versioning == Versioning::Off {
                 row.settings.versioning = Versioning::Suspended;
+            }
+            if row.settings.lock.is_some() {
+                // A lock is on versions.
+                row.settings.versioning = Versioning::On;
             }
             let key = namespace_key(name);
             match self.store.commit(Transaction::new().check(key.clone(), Some(&value)).put(key, encode(&row)?)).await {

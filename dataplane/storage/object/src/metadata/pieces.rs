@@ -30,6 +30,14 @@ impl Metadata {
         page.rows.iter().map(|row| Ok((number(&row.key)?, decode(&row.value.bytes)?))).collect()
     }
 
+    /// A piece of what an upload wrote, if there is one of this number.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn piece(&self, upload: u64, number: u16) -> Result<Option<PieceRow>> {
+        self.store.get(piece_key(upload, number)).await?.map(|value| decode(&value.bytes)).transpose()
+    }
+
     /// All pieces of what an upload wrote.
     ///
     /// # Errors

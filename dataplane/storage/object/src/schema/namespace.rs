@@ -1,6 +1,9 @@
 //! Rows of namespaces.
 
+use eddy_authz::Grant;
 use serde::{Deserialize, Serialize};
+
+use super::lock::LockRule;
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +29,62 @@ pub struct NamespaceSettings {
     pub copies: u8,
     /// What becomes of objects that are replaced or deleted.
     pub versioning: Versioning,
+    /// With whom it is shared besides; none that says so where it never was.
+    pub grants: Option<Vec<Grant>>,
+    /// What holds for all that is shared.
+    pub sharing: Sharing,
+    /// Whether versions may be locked, and which are.
+    pub lock: Option<LockRule>,
 }
 
 impl Default for NamespaceSettings {
     fn default() -> Self {
-        let (visibility, versioning) = (Visibility::default(), Versioning::default());
-        Self { owner: String::new(), visibility, quota: Quota::default(), copies: 3, versioning }
+        Self {
+            owner: String::new(),
+            visibility: Visibility::default(),
+            quota: Quota::default(),
+            copies: 3,
+            versioning: Versioning::default(),
+            grants: None,
+            sharing: Sharing::default(),
+            lock: None,
+        }
     }
+}
+
+/// What holds for all of a namespace that is shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sharing {
+    /// There is a policy, among the namespace's other rows.
+    pub policy: bool,
+    /// What the owner wants to be kept from.
+    pub block: Option<PublicBlock>,
+    /// Whether grants count at all.
+    pub ownership: Option<Ownership>,
+}
+
+/// What the owner of a namespace wants to be kept from: to share it with anyone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicBlock {
+    /// New grants to anyone are refused.
+    pub new_grants: bool,
+    /// Grants to anyone do not count.
+    pub grants: bool,
+    /// New policies for anyone are refused.
+    pub new_policies: bool,
+    /// A policy for anyone counts only for users.
+    pub policies: bool,
+}
+
+/// Whose objects are that others write, and whether grants count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ownership {
+    /// Their writers'.
+    Writer,
+    /// The namespace's owner's, if the writer says so.
+    Preferred,
+    /// The namespace's owner's, and grants do not count.
+    Enforced,
 }
 
 /// Who may see a namespace and read from it.

@@ -1,7 +1,10 @@
 //! Rows of objects, of their versions, and of those that come in parts.
 
+use eddy_authz::Grant;
 use eddy_chunks::Extent;
 use serde::{Deserialize, Serialize};
+
+use super::lock::Lock;
 
 /// A version of the object under a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +50,12 @@ pub struct Attributes {
     pub tags: Vec<(String, String)>,
     /// The checksum that came with it, and was found right.
     pub checksum: Option<Checksum>,
+    /// Who wrote it, where that is not the namespace's owner.
+    pub writer: Option<String>,
+    /// With whom it is shared; none that says so where it never was.
+    pub grants: Option<Vec<Grant>>,
+    /// Whether it must stay.
+    pub lock: Lock,
 }
 
 /// What an object's contents are known by: MD5 or any other digest, and of how many parts where it is a digest of digests.
@@ -96,6 +105,15 @@ impl Contents {
             Self::Needles(needles) => needles,
             Self::Pieces(_) => &[],
         }
+    }
+
+    /// Its pieces, if it has any: the number and the length of each.
+    pub fn pieces(&self) -> impl Iterator<Item = (u16, u64)> + Clone {
+        let runs = match self {
+            Self::Needles(_) => &[][..],
+            Self::Pieces(runs) => runs,
+        };
+        runs.iter().flat_map(|run| (0..run.count).map(move |at| (run.first + at, run.bytes)))
     }
 }
 

@@ -98,9 +98,9 @@ async fn versions_come_and_go_as_in_a_simple_program() {
             _ => {
                 let Some(versions) = model.keys.get_mut(&key).filter(|versions| !versions.is_empty()) else { continue };
                 let (version, contents) = versions.remove(random.usize(0..versions.len()));
-                let deleted = metadata.delete_version(SPACE, &key, version, &Precondition::None).await.unwrap();
+                let deleted = metadata.delete_version(SPACE, &key, version, &Precondition::None, false).await.unwrap();
                 assert_eq!((deleted.version, deleted.marker), (Some(version), contents.is_none()));
-                let again = metadata.delete_version(SPACE, &key, version, &Precondition::None).await;
+                let again = metadata.delete_version(SPACE, &key, version, &Precondition::None, false).await;
                 assert!(matches!(again, Err(ObjectError::NoObject(_))));
             }
         }
@@ -123,7 +123,7 @@ async fn versions_come_and_go_as_in_a_simple_program() {
     assert!(matches!(metadata.delete_namespace(SPACE).await, Err(ObjectError::NotEmpty(..))));
     for (key, versions) in &model.keys {
         for (version, _) in versions {
-            metadata.delete_version(SPACE, key, *version, &Precondition::None).await.unwrap();
+            metadata.delete_version(SPACE, key, *version, &Precondition::None, false).await.unwrap();
         }
     }
     while metadata.remove_gone(u64::MAX).await.unwrap() > 0 || !cluster.rows(b"t").await.is_empty() {}
@@ -198,7 +198,7 @@ async fn versions_that_are_removed_at_once_are_all_gone() {
         let removals = all.into_iter().map(|version| {
             let metadata = metadata.clone();
             let id = VersionId::of(&version.row);
-            tokio::spawn(async move { metadata.delete_version(SPACE, "key", id, &Precondition::None).await })
+            tokio::spawn(async move { metadata.delete_version(SPACE, "key", id, &Precondition::None, false).await })
         });
         for removal in removals.collect::<Vec<_>>() {
             removal.await.unwrap().unwrap();
