@@ -71,6 +71,9 @@ pub enum TelemetryError {
     Install(#[from] TryInitError),
 }
 
+/// What is not logged unless it is asked for: libraries for which each refused request is an error.
+const QUIET: &str = "s3s=off";
+
 /// Keeps telemetry going, until [`Telemetry::end`].
 #[must_use = "the last spans leave only by `end`"]
 pub struct Telemetry {
@@ -83,8 +86,9 @@ impl Telemetry {
     /// # Errors
     /// Where an option is unusable, or this is called twice.
     pub fn install(service: &'static str, options: &TelemetryOptions) -> Result<Self, TelemetryError> {
+        let filter = format!("{QUIET},{}", options.log);
         let filter =
-            EnvFilter::try_new(&options.log).map_err(|source| TelemetryError::Filter { filter: options.log.clone(), source })?;
+            EnvFilter::try_new(filter).map_err(|source| TelemetryError::Filter { filter: options.log.clone(), source })?;
         let terminal = std::io::stderr().is_terminal();
         let format = options.log_format.unwrap_or(if terminal { LogFormat::Human } else { LogFormat::Json });
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);

@@ -33,6 +33,11 @@ pub struct StorageDoorOptions {
     #[arg(long)]
     keys_folder: PathBuf,
 
+    /// A domain whose subdomains are buckets, to S3's clients; may be given several times. Without one, paths begin with the
+    /// bucket
+    #[arg(long = "s3-domain")]
+    s3_domains: Vec<String>,
+
     /// More connections at once wait
     #[arg(long, default_value_t = ServeOptions::default().connections_max)]
     connections_max: usize,
@@ -67,7 +72,11 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     };
     open.ready();
     tracing::info!(address = %options.bind, "serving files");
-    let serving = ServeOptions { connections_max: options.connections_max.max(1), ..ServeOptions::default() };
+    let serving = ServeOptions {
+        connections_max: options.connections_max.max(1),
+        s3_domains: options.s3_domains,
+        ..ServeOptions::default()
+    };
     serve(listener, Door::new(objects, keys), serving, shutdown).await;
     Ok(())
 }

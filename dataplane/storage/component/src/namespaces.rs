@@ -96,10 +96,16 @@ async fn put_namespace(metadata: &Metadata, put: Put) -> Result<(), ObjectError>
         quota: Quota { bytes: put.bytes_max, objects: put.objects_max },
         copies: put.copies,
         versioning: if put.versioning { Versioning::On } else { Versioning::Off },
+        ..NamespaceSettings::default()
     };
     match metadata.create_namespace(&put.name, settings.clone()).await {
         Err(ObjectError::NamespaceExists(name)) => {
-            metadata.change_namespace(&name, move |row| *row = settings.clone()).await.map(drop)
+            // What was decided through a door stays.
+            let change = |row: &mut NamespaceSettings| {
+                let (grants, sharing, lock) = (row.grants.take(), row.sharing, row.lock);
+                *row = NamespaceSettings { grants, sharing, lock, ..settings.clone() };
+            };
+            metadata.change_namespace(&name, change).await.map(drop)
         }
         made => made.map(drop),
     }

@@ -75,6 +75,7 @@ impl From<ObjectError> for Problem {
             ObjectError::NamespaceExists(_) => (StatusCode::CONFLICT, "NamespaceExists"),
             ObjectError::NotEmpty(..) => (StatusCode::CONFLICT, "NotEmpty"),
             ObjectError::Versioned => (StatusCode::CONFLICT, "Versioned"),
+            ObjectError::Locked => (StatusCode::CONFLICT, "Locked"),
             ObjectError::Contended => (StatusCode::CONFLICT, "Contended"),
             ObjectError::PreconditionFailed => return Self::precondition_failed(),
             ObjectError::QuotaExceeded { .. } => (StatusCode::INSUFFICIENT_STORAGE, "QuotaExceeded"),

@@ -1,14 +1,18 @@
 //! Objects over HTTP.
 //!
-//! [`serve`] takes connections, [`Door`] is what they reach: [`rest`] is the API of files, over [`eddy_object::Objects`];
+//! [`serve`] takes connections, [`Door`] is what they reach, over [`eddy_object::Objects`]: [`rest`] is the API of files, [`s3`]
+//! that of S3;
 //! [`http`](mod@http) has what RFC 9110 says of conditions, ranges and tags (pure).
 
 mod access;
 mod door;
 mod error;
+mod front;
 pub mod http;
 mod rest;
+mod s3;
 mod server;
+mod transfer;
 
 pub use self::door::Door;
 pub use self::error::Problem;

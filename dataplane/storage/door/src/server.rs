@@ -6,14 +6,13 @@ use std::time::Duration;
 use eddy_telemetry::Shutdown;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::door::Door;
-use crate::rest;
+use crate::front::Front;
 
 /// After the end was requested, requests that are under way have so long.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -21,7 +20,7 @@ const DRAIN: Duration = Duration::from_secs(25);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What connections may cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// More at once wait.
     pub connections_max: usize,
@@ -29,17 +28,24 @@ pub struct ServeOptions {
     pub head_timeout: Duration,
     /// Whoever takes nothing of an answer for so long has gone.
     pub stall_timeout: Duration,
+    /// Subdomains of these are buckets, to S3's clients.
+    pub s3_domains: Vec<String>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { connections_max: 4096, head_timeout: Duration::from_secs(30), stall_timeout: Duration::from_secs(60) }
+        Self {
+            connections_max: 4096,
+            head_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
+            s3_domains: Vec::new(),
+        }
     }
 }
 
 /// Serves until the end is requested, and what is under way then.
 pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, shutdown: Shutdown) {
-    let router = rest::router(door);
+    let front = Front::new(&door, &options.s3_domains);
     let room = Arc::new(Semaphore::new(options.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -58,9 +64,10 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, shu
                 continue;
             }
         };
-        let (router, shutdown) = (router.clone(), shutdown.clone());
+        let (front, shutdown) = (front.clone(), shutdown.clone());
+        let (head_timeout, stall_timeout) = (options.head_timeout, options.stall_timeout);
         connections.spawn(async move {
-            connection(stream, router, options, &shutdown).await;
+            connection(stream, front, (head_timeout, stall_timeout), &shutdown).await;
             drop(permit);
         });
     }
@@ -71,13 +78,13 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, shu
     }
 }
 
-async fn connection(stream: TcpStream, router: axum::Router, options: ServeOptions, shutdown: &Shutdown) {
+async fn connection(stream: TcpStream, front: Front, (head, stall): (Duration, Duration), shutdown: &Shutdown) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(options.stall_timeout));
+    stream.set_write_timeout(Some(stall));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(options.head_timeout).max_buf_size(64 * 1024);
-    let serving = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+    http.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 * 1024);
+    let serving = http.serve_connection(TokioIo::new(Box::pin(stream)), front);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = &mut serving => ended,

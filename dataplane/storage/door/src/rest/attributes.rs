@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use eddy_authz::Action;
 use eddy_object::schema::{Attributes, ObjectRow};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, HeaderName};
 use http::{HeaderMap, HeaderValue};
@@ -10,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::extract::{Json, Target};
-use super::files::{precondition, resolve, written};
-use crate::access::Caller;
+use super::files::{precondition, reach_present, written};
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 
@@ -81,10 +80,8 @@ pub(super) fn send(row: &ObjectRow, headers: &mut HeaderMap) {
 }
 
 pub(super) async fn read(State(door): State<Door>, caller: Caller, target: Target) -> Result<axum::Json<Known>, Problem> {
-    let (space, row) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Read, &target.namespace, &space)?;
-    let Attributes { content_type, headers, metadata, tags, .. } =
-        row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?.attributes;
+    let (_, row) = reach_present(&door, &caller, &target, Right::GetObject).await?;
+    let Attributes { content_type, headers, metadata, tags, .. } = row.attributes;
     let map = |pairs: Vec<(String, String)>| pairs.into_iter().collect();
     Ok(axum::Json(Known { content_type, headers: map(headers), metadata: map(metadata), tags: map(tags) }))
 }
@@ -96,9 +93,7 @@ pub(super) async fn write(
     headers: HeaderMap,
     Json(known): Json<Known>,
 ) -> Result<Response, Problem> {
-    let (space, before) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
-    let before = before.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let (_, before) = reach_present(&door, &caller, &target, Right::PutObject).await?;
     let precondition = precondition(&headers, Some(&before))?;
     let pairs = |map: BTreeMap<String, String>| map.into_iter().collect::<Vec<_>>();
     let known = Attributes {
@@ -110,8 +105,9 @@ pub(super) async fn write(
     };
     check(&known)?;
     let change = |row: &mut ObjectRow| {
-        let Attributes { etag, checksum, .. } = std::mem::take(&mut row.attributes);
-        row.attributes = Attributes { etag, checksum, ..known.clone() };
+        let Attributes { content_type, headers, metadata, tags, .. } = known.clone();
+        row.attributes = Attributes { content_type, headers, metadata, tags, ..std::mem::take(&mut row.attributes) };
+        Ok(())
     };
     let row = door.metadata().set_attributes(&target.namespace, &target.key, None, &precondition, change).await?;
     Ok(written(&target, &row, false))

@@ -3,9 +3,8 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use eddy_authz::Action;
 use eddy_object::Precondition;
-use eddy_object::schema::{NamespaceRow, ObjectRow};
+use eddy_object::schema::{Attributes, NamespaceRow, ObjectRow};
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, RANGE,
     X_CONTENT_TYPE_OPTIONS,
@@ -14,13 +13,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
 
 use super::attributes;
-use super::bytes::{receive, send};
 use super::extract::{Query, Target};
+use super::receive::receive;
 use super::shares;
-use crate::access::Caller;
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 use crate::http::{Asked, ByteRange, Conditions, ContentDigest, Outcome, State as Stored, etag};
+use crate::transfer::send;
 
 /// What may follow the path of a file.
 #[derive(Debug, Default, Deserialize)]
@@ -39,12 +39,14 @@ pub(super) async fn read(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (space, row) = resolve(&door, &caller, &target).await?;
-    match &reading.share {
-        Some(share) => shares::check(door.keys(), share, &space, &target.key)?,
-        None => caller.may(Action::Read, &target.namespace, &space)?,
-    }
-    let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let row = match &reading.share {
+        Some(share) => {
+            let (space, row) = resolve(&door, &caller, &target).await?;
+            shares::check(door.keys(), share, &space, &target.key)?;
+            row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?
+        }
+        None => reach_present(&door, &caller, &target, Right::GetObject).await?.1,
+    };
     let tag = etag(&row);
     let state = Stored { etag: &tag, modified_ms: row.modified_ms };
     let conditions = Conditions(&headers);
@@ -97,11 +99,10 @@ pub(super) async fn write(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (space, before) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
+    let (space, before) = reach(&door, &caller, &target, Right::PutObject).await?;
     let precondition = precondition(&headers, before.as_ref())?;
     let digest = ContentDigest::announced(&headers).map_err(Problem::bad)?;
-    let attributes = attributes::of_headers(&headers)?;
+    let attributes = Attributes { writer: caller.writer(&space), ..attributes::of_headers(&headers)? };
     let length = length_of(&headers)?;
     check_room(&door, &target.namespace, &space, length, before.as_ref()).await?;
     let mut upload = door.objects().upload_to(&target.namespace, &space, length);
@@ -116,20 +117,42 @@ pub(super) async fn delete(
     target: Target,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let (space, before) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Delete, &target.namespace, &space)?;
-    let before = before.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let (_, before) = reach_present(&door, &caller, &target, Right::DeleteObject).await?;
     let precondition = precondition(&headers, Some(&before))?;
     door.metadata().delete(&target.namespace, &target.key, &precondition).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// A namespace and the object of it. Who may not know that there is none is not told so.
-pub(super) async fn resolve(door: &Door, caller: &Caller, target: &Target) -> Result<(NamespaceRow, Option<ObjectRow>), Problem> {
+async fn resolve(door: &Door, caller: &Caller, target: &Target) -> Result<(NamespaceRow, Option<ObjectRow>), Problem> {
     match door.metadata().resolve(&target.namespace, &target.key).await {
         Err(eddy_object::ObjectError::NoNamespace(name)) => Err(caller.not_there(&name)),
         found => Ok(found?),
     }
+}
+
+/// A namespace and the object of it, if there is one, for somebody who may.
+pub(super) async fn reach(
+    door: &Door,
+    caller: &Caller,
+    target: &Target,
+    right: Right,
+) -> Result<(NamespaceRow, Option<ObjectRow>), Problem> {
+    let (space, row) = resolve(door, caller, target).await?;
+    caller.may(door, right, (&target.namespace, Some(&target.key)), &space, row.as_ref()).await?;
+    Ok((space, row))
+}
+
+/// A namespace and an object of it that must be there, for somebody who may.
+pub(super) async fn reach_present(
+    door: &Door,
+    caller: &Caller,
+    target: &Target,
+    right: Right,
+) -> Result<(NamespaceRow, ObjectRow), Problem> {
+    let (space, row) = reach(door, caller, target, right).await?;
+    let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    Ok((space, row))
 }
 
 /// What must still be so when the object changes, where the request has conditions that hold now.

@@ -3,16 +3,15 @@
 use axum::Json;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{Multipart, State};
-use eddy_authz::Action;
 use eddy_object::schema::Attributes;
 use eddy_object::{ObjectError, Precondition};
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::bytes::receive;
 use super::extract::{Name, Query, check_key};
 use super::listing::Entry;
-use crate::access::Caller;
+use super::receive::receive;
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 
@@ -37,7 +36,7 @@ pub(super) async fn upload(
     Query(asked): Query<Asked>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<(StatusCode, Json<Vec<Entry>>), Problem> {
-    let space = caller.namespace(&door, Action::Write, &namespace).await?;
+    let space = caller.namespace(&door, Right::PutObject, &namespace).await?;
     let bad = |error: axum::extract::multipart::MultipartError| Problem::bad(format!("the form cannot be read: {error}"));
     let mut form = form.map_err(|error| Problem::bad(error.to_string()))?;
     let mut written = Vec::new();
@@ -50,8 +49,11 @@ pub(super) async fn upload(
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
         let key = format!("{}{name}", asked.prefix);
         check_key(&key)?;
-        let attributes =
-            Attributes { content_type: field.content_type().unwrap_or_default().to_owned(), ..Attributes::default() };
+        let attributes = Attributes {
+            content_type: field.content_type().unwrap_or_default().to_owned(),
+            writer: caller.writer(&space),
+            ..Attributes::default()
+        };
         let mut upload = door.objects().upload_to(&namespace, &space, None);
         receive(&mut upload, field, None).await?;
         let precondition = if asked.overwrite { Precondition::None } else { Precondition::Absent };

@@ -2,14 +2,13 @@
 
 use axum::Json;
 use axum::extract::State;
-use eddy_authz::Action;
 use eddy_object::schema::{ObjectRow, Visibility};
 use eddy_object::{Listed, Listing};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::extract::{Name, Query};
-use crate::access::Caller;
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 use crate::http::etag;
@@ -98,10 +97,10 @@ struct Holds {
 pub(super) async fn namespaces(State(door): State<Door>, caller: Caller) -> Result<Json<Vec<Space>>, Problem> {
     let mut seen = Vec::new();
     for (name, row) in door.metadata().list_namespaces("").await? {
-        if !caller.sees(&name, &row) {
+        if !caller.sees(&door, &name, &row).await {
             continue;
         }
-        let reads = caller.may(Action::List, &name, &row).is_ok();
+        let reads = caller.may(&door, Right::ListBucket, (&name, None), &row, None).await.is_ok();
         let usage = if reads { door.metadata().usage(&name).await.ok() } else { None };
         let quota = row.settings.quota;
         let holds = usage.map(|usage| Holds {
@@ -126,7 +125,7 @@ pub(super) async fn list(
     Name(namespace): Name,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Page>, Problem> {
-    let space = caller.namespace(&door, Action::List, &namespace).await?;
+    let space = caller.namespace(&door, Right::ListBucket, &namespace).await?;
     let Asked { prefix, delimiter, after, limit } = asked;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {

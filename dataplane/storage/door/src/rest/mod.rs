@@ -1,12 +1,12 @@
 //! The API of files, `/v1/…`; `openapi.json` describes it.
 
 mod attributes;
-mod bytes;
 mod extract;
 mod files;
 mod form;
 mod listing;
 mod moves;
+mod receive;
 mod shares;
 mod uploads;
 

@@ -2,16 +2,17 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use eddy_authz::Action;
+use eddy_object::schema::{Attributes, Lock};
 use eddy_object::{ObjectError, Precondition};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::extract::{Json, Target, check_key};
-use super::files::{check_room, precondition, resolve, written};
-use crate::access::Caller;
+use super::files::{check_room, precondition, reach, reach_present, written};
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
+use crate::http::ByteRange;
 
 /// From where to where.
 #[derive(Debug, Deserialize)]
@@ -58,12 +59,10 @@ pub(super) async fn rename(
     Json(transfer): Json<Transfer>,
 ) -> Result<Response, Problem> {
     let (from, to) = transfer.targets()?;
-    let (space, moved) = resolve(&door, &caller, &from).await?;
-    caller.may(Action::Delete, &from.namespace, &space)?;
-    caller.may(Action::Read, &from.namespace, &space)?;
+    let (space, moved) = reach_present(&door, &caller, &from, Right::GetObject).await?;
+    caller.may(&door, Right::DeleteObject, (&from.namespace, Some(&from.key)), &space, Some(&moved)).await?;
     if from.namespace == to.namespace {
-        caller.may(Action::Write, &to.namespace, &space)?;
-        let (_, before) = resolve(&door, &caller, &to).await?;
+        let (_, before) = reach(&door, &caller, &to, Right::PutObject).await?;
         let precondition = precondition(&headers, before.as_ref())?;
         match door.metadata().rename(&from.namespace, &from.key, &to.key, &precondition).await {
             // Versions stay with their key.
@@ -74,7 +73,6 @@ pub(super) async fn rename(
             return Err(Problem::bad("a file is moved to another key"));
         }
     }
-    let moved = moved.ok_or_else(|| ObjectError::NoObject(from.key.clone()))?;
     let copied = copy_to(&door, &caller, &headers, &from, &to).await?;
     // What was written meanwhile was not copied, and stays.
     match door.metadata().delete(&from.namespace, &from.key, &Precondition::Upload(moved.upload)).await {
@@ -88,18 +86,14 @@ pub(super) async fn rename(
 }
 
 async fn copy_to(door: &Door, caller: &Caller, headers: &HeaderMap, from: &Target, to: &Target) -> Result<Response, Problem> {
-    let (space, row) = resolve(door, caller, from).await?;
-    caller.may(Action::Read, &from.namespace, &space)?;
-    let row = row.ok_or_else(|| ObjectError::NoObject(from.key.clone()))?;
-    let (space, before) = resolve(door, caller, to).await?;
-    caller.may(Action::Write, &to.namespace, &space)?;
+    let (_, row) = reach_present(door, caller, from, Right::GetObject).await?;
+    let (space, before) = reach(door, caller, to, Right::PutObject).await?;
     let precondition = precondition(headers, before.as_ref())?;
     check_room(door, &to.namespace, &space, Some(row.bytes), before.as_ref()).await?;
     let mut upload = door.objects().upload_to(&to.namespace, &space, Some(row.bytes));
-    let mut download = door.objects().download(&row, 0, row.bytes)?;
-    while let Some(block) = download.next().await? {
-        upload.write(block).await?;
-    }
-    let copied = upload.finish(&to.key, row.attributes, &precondition).await?;
+    crate::transfer::copy(door.objects(), &row, ByteRange { start: 0, end: row.bytes }, &mut upload, |_| {}).await?;
+    // With whom it is shared, and how long it must stay, is not copied.
+    let attributes = Attributes { writer: caller.writer(&space), grants: None, lock: Lock::default(), ..row.attributes };
+    let copied = upload.finish(&to.key, attributes, &precondition).await?;
     Ok(written(to, &copied, before.is_none()))
 }

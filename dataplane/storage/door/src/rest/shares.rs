@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::extract::{Json, Target};
-use super::files::resolve;
-use crate::access::Caller;
+use super::files::reach_present;
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 
@@ -52,9 +52,10 @@ pub(super) async fn share(
     headers: HeaderMap,
     Json(share): Json<Share>,
 ) -> Result<(StatusCode, axum::Json<Link>), Problem> {
-    let (space, row) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
-    row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+    let (space, _) = reach_present(&door, &caller, &target, Right::PutObjectAcl).await?;
+    if caller.writer(&space).is_some() {
+        return Err(Problem::forbidden("links are shared by the namespace's owner"));
+    }
     if !(1..=SECONDS_MAX).contains(&share.expires_in_seconds) {
         return Err(Problem::bad(format!("expiresInSeconds is a number from 1 to {SECONDS_MAX}")));
     }

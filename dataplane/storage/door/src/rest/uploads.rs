@@ -4,17 +4,16 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use eddy_authz::Action;
 use eddy_object::schema::{Attributes, ETag, PieceRow};
 use eddy_object::{Completion, ObjectError, WantedPart};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::attributes;
-use super::bytes::receive;
 use super::extract::{Query, Target};
-use super::files::{check_room, length_of, precondition, resolve, written};
-use crate::access::Caller;
+use super::files::{check_room, length_of, precondition, reach, written};
+use super::receive::receive;
+use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 use crate::http::ContentDigest;
@@ -53,12 +52,12 @@ pub(super) async fn begin_or_complete(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (space, before) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
+    let (space, before) = reach(&door, &caller, &target, Right::PutObject).await?;
     let (metadata, Target { namespace, key }) = (door.metadata(), &target);
     if asked.upload.is_none() {
+        let attributes = Attributes { writer: caller.writer(&space), ..attributes::of_headers(&headers)? };
         let owner = caller.0.map(|principal| principal.user).unwrap_or_default();
-        let upload = metadata.create_multipart(namespace, key, &owner, attributes::of_headers(&headers)?).await?;
+        let upload = metadata.create_multipart(namespace, key, &owner, attributes).await?;
         return Ok((StatusCode::CREATED, Json(Upload { upload: format!("{upload:016x}") })).into_response());
     }
     let upload = asked.upload()?;
@@ -88,8 +87,7 @@ pub(super) async fn part(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Part>, Problem> {
-    let (space, _) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
+    let (space, _) = reach(&door, &caller, &target, Right::PutObject).await?;
     let upload = asked.upload()?;
     let number = asked.part.ok_or_else(|| Problem::bad("say which &part=, from 1 on"))?;
     door.metadata().multipart(space.id, &target.key, upload).await?;
@@ -108,8 +106,7 @@ pub(super) async fn parts(
     target: Target,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Vec<Part>>, Problem> {
-    let (space, _) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
+    let (space, _) = reach(&door, &caller, &target, Right::PutObject).await?;
     let parts = door.metadata().parts(space.id, &target.key, asked.upload()?).await?;
     Ok(Json(parts.into_iter().map(|(part, piece)| Part { part, bytes: piece.bytes }).collect()))
 }
@@ -120,8 +117,7 @@ pub(super) async fn abort(
     target: Target,
     Query(asked): Query<Asked>,
 ) -> Result<StatusCode, Problem> {
-    let (space, _) = resolve(&door, &caller, &target).await?;
-    caller.may(Action::Write, &target.namespace, &space)?;
+    reach(&door, &caller, &target, Right::PutObject).await?;
     door.metadata().abort_multipart(&target.namespace, &target.key, asked.upload()?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -41,7 +41,7 @@ async fn paths_that_are_tricks_are_refused() {
     }
     let long = format!("PUT /v1/files/private/{}", "k".repeat(1025));
     assert!(raw(&house, &request(&long, "Content-Length: 1\r\n\r\nx")).await.starts_with("HTTP/1.1 400"));
-    assert!(raw(&house, &request("GET /nowhere", "\r\n")).await.starts_with("HTTP/1.1 404"));
+    assert!(raw(&house, &request("GET /v1/nowhere", "\r\n")).await.starts_with("HTTP/1.1 404"));
     assert!(raw(&house, &request("PATCH /v1/files/private/a", "\r\n")).await.starts_with("HTTP/1.1 405"));
 }
 
@@ -73,8 +73,12 @@ async fn bodies_that_are_not_what_was_announced_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
-    let options =
-        ServeOptions { connections_max: 8, head_timeout: Duration::from_millis(300), stall_timeout: Duration::from_millis(300) };
+    let options = ServeOptions {
+        connections_max: 8,
+        head_timeout: Duration::from_millis(300),
+        stall_timeout: Duration::from_millis(300),
+        ..ServeOptions::default()
+    };
     let house = House::with(options).await;
     assert_eq!(house.put("/v1/files/public/large", vec![7; 30_000_000]).await.status(), 201);
     let mut silent = Vec::new();

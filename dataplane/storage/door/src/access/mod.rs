@@ -1,12 +1,17 @@
-//! Who asks, and whether a namespace is theirs to see, read or change.
+//! Who asks, and whether a namespace or an object is theirs to see, read or change.
+
+mod decide;
+mod rights;
 
 use axum::extract::FromRequestParts;
-use eddy_authz::{Action, Credential, Principal, Resource};
+use eddy_authz::{Credential, Principal};
 use eddy_object::ObjectError;
-use eddy_object::schema::{NamespaceRow, Visibility};
+use eddy_object::schema::{NamespaceRow, ObjectRow, Visibility};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+pub(crate) use self::decide::{POLICY, Question, policy_of, resource_of};
+pub(crate) use self::rights::{POLICY_DELETE, POLICY_GET, POLICY_PUT, Right};
 use crate::door::Door;
 use crate::error::Problem;
 
@@ -28,12 +33,18 @@ impl FromRequestParts<Door> for Caller {
 }
 
 impl Caller {
-    /// Whether they may; what else they are told says no more than they may know.
-    pub(crate) fn may(&self, action: Action, name: &str, space: &NamespaceRow) -> Result<(), Problem> {
-        let owner = space.settings.owner.as_str();
-        let theirs = |principal: &Principal| principal.may(action, &Resource { owner, kind: "files", id: name });
-        let reads = matches!(action, Action::Read | Action::List);
-        if reads && space.settings.visibility == Visibility::Public || self.0.as_ref().is_some_and(theirs) {
+    /// Whether they may with an object; what else they are told says no more than they may know.
+    pub(crate) async fn may(
+        &self,
+        door: &Door,
+        right: Right,
+        (name, key): (&str, Option<&str>),
+        space: &NamespaceRow,
+        object: Option<&ObjectRow>,
+    ) -> Result<(), Problem> {
+        let who = self.0.as_ref();
+        let question = Question { who, right, name, space, key, object, of_key: &|_| Vec::new() };
+        if question.may(door.metadata()).await? {
             return Ok(());
         }
         Err(match (&self.0, space.settings.visibility) {
@@ -44,23 +55,33 @@ impl Caller {
         })
     }
 
+    /// Who is noted as the writer of what they write: nobody, where it is the namespace's owner's anyway.
+    pub(crate) fn writer(&self, space: &NamespaceRow) -> Option<String> {
+        writer(self.0.as_ref(), space)
+    }
+
     /// A namespace, for somebody who may.
-    pub(crate) async fn namespace(&self, door: &Door, action: Action, name: &str) -> Result<NamespaceRow, Problem> {
+    pub(crate) async fn namespace(&self, door: &Door, right: Right, name: &str) -> Result<NamespaceRow, Problem> {
         let space = match door.metadata().namespace(name).await {
             Err(ObjectError::NoNamespace(name)) => return Err(self.not_there(&name)),
             found => found?,
         };
-        self.may(action, name, &space).map(|()| space)
+        self.may(door, right, (name, None), &space, None).await.map(|()| space)
     }
 
     /// Whether they see that a namespace is there.
-    pub(crate) fn sees(&self, name: &str, space: &NamespaceRow) -> bool {
+    pub(crate) async fn sees(&self, door: &Door, name: &str, space: &NamespaceRow) -> bool {
         let visible = space.settings.visibility == Visibility::Visible && self.0.is_some();
-        visible || self.may(Action::List, name, space).is_ok()
+        visible || self.may(door, Right::ListBucket, (name, None), space, None).await.is_ok()
     }
 
     /// What they are told of a namespace that is not there: no more than of another's.
     pub(crate) fn not_there(&self, name: &str) -> Problem {
         if self.0.is_none() { Problem::unauthorized() } else { Problem::no_namespace(name) }
     }
+}
+
+/// Who is noted as the writer of what somebody writes.
+pub(crate) fn writer(who: Option<&Principal>, space: &NamespaceRow) -> Option<String> {
+    who.map(|who| who.user.clone()).filter(|user| *user != space.settings.owner)
 }

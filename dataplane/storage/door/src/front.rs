@@ -1,0 +1,80 @@
+//! Which API a request is for: the hosts of buckets and all paths but `/v1/…` are S3's. No bucket has so short a name.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Request};
+use hyper::body::Incoming;
+use tower::ServiceExt;
+
+use crate::door::Door;
+use crate::rest;
+use crate::s3::{Hosts, S3Door};
+
+/// Both APIs. Clones are of the same.
+#[derive(Clone)]
+pub(crate) struct Front(Arc<Inner>);
+
+struct Inner {
+    files: Router,
+    s3: S3Door,
+    hosts: Hosts,
+}
+
+impl Front {
+    pub(crate) fn new(door: &Door, domains: &[String]) -> Self {
+        let hosts = Hosts::new(domains);
+        let (files, s3) = (rest::router(door.clone()), S3Door::new(door.clone(), hosts.clone()));
+        Self(Arc::new(Inner { files, s3, hosts }))
+    }
+
+    fn is_for_files(&self, request: &Request<Incoming>) -> bool {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let names_bucket = host.is_some_and(|host| self.0.hosts.bucket(host).is_some());
+        let path = request.uri().path();
+        !names_bucket && (path == "/v1" || path.starts_with("/v1/"))
+    }
+}
+
+/// Whoever sends a request waits to be asked for its body (RFC 9110, section 10.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    ForABody,
+    /// There is no body to be asked for.
+    ForNothing,
+}
+
+/// Some clients (botocore) do not use a connection rightly any more after an answer that came instead of being asked: they are
+/// told to take a new one.
+fn waits(headers: &HeaderMap) -> Option<Waits> {
+    headers.get(EXPECT)?;
+    let empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
+    Some(if empty { Waits::ForNothing } else { Waits::ForABody })
+}
+
+impl hyper::service::Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let waits = waits(request.headers());
+        let inner = self.0.clone();
+        let is_for_files = self.is_for_files(&request);
+        async move {
+            let mut response =
+                if is_for_files { inner.files.clone().oneshot(request).await? } else { inner.s3.answer(request).await };
+            let may_be_unasked = waits == Some(Waits::ForNothing) || !response.status().is_success();
+            if waits.is_some() && may_be_unasked {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+        .boxed()
+    }
+}

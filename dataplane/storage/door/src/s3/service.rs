@@ -1,0 +1,245 @@
+//! Requests by the S3 API, and what is done for each besides its operation.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::dto::CORSConfiguration;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Error, S3ErrorCode, S3Result};
+use tokio::sync::Semaphore;
+
+use super::Operations;
+use super::cors::Origin;
+use super::error::Failure;
+use super::hosts::Hosts;
+use super::{presigned, settings};
+use crate::door::Door;
+
+/// Longest document in a request: parts of an object, or objects that are to go.
+const XML_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Forms of browsers are held in memory: how long their files are at most, and how many come at once.
+const FORM_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const FORM_FIELDS_BYTES_MAX: usize = 64 * 1024;
+const FORM_PARTS_MAX: usize = 100;
+const FORMS_AT_ONCE: usize = 16;
+/// What of a bucket or of an object is a document, by its name in queries.
+const DOCUMENTS: [&str; 18] = [
+    "accelerate",
+    "acl",
+    "cors",
+    "encryption",
+    "legal-hold",
+    "lifecycle",
+    "logging",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "policy",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "retention",
+    "tagging",
+    "versioning",
+    "website",
+];
+/// What whoever shows nothing may ask for at all: whether they may is decided for each bucket.
+const ANONYMOUS: [&str; 15] = [
+    "DeleteObject",
+    "GetBucketAcl",
+    "GetBucketLocation",
+    "GetObject",
+    "GetObjectAcl",
+    "GetObjectAttributes",
+    "GetObjectTagging",
+    "HeadBucket",
+    "HeadObject",
+    "ListMultipartUploads",
+    "ListObjectVersions",
+    "ListObjects",
+    "ListObjectsV2",
+    "PostObject",
+    "PutObject",
+];
+
+/// The S3 API. Clones are of the same.
+#[derive(Clone)]
+pub(crate) struct S3Door {
+    door: Door,
+    hosts: Hosts,
+    service: S3Service,
+    forms: Arc<Semaphore>,
+}
+
+/// What a request is called, for whoever asks why it failed.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
+/// Whose signature it is.
+struct Signatures(Door);
+
+#[async_trait]
+impl S3Auth for Signatures {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let found = self.0.keys().secret(access_key);
+        let unknown = || S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
+        found.map(|(secret, _)| SecretKey::from(secret.expose())).ok_or_else(unknown)
+    }
+}
+
+/// What is decided before a body is read.
+struct Gate;
+
+#[async_trait]
+impl S3Access for Gate {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        if context.credentials().is_some() || ANONYMOUS.contains(&context.s3_op().name()) {
+            return Ok(());
+        }
+        Err(S3Error::with_message(S3ErrorCode::AccessDenied, "sign the request with an access key"))
+    }
+}
+
+impl S3Door {
+    pub(crate) fn new(door: Door, hosts: Hosts) -> Self {
+        let mut config = S3Config::default();
+        config.xml_max_body_size = XML_BYTES_MAX;
+        config.post_object_max_file_size = FORM_FILE_BYTES_MAX;
+        config.form_max_field_size = FORM_FIELDS_BYTES_MAX;
+        config.form_max_fields_size = FORM_FIELDS_BYTES_MAX;
+        config.form_max_parts = FORM_PARTS_MAX;
+        let mut builder = S3ServiceBuilder::new(Operations(door.clone()));
+        builder.set_auth(Signatures(door.clone()));
+        builder.set_access(Gate);
+        builder.set_host(hosts.clone());
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        Self { door, hosts, service: builder.build(), forms: Arc::new(Semaphore::new(FORMS_AT_ONCE)) }
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+        let id = RequestId(format!("{:016X}", fastrand::u64(..)));
+        let mut response = if request.method() == Method::OPTIONS {
+            self.preflight(&request).await.unwrap_or_else(failed)
+        } else {
+            let told = match Origin::of(request.method(), request.headers()) {
+                Some(origin) => self.told(&origin, &request).await.unwrap_or_default(),
+                None => HeaderMap::new(),
+            };
+            let mut response = self.operate(request, id.clone()).await;
+            response.headers_mut().extend(told);
+            response
+        };
+        if let Ok(id) = HeaderValue::from_str(&id.0) {
+            response.headers_mut().insert("x-amz-request-id", id);
+        }
+        response
+    }
+
+    /// What a browser asks before a page of another origin may ask.
+    async fn preflight(&self, request: &Request<Incoming>) -> Result<Response, Failure> {
+        let origin = Origin::of(request.method(), request.headers());
+        let missing = || Failure::new(S3ErrorCode::InvalidRequest, "say the Origin, and Access-Control-Request-Method");
+        let told = self.told(&origin.ok_or_else(missing)?, request).await?;
+        let mut response = Response::new(Body::empty());
+        *response.headers_mut() = told;
+        Ok(response)
+    }
+
+    async fn operate(&self, mut request: Request<Incoming>, id: RequestId) -> Response {
+        request.extensions_mut().insert(id);
+        if let Err(failure) = presigned::check(request.uri().query()) {
+            return failed(failure);
+        }
+        if is_document(&request) && length_of(request.headers()).is_some_and(|length| length > XML_BYTES_MAX) {
+            let message = format!("a document has at most {XML_BYTES_MAX} bytes");
+            return failed(Failure::new(S3ErrorCode::MaxMessageLengthExceeded, message));
+        }
+        let names_attributes = request.headers().contains_key("x-amz-object-attributes");
+        let _room = if is_form(&request) {
+            match self.forms.try_acquire() {
+                Ok(room) => Some(room),
+                Err(_) => return failed(Failure::new(S3ErrorCode::SlowDown, "too many forms come at once: try again")),
+            }
+        } else {
+            None
+        };
+        match self.service.call(request.map(s3s::Body::from)).await {
+            Ok(response) if names_attributes => without_quotes(response).await,
+            Ok(response) => response.map(Body::new),
+            Err(error) => {
+                let error: s3s::StdError = error.into();
+                tracing::error!(error = &*error, "an answer cannot be written");
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        }
+    }
+
+    /// What a page of another origin is told.
+    async fn told(&self, origin: &Origin, request: &Request<Incoming>) -> Result<HeaderMap, Failure> {
+        let forbidden = || Failure::new(S3ErrorCode::AccessDenied, "the bucket's rules do not allow this to that origin");
+        let name = self.bucket_of(request).ok_or_else(forbidden)?;
+        let space = self.door.metadata().namespace(&name).await?;
+        let rules: Option<CORSConfiguration> = settings::document(&self.door, space.id, settings::CORS).await?;
+        origin.allowed(&rules.ok_or_else(forbidden)?).ok_or_else(forbidden)
+    }
+
+    fn bucket_of(&self, request: &Request<Incoming>) -> Option<String> {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+        if let Some(bucket) = host.and_then(|host| self.hosts.bucket(host)) {
+            return Some(bucket);
+        }
+        let name = request.uri().path().split('/').nth(1).filter(|name| !name.is_empty())?;
+        percent_decode_str(name).decode_utf8().ok().map(|name| name.into_owned())
+    }
+}
+
+/// Whether the body of a request is held in memory: all that are written, but objects, parts and forms.
+fn is_document(request: &Request<Incoming>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let names = query.split('&').filter_map(|pair| pair.split('=').next());
+    match *request.method() {
+        Method::POST => !is_form(request),
+        Method::PUT => names.into_iter().any(|name| DOCUMENTS.contains(&name)),
+        _ => false,
+    }
+}
+
+fn is_form(request: &Request<Incoming>) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE);
+    request.method() == Method::POST && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+}
+
+fn length_of(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The attributes of an object have its tag without quotes, unlike all else that has one; `s3s` does not know that.
+async fn without_quotes(response: s3s::HttpResponse) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let text = axum::body::to_bytes(Body::new(body), XML_BYTES_MAX).await.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(text))
+}
+
+fn failed(failure: Failure) -> Response {
+    match S3Error::from(failure).to_http_response() {
+        Ok(response) => response.map(Body::new),
+        Err(_) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
+    }
+}

@@ -1,0 +1,96 @@
+"""Requests that are wrong are refused in S3's own form, and leave nothing."""
+
+import http.client
+import xml.etree.ElementTree as xml
+from urllib.parse import urlsplit
+
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from conftest import ALICE, DOOR, client_of, read, refused
+
+
+def signed(method, path, body=b"", secret=ALICE[1], **headers):
+    request = AWSRequest(method=method, url=DOOR + path, data=body, headers=headers)
+    S3SigV4Auth(Credentials(ALICE[0], secret), "s3", "us-east-1").add_auth(request)
+    return dict(request.prepare().headers)
+
+
+def code(answer):
+    return answer.status_code, xml.fromstring(answer.content).findtext("Code")
+
+
+def test_signatures_that_are_wrong(alice, bucket):
+    assert refused(client_of(("key", "wrongwrongwrong0")).list_buckets) == (403, "SignatureDoesNotMatch")
+    assert refused(client_of(("nobody", "0123456789abcdef")).list_buckets) == (403, "InvalidAccessKeyId")
+    headers = signed("PUT", f"/{bucket}/a", b"hello")
+    answer = requests.put(f"{DOOR}/{bucket}/a", data=b"jello", headers=headers, timeout=10)
+    assert code(answer) == (400, "XAmzContentSHA256Mismatch")
+    assert answer.headers["x-amz-request-id"] == xml.fromstring(answer.content).findtext("RequestId")
+    assert requests.put(f"{DOOR}/{bucket}/b", data=b"hello", headers=headers, timeout=10).status_code == 403
+    for header in ["", "nonsense", "AWS4-HMAC-SHA256 Credential=key", "Bearer eddy_key_0123456789abcdef"]:
+        answer = requests.get(f"{DOOR}/{bucket}/a", headers={"Authorization": header}, timeout=10)
+        assert answer.status_code in (400, 403), header
+    assert refused(alice.head_object, Bucket=bucket, Key="a")[0] == 404
+
+
+def test_bodies_that_end_too_soon(alice, bucket):
+    headers = signed("PUT", f"/{bucket}/cut", b"x" * 100)
+    connection = http.client.HTTPConnection(urlsplit(DOOR).netloc, timeout=10)
+    connection.putrequest("PUT", f"/{bucket}/cut", skip_accept_encoding=True, skip_host=False)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    if "Content-Length" not in headers:
+        connection.putheader("Content-Length", "100")
+    connection.endheaders(b"x" * 50)
+    connection.sock.shutdown(1)
+    answer = connection.getresponse()
+    assert answer.status == 400
+    connection.close()
+    assert refused(alice.head_object, Bucket=bucket, Key="cut")[0] == 404
+
+
+def test_lengths_and_names_that_are_wrong(alice, bucket):
+    too_long = signed("PUT", f"/{bucket}/long", b"") | {"Content-Length": str(5 * 1024**3 + 1), "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    request = AWSRequest(method="PUT", url=f"{DOOR}/{bucket}/long", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
+    S3SigV4Auth(Credentials(*ALICE), "s3", "us-east-1").add_auth(request)
+    too_long = dict(request.prepare().headers) | {"Content-Length": str(5 * 1024**3 + 1)}
+    connection = http.client.HTTPConnection(urlsplit(DOOR).netloc, timeout=10)
+    connection.request("PUT", f"/{bucket}/long", headers=too_long)
+    answer = connection.getresponse()
+    assert answer.status == 400 and b"EntityTooLarge" in answer.read()
+    connection.close()
+    assert refused(alice.put_object, Bucket=bucket, Key="k" * 1025)[0] == 400
+    alice.put_object(Bucket=bucket, Key="k" * 1024, Body=b"long")
+    assert read(alice, bucket, "k" * 1024) == b"long"
+    for name in ["UPPER", "a_b", "ab", "-a-b", "a..b", "192.168.5.4", "xn--abc", "a" * 64]:
+        for method in ["PUT", "GET"]:
+            answer = requests.request(method, f"{DOOR}/{name}", headers=signed(method, f"/{name}"), timeout=10)
+            assert answer.status_code == 400, name
+    # Keys that look like ways are only names.
+    tricky = f"/{bucket}/..%2f..%2fetc/passwd"
+    answer = requests.put(DOOR + tricky, data=b"x", headers=signed("PUT", tricky, b"x"), timeout=10)
+    assert answer.status_code in (200, 403)
+    answer = requests.get(f"{DOOR}/{bucket}/%ff", timeout=10)
+    assert answer.status_code in (400, 403)
+
+
+def test_documents_that_are_wrong(alice, bucket):
+    def send(query, document):
+        path = f"/{bucket}?{query}="
+        headers = signed("PUT", path, document, **{"Content-Type": "application/xml"})
+        return requests.put(DOOR + path, data=document, headers=headers, timeout=10)
+
+    for query in ["versioning", "cors", "tagging", "lifecycle", "acl"]:
+        for document in [b"<", b"<a/>", b"\xff", b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>"]:
+            answer = send(query, document)
+            assert answer.status_code == 400 and code(answer)[1] in ("MalformedXML", "InvalidRequest"), (query, document)
+    deep = b"<a>" * 100_000
+    assert send("cors", deep).status_code == 400
+    large = b"<a>" + b" " * (5 * 1024 * 1024) + b"</a>"
+    assert send("cors", large).status_code == 400
+    objects = {"Objects": [{"Key": str(number)} for number in range(1001)]}
+    assert refused(alice.delete_objects, Bucket=bucket, Delete=objects) == (400, "MalformedXML")
+    assert refused(alice.put_object, Bucket=bucket, Key="a", ServerSideEncryption="AES256") == (501, "NotImplemented")
+    assert refused(alice.get_bucket_website, Bucket=bucket) == (501, "NotImplemented")
