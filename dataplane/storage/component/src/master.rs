@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, ObjectError, Objects};
 use eddy_rpc::TcpTransport;
-use eddy_storage_master::{Collected, Master, MasterOptions, Repaired, Scrubbed};
+use eddy_storage_master::{Collected, Expired, Master, MasterOptions, Repaired, Scrubbed};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
@@ -52,6 +52,14 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 60)]
     scrub_interval_seconds: u64,
 
+    /// Seconds between rounds of what namespaces' rules let go
+    #[arg(long, default_value_t = 3600)]
+    lifecycle_interval_seconds: u64,
+
+    /// Seconds of a day in these rules: fewer are for tests
+    #[arg(long, default_value_t = 86_400, hide = true)]
+    lifecycle_day_seconds: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -66,6 +74,7 @@ struct Rounds {
     repaired: Repaired,
     collected: Collected,
     scrubbed: Scrubbed,
+    expired: u64,
     compacted: u64,
     copies: u64,
     files: u64,
@@ -120,8 +129,11 @@ async fn tend(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Ro
     let age = Duration::from_secs(options.scrub_days * 24 * 3600 / 2);
     let mut scrub = tokio::time::interval(interval);
     scrub.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut expire = tokio::time::interval(Duration::from_secs(options.lifecycle_interval_seconds.max(1)));
+    expire.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let ended = tokio::select! {
+            _ = expire.tick() => expire_round(master, options, rounds).await,
             _ = scrub.tick() => scrub_round(master, age, interval, rounds).await,
             _ = repair.tick() => repair_round(master, rounds).await,
             _ = collect.tick() => collect_round(master, options, rounds).await,
@@ -162,6 +174,16 @@ async fn scrub_round(master: &Master, age: Duration, interval: Duration, rounds:
     Ok(())
 }
 
+async fn expire_round(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
+    let Expired { objects, versions, uploads, namespaces } =
+        master.expire(Duration::from_secs(options.lifecycle_day_seconds.max(1))).await?;
+    if objects + versions + uploads > 0 {
+        tracing::info!(objects, versions, uploads, namespaces, "expired");
+    }
+    lock(rounds).expired += (objects + versions + uploads) as u64;
+    Ok(())
+}
+
 async fn collect_round(master: &Master, options: &StorageMasterOptions, rounds: &Mutex<Rounds>) -> Result<(), ObjectError> {
     let compacted = master.compact(options.compact_above_percent).await?;
     if compacted.chunks > 0 {
@@ -197,6 +219,7 @@ fn gauges(rounds: &Mutex<Rounds>) -> Vec<Figure> {
             "Bytes that this process moved out of chunks of which too little is needed",
             figure(rounds.compacted),
         ),
+        ("eddy_storage_expired", "Objects, versions and uploads that this process let go by rules", figure(rounds.expired)),
         ("eddy_storage_chunks_unverified", "Chunks whose turn to be read has come", figure(rounds.scrubbed.due)),
         (
             "eddy_storage_oldest_unverified_seconds",

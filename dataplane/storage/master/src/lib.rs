@@ -1,4 +1,5 @@
-//! What keeps stored objects whole: repair, the reading of what nobody reads, and the collection of what nobody needs.
+//! What keeps stored objects whole: repair, the reading of what nobody reads, the collection of what nobody needs, and of what its
+//! namespace's rules let go.
 //!
 //! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
 //! Each round looks at what is so, does some of what follows, and says what it did.
@@ -7,6 +8,8 @@ mod chunks;
 mod collect;
 mod compact;
 mod copy;
+mod expire;
+mod lifecycle;
 mod plan;
 mod repair;
 mod scrub;
@@ -20,6 +23,7 @@ use eddy_object::{Metadata, ObjectError, Objects, Servers};
 
 pub use self::collect::Collected;
 pub use self::compact::Compacted;
+pub use self::expire::Expired;
 pub use self::plan::{Holding, Plan, plan};
 pub use self::repair::Repaired;
 pub use self::scrub::Scrubbed;

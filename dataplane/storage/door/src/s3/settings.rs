@@ -2,24 +2,20 @@
 
 use s3s::S3ErrorCode;
 use s3s::dto::{
-    BucketLifecycleConfiguration, CORSConfiguration, CORSRule, DeleteBucketCorsInput, DeleteBucketCorsOutput,
-    DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, DeleteBucketTaggingInput, DeleteBucketTaggingOutput,
-    GetBucketCorsInput, GetBucketCorsOutput, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
-    GetBucketTaggingInput, GetBucketTaggingOutput, PutBucketCorsInput, PutBucketCorsOutput, PutBucketLifecycleConfigurationInput,
-    PutBucketLifecycleConfigurationOutput, PutBucketTaggingInput, PutBucketTaggingOutput, Tagging,
+    CORSConfiguration, CORSRule, DeleteBucketCorsInput, DeleteBucketCorsOutput, DeleteBucketTaggingInput,
+    DeleteBucketTaggingOutput, GetBucketCorsInput, GetBucketCorsOutput, GetBucketTaggingInput, GetBucketTaggingOutput,
+    PutBucketCorsInput, PutBucketCorsOutput, PutBucketTaggingInput, PutBucketTaggingOutput, Tagging,
 };
 use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::asking::{Asking, Bucket};
 use super::attributes;
 use super::error::Failure;
-use super::lifecycle;
 use crate::access::Right;
 use crate::door::Door;
 
 /// A kind of document.
 pub(super) const CORS: &str = "cors";
-pub(super) const LIFECYCLE: &str = "lifecycle";
 const TAGGING: &str = "tagging";
 
 /// Rules of a bucket, as in S3.
@@ -86,39 +82,6 @@ fn check_cors(rule: &CORSRule) -> Result<(), Failure> {
 pub(super) async fn delete_cors(asking: Asking, input: DeleteBucketCorsInput) -> Result<DeleteBucketCorsOutput, Failure> {
     forget(&asking, &input.bucket, CORS, "s3:PutBucketCORS").await?;
     Ok(DeleteBucketCorsOutput::default())
-}
-
-pub(super) async fn lifecycle(
-    asking: Asking,
-    input: GetBucketLifecycleConfigurationInput,
-) -> Result<GetBucketLifecycleConfigurationOutput, Failure> {
-    let bucket = asking.bucket(&input.bucket, Right::GetConfiguration("s3:GetLifecycleConfiguration")).await?;
-    let found: Option<BucketLifecycleConfiguration> = document(&asking.door, bucket.space.id, LIFECYCLE).await?;
-    let none = || Failure::new(S3ErrorCode::NoSuchLifecycleConfiguration, "the bucket has no rules for how long things stay");
-    Ok(GetBucketLifecycleConfigurationOutput {
-        rules: Some(found.ok_or_else(none)?.rules),
-        ..GetBucketLifecycleConfigurationOutput::default()
-    })
-}
-
-pub(super) async fn set_lifecycle(
-    asking: Asking,
-    input: PutBucketLifecycleConfigurationInput,
-) -> Result<PutBucketLifecycleConfigurationOutput, Failure> {
-    let bucket = asking.bucket(&input.bucket, Right::PutConfiguration("s3:PutLifecycleConfiguration")).await?;
-    let missing = || Failure::new(S3ErrorCode::MalformedXML, "the rules are missing");
-    let mut configuration = input.lifecycle_configuration.ok_or_else(missing)?;
-    lifecycle::complete(&mut configuration.rules)?;
-    keep(&asking, &bucket, LIFECYCLE, &configuration).await?;
-    Ok(PutBucketLifecycleConfigurationOutput::default())
-}
-
-pub(super) async fn delete_lifecycle(
-    asking: Asking,
-    input: DeleteBucketLifecycleInput,
-) -> Result<DeleteBucketLifecycleOutput, Failure> {
-    forget(&asking, &input.bucket, LIFECYCLE, "s3:PutLifecycleConfiguration").await?;
-    Ok(DeleteBucketLifecycleOutput::default())
 }
 
 pub(super) async fn tagging(asking: Asking, input: GetBucketTaggingInput) -> Result<GetBucketTaggingOutput, Failure> {

@@ -23,6 +23,7 @@
 
 mod form;
 mod keys;
+mod lifecycle;
 mod lock;
 mod namespace;
 mod object;
@@ -34,6 +35,7 @@ pub use self::keys::{
     multiparts, namespace_key, namespaces, object_key, objects, pending_key, piece_key, pieces, reference_key, references,
     server_key, servers, stray_key, usage_bytes_key, usage_objects_key, version_key, versions, versions_of,
 };
+pub use self::lifecycle::{Expire, ExpireOlder, FilterForm, LIFECYCLE, LifecycleFilter, LifecycleRule, LifecycleRules};
 pub use self::lock::{Lock, LockMode, LockRule, Period, Retention};
 pub use self::namespace::{NamespaceRow, NamespaceSettings, Ownership, PublicBlock, Quota, Sharing, Versioning, Visibility};
 pub use self::object::{Attributes, Checksum, ChecksumAlgorithm, Contents, ETag, MultipartRow, ObjectRow, Part, PieceRow, Run};
