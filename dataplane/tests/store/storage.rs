@@ -190,6 +190,13 @@ async fn files_go_in_and_out_by_the_door_while_a_chunkserver_dies() {
     let (status, part) = curl(&[&user[..], &["--range", "1000000-1000099", &url]].concat());
     assert!(status == "206" && part == data[1_000_000..1_000_100]);
     assert_eq!(curl(&[&url]).0, "401");
+    // The other API, on the same port.
+    let (status, denied) = curl(&[&format!("http://127.0.0.1:{}/photos", free[0])]);
+    assert!(status == "403" && String::from_utf8_lossy(&denied).contains("<Code>AccessDenied</Code>"));
+    let counted = String::from_utf8(curl(&[&format!("http://127.0.0.1:{}/metrics", free[1])]).1).unwrap();
+    for line in [r#"requests_total{api="files",code="2xx"} 4"#, r#"requests_total{api="s3",code="4xx"} 1"#] {
+        assert!(counted.contains(&format!("eddy_door_{line}")), "{counted}");
+    }
     let listed = dataplane(&["storage-namespace", &kv, "list"]);
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "photos\talice\tPrivate\t1\t30000000\n");
     let refused = dataplane(&["storage-namespace", &kv, "remove", "photos"]);

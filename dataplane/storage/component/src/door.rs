@@ -10,7 +10,7 @@ use eddy_chunkserver::ChunkClient;
 use eddy_kv::Remote;
 use eddy_object::{Metadata, Objects};
 use eddy_rpc::TcpTransport;
-use eddy_storage_door::{Door, ServeOptions, serve};
+use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Health, Shutdown};
 use tokio::net::TcpListener;
@@ -65,7 +65,9 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let bound = TcpListener::bind(options.bind).await;
     let listener = bound.map_err(|source| StorageError::Bind { address: options.bind, source })?;
     let keys = Keys::open(&options.keys_folder)?;
-    tokio::spawn(admin.serve(health, Registry::default(), shutdown.clone()));
+    let mut registry = Registry::default();
+    let metrics = DoorMetrics::register(&mut registry);
+    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let objects = tokio::select! {
         objects = objects(options.kv.remote(), options.cache_mebibytes * 1024 * 1024) => objects,
         () = shutdown.requested() => return Ok(()),
@@ -77,7 +79,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         s3_domains: options.s3_domains,
         ..ServeOptions::default()
     };
-    serve(listener, Door::new(objects, keys), serving, shutdown).await;
+    serve(listener, Door::new(objects, keys), serving, metrics, shutdown).await;
     Ok(())
 }
 

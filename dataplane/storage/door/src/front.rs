@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::response::Response;
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::door::Door;
+use crate::metrics::{Api, DoorMetrics};
 use crate::rest;
 use crate::s3::{Hosts, S3Door};
 
@@ -24,13 +26,14 @@ struct Inner {
     files: Router,
     s3: S3Door,
     hosts: Hosts,
+    metrics: DoorMetrics,
 }
 
 impl Front {
-    pub(crate) fn new(door: &Door, domains: &[String]) -> Self {
+    pub(crate) fn new(door: &Door, domains: &[String], metrics: DoorMetrics) -> Self {
         let hosts = Hosts::new(domains);
         let (files, s3) = (rest::router(door.clone()), S3Door::new(door.clone(), hosts.clone()));
-        Self(Arc::new(Inner { files, s3, hosts }))
+        Self(Arc::new(Inner { files, s3, hosts, metrics }))
     }
 
     fn is_for_files(&self, request: &Request<Incoming>) -> bool {
@@ -65,10 +68,14 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let waits = waits(request.headers());
         let inner = self.0.clone();
-        let is_for_files = self.is_for_files(&request);
+        let api = if self.is_for_files(&request) { Api::Files } else { Api::S3 };
+        let began = Instant::now();
         async move {
-            let mut response =
-                if is_for_files { inner.files.clone().oneshot(request).await? } else { inner.s3.answer(request).await };
+            let mut response = match api {
+                Api::Files => inner.files.clone().oneshot(request).await?,
+                Api::S3 => inner.s3.answer(request).await,
+            };
+            inner.metrics.answered(api, response.status().as_u16(), began.elapsed());
             let may_be_unasked = waits == Some(Waits::ForNothing) || !response.status().is_success();
             if waits.is_some() && may_be_unasked {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

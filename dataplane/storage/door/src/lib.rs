@@ -9,6 +9,7 @@ mod door;
 mod error;
 mod front;
 pub mod http;
+mod metrics;
 mod rest;
 mod s3;
 mod server;
@@ -16,4 +17,5 @@ mod transfer;
 
 pub use self::door::Door;
 pub use self::error::Problem;
+pub use self::metrics::DoorMetrics;
 pub use self::server::{ServeOptions, serve};

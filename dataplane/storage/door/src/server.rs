@@ -13,6 +13,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::door::Door;
 use crate::front::Front;
+use crate::metrics::DoorMetrics;
 
 /// After the end was requested, requests that are under way have so long.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -44,8 +45,8 @@ impl Default for ServeOptions {
 }
 
 /// Serves until the end is requested, and what is under way then.
-pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, shutdown: Shutdown) {
-    let front = Front::new(&door, &options.s3_domains);
+pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, metrics: DoorMetrics, shutdown: Shutdown) {
+    let front = Front::new(&door, &options.s3_domains, metrics.clone());
     let room = Arc::new(Semaphore::new(options.connections_max));
     let mut connections = JoinSet::new();
     loop {
@@ -66,8 +67,11 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, shu
         };
         let (front, shutdown) = (front.clone(), shutdown.clone());
         let (head_timeout, stall_timeout) = (options.head_timeout, options.stall_timeout);
+        let open = metrics.connections.clone();
         connections.spawn(async move {
+            open.inc();
             connection(stream, front, (head_timeout, stall_timeout), &shutdown).await;
+            open.dec();
             drop(permit);
         });
     }

@@ -2,9 +2,10 @@
 
 use eddy_authz::Keys;
 use eddy_object::schema::{NamespaceSettings, Visibility};
-use eddy_storage_door::{Door, ServeOptions, serve};
+use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
 use eddy_storage_testing::Cluster;
 use eddy_telemetry::Shutdown;
+use eddy_telemetry::prometheus::registry::Registry;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -38,7 +39,8 @@ impl House {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let door = Door::new(cluster.objects.clone(), Keys::open(keys.path()).unwrap());
-        tokio::spawn(serve(listener, door, options, Shutdown::on_signal().unwrap()));
+        let metrics = DoorMetrics::register(&mut Registry::default());
+        tokio::spawn(serve(listener, door, options, metrics, Shutdown::on_signal().unwrap()));
         Self { cluster, address, client: Client::new(), _keys: keys }
     }
 

@@ -2,13 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use eddy_chunks::Extent;
-use eddy_kv::{KvError, Transaction};
+use eddy_kv::{KvError, Transaction, Value};
 
 use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
+
+fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
+    extents.iter().map(|extent| extent.chunk).collect()
+}
+
+/// The rows of the chunks that needles lie in.
+pub(super) fn chunk_keys(extents: &[Extent]) -> Vec<Bytes> {
+    chunks_of(extents).into_iter().map(chunk_key).collect()
+}
 
 impl Metadata {
     /// Makes a chunk that needles are going to lie in.
@@ -81,8 +91,19 @@ impl Metadata {
         extents: &[Extent],
         taken: &BTreeMap<u64, Vec<u64>>,
     ) -> Result<()> {
-        let chunks: BTreeSet<u64> = extents.iter().map(|extent| extent.chunk).collect();
-        let values = self.get_all(chunks.iter().map(|chunk| chunk_key(*chunk))).await?;
+        let values = self.get_all(chunk_keys(extents)).await?;
+        self.check_chunks_read(changes, extents, values, taken).await
+    }
+
+    /// The same, of chunks that were read just now.
+    pub(super) async fn check_chunks_read(
+        &self,
+        changes: &mut Changes,
+        extents: &[Extent],
+        values: Vec<Option<Value>>,
+        taken: &BTreeMap<u64, Vec<u64>>,
+    ) -> Result<()> {
+        let chunks = chunks_of(extents);
         let mut degraded = BTreeMap::new();
         for (chunk, value) in chunks.into_iter().zip(values) {
             let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;

@@ -9,6 +9,7 @@ use eddy_chunks::Extent;
 use eddy_kv::KvError;
 
 use super::changes::Changes;
+use super::chunks::chunk_keys;
 use super::known::{Found, Known};
 use super::versions::VersionId;
 use super::{Metadata, TRIES, now_ms};
@@ -91,13 +92,20 @@ impl Metadata {
         check_key(key)?;
         let NewObject { upload, bytes, attributes, needles, taken } = new;
         let contents = self.contents(upload, needles, &taken).await?;
+        let chunks = chunk_keys(contents.needles());
         let row = ObjectRow::written(upload, bytes, attributes, contents);
         for _ in 0..TRIES {
-            let (space, value, known) = self.space_and_known(namespace, key).await?;
+            let (space, value, known, chunks) = self.space_and_known_with(namespace, key, &chunks).await?;
             precondition.check(known.present())?;
             let mut changes = Changes::of(&space, namespace, &value);
             let put = changes.put_version(key, &known, row.clone())?;
-            self.adopt(&mut changes, upload, &of_object(&space, key, &put), &row.contents, &taken).await?;
+            let by = of_object(&space, key, &put);
+            if let Contents::Needles(needles) = &row.contents {
+                self.check_chunks_read(&mut changes, needles, chunks, &taken).await?;
+                changes.refer(upload, &by, needles)?;
+            } else {
+                self.adopt(&mut changes, upload, &by, &row.contents, &taken).await?;
+            }
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {

@@ -1,5 +1,6 @@
 //! What is known of a key when it is about to change.
 
+use bytes::Bytes;
 use eddy_kv::{Read, ReadResult, Row, Scan, Value};
 
 use super::{Metadata, now_ms};
@@ -37,22 +38,36 @@ impl Known {
 }
 
 impl Metadata {
-    /// A namespace and what is known of a key of it: in one round trip, where the namespace was seen before and keeps no versions.
+    /// A namespace and what is known of a key of it.
     pub(super) async fn space_and_known(&self, namespace: &str, key: &str) -> Result<(NamespaceRow, Value, Known)> {
+        let (space, value, known, _) = self.space_and_known_with(namespace, key, &[]).await?;
+        Ok((space, value, known))
+    }
+
+    /// A namespace, what is known of a key of it, and the values of other rows: in one round trip, where the namespace was seen
+    /// before and keeps no versions.
+    pub(super) async fn space_and_known_with(
+        &self,
+        namespace: &str,
+        key: &str,
+        others: &[Bytes],
+    ) -> Result<(NamespaceRow, Value, Known, Vec<Option<Value>>)> {
         if let Some(number) = self.numbers.of(namespace) {
-            let mut values = self.get_all([namespace_key(namespace), object_key(number, key)]).await?.into_iter();
+            let keys = [namespace_key(namespace), object_key(number, key)].into_iter().chain(others.iter().cloned());
+            let mut values = self.get_all(keys).await?.into_iter();
             if let (Some(Some(value)), Some(current)) = (values.next(), values.next()) {
                 let space: NamespaceRow = decode(&value.bytes)?;
                 if space.id == number && space.settings.versioning == Versioning::Off {
                     let current = current.map(found).transpose()?;
-                    return Ok((space, value, Known { current, ..Known::default() }));
+                    return Ok((space, value, Known { current, ..Known::default() }, values.collect()));
                 }
             }
         }
         let (space, value) = self.namespace_and_value(namespace).await?;
         self.numbers.remember(namespace, space.id);
         let known = self.known(&space, key).await?;
-        Ok((space, value, known))
+        let values = self.get_all(others.iter().cloned()).await?;
+        Ok((space, value, known, values))
     }
 
     /// What is known of a key: no more than the namespace's versioning makes necessary.

@@ -92,7 +92,10 @@ impl Metadata {
     /// # Errors
     /// The store's.
     pub async fn get_all(&self, keys: impl IntoIterator<Item = Bytes>) -> Result<Vec<Option<Value>>> {
-        let reads = keys.into_iter().map(Read::Get).collect();
+        let reads: Vec<Read> = keys.into_iter().map(Read::Get).collect();
+        if reads.is_empty() {
+            return Ok(Vec::new());
+        }
         let results = self.store.read(reads).await?;
         Ok(results.into_iter().map(|result| if let ReadResult::Value(value) = result { value } else { None }).collect())
     }
