@@ -114,15 +114,12 @@ fn filter_of(prefix: Option<String>, filter: Option<LifecycleRuleFilter>) -> Res
     let bytes =
         |number: Option<i64>| number.map(|number| u64::try_from(number).map_err(|_| Failure::bad("a size is not below 0")));
     let pair = |tag: dto::Tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default());
-    let said = [
-        filter.prefix.is_some(),
-        filter.tag.is_some(),
-        filter.object_size_greater_than.is_some(),
-        filter.object_size_less_than.is_some(),
-        filter.and.is_some(),
-    ];
-    if said.into_iter().filter(|said| *said).count() > 1 {
-        return Err(malformed("a filter has one condition, or several in And"));
+    let bare = filter.prefix.is_some()
+        || filter.tag.is_some()
+        || filter.object_size_greater_than.is_some()
+        || filter.object_size_less_than.is_some();
+    if bare && filter.and.is_some() {
+        return Err(malformed("a filter has its conditions in And, or beside each other"));
     }
     Ok(match filter.and {
         Some(and) => LifecycleFilter {
@@ -130,14 +127,14 @@ fn filter_of(prefix: Option<String>, filter: Option<LifecycleRuleFilter>) -> Res
             tags: and.tags.unwrap_or_default().into_iter().map(pair).collect(),
             longer_than: bytes(and.object_size_greater_than).transpose()?,
             shorter_than: bytes(and.object_size_less_than).transpose()?,
-            form: FilterForm::Several,
+            form: FilterForm::And,
         },
         None => LifecycleFilter {
             prefix: filter.prefix,
             tags: filter.tag.into_iter().map(pair).collect(),
             longer_than: bytes(filter.object_size_greater_than).transpose()?,
             shorter_than: bytes(filter.object_size_less_than).transpose()?,
-            form: FilterForm::One,
+            form: FilterForm::Filter,
         },
     })
 }
@@ -182,13 +179,13 @@ fn answered(rule: LifecycleRule) -> dto::LifecycleRule {
     let (longer, shorter) = (bytes(longer_than), bytes(shorter_than));
     let (prefix, filter) = match form {
         FilterForm::Bare => (prefix, None),
-        FilterForm::One => {
+        FilterForm::Filter => {
             let tag = tag_set(&tags).pop();
             let one =
                 LifecycleRuleFilter { and: None, object_size_greater_than: longer, object_size_less_than: shorter, prefix, tag };
             (None, Some(one))
         }
-        FilterForm::Several => {
+        FilterForm::And => {
             let and = LifecycleRuleAndOperator {
                 object_size_greater_than: longer,
                 object_size_less_than: shorter,
@@ -264,7 +261,7 @@ mod tests {
             "<Status>Enabled</Status><Expiration><Date>2030-01-01T12:00:00Z</Date></Expiration>",
             "<Status>Enabled</Status><AbortIncompleteMultipartUpload><DaysAfterInitiation>-1</DaysAfterInitiation></AbortIncompleteMultipartUpload>",
             "<Status>Enabled</Status><Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition>",
-            "<Status>Enabled</Status><Filter><Prefix>a</Prefix><Tag><Key>k</Key><Value>v</Value></Tag></Filter><Expiration><Days>1</Days></Expiration>",
+            "<Status>Enabled</Status><Filter><Prefix>a</Prefix><And><Prefix>b</Prefix></And></Filter><Expiration><Days>1</Days></Expiration>",
         ] {
             assert!(rule(bad).is_err(), "{bad}");
         }

@@ -69,10 +69,10 @@ pub enum FilterForm {
     /// As a prefix of the rule, or not at all.
     #[default]
     Bare,
-    /// As one condition, or none.
-    One,
-    /// As several.
-    Several,
+    /// As conditions beside each other, or none.
+    Filter,
+    /// As conditions that hold together.
+    And,
 }
 
 impl LifecycleFilter {
