@@ -19,7 +19,7 @@ pub use self::download::Download;
 pub use self::error::{ObjectError, Result};
 pub use self::metadata::{
     Completion, Deleted, Listed, ListedMultipart, ListedVersion, Listing, ListingPage, Metadata, NewObject, PARTS_MAX,
-    Precondition, Usage, VersionId, VersionsAfter, WantedPart, now_ms,
+    Precondition, Usage, VersionId, VersionsAfter, WantedPart, common_prefix, now_ms,
 };
 pub use self::objects::Objects;
 pub use self::replicas::Servers;

@@ -14,9 +14,10 @@ use super::attributes::{given, time};
 use super::conditions;
 use super::error::Failure;
 use super::lock::wanted_lock;
-use super::objects::{check_length, precondition, refuse_encryption, tag};
 use super::parts::{open_part, upload_number};
-use super::sums::{self, Sums};
+use super::reading::tag;
+use super::sums::{self, Sums, summed};
+use super::writing::{check_length, precondition, refuse_encryption};
 use crate::access::Right;
 use crate::http::{Asked, ByteRange, Conditions, Outcome, State, etag};
 use crate::transfer;
@@ -95,16 +96,14 @@ pub(super) async fn copy(asking: Asking, mut input: CopyObjectInput) -> Result<C
     let copied = upload.finish(&input.key, attributes, &precondition).await?;
     let checksum = sums::answered(copied.attributes.checksum.as_ref(), 0);
     Ok(CopyObjectOutput {
-        copy_object_result: Some(CopyObjectResult {
-            checksum_crc32: checksum.checksum_crc32,
-            checksum_crc32c: checksum.checksum_crc32c,
-            checksum_crc64nvme: checksum.checksum_crc64nvme,
-            checksum_sha1: checksum.checksum_sha1,
-            checksum_sha256: checksum.checksum_sha256,
-            checksum_type: checksum.checksum_type,
-            e_tag: Some(tag(&copied)),
-            last_modified: Some(time(copied.modified_ms)),
-        }),
+        copy_object_result: Some(summed!(
+            checksum,
+            CopyObjectResult {
+                checksum_type: checksum.checksum_type,
+                e_tag: Some(tag(&copied)),
+                last_modified: Some(time(copied.modified_ms)),
+            }
+        )),
         copy_source_version_id: source.version(),
         version_id: bucket.new_version(&copied),
         ..CopyObjectOutput::default()
@@ -130,15 +129,10 @@ pub(super) async fn copy_part(asking: Asking, input: UploadPartCopyInput) -> Res
     let part = piece.part.unwrap_or_default();
     let checksum = sums::answered(part.checksum.as_ref(), 0);
     Ok(UploadPartCopyOutput {
-        copy_part_result: Some(CopyPartResult {
-            checksum_crc32: checksum.checksum_crc32,
-            checksum_crc32c: checksum.checksum_crc32c,
-            checksum_crc64nvme: checksum.checksum_crc64nvme,
-            checksum_sha1: checksum.checksum_sha1,
-            checksum_sha256: checksum.checksum_sha256,
-            e_tag: Some(sums::part_tag(&part.digest)),
-            last_modified: Some(time(part.modified_ms)),
-        }),
+        copy_part_result: Some(summed!(
+            checksum,
+            CopyPartResult { e_tag: Some(sums::part_tag(&part.digest)), last_modified: Some(time(part.modified_ms)) }
+        )),
         copy_source_version_id: source.version(),
         ..UploadPartCopyOutput::default()
     })

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eddy_object::schema::{NamespaceRow, ObjectRow};
-use eddy_object::{Listed, ListedVersion, Listing, ListingPage, VersionId, VersionsAfter};
+use eddy_object::{Listed, ListedVersion, Listing, ListingPage, VersionId, VersionsAfter, common_prefix};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{
     CommonPrefix, DeleteMarkerEntry, EncodingType, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput,
@@ -14,8 +14,8 @@ use s3s::dto::{
 use super::asking::{Asking, Bucket, parse_version};
 use super::attributes::time;
 use super::error::Failure;
-use super::objects::tag;
 use super::parts::page_limit;
+use super::reading::tag;
 use super::sums;
 use crate::access::Right;
 
@@ -50,12 +50,6 @@ impl Encoding {
 pub(super) fn owner(space: &NamespaceRow) -> Owner {
     let user = space.settings.owner.clone();
     Owner { display_name: Some(user.clone()), id: Some(user) }
-}
-
-/// What a key begins with, up to and with the first delimiter after the prefix.
-pub(super) fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
-    let rest = key.strip_prefix(prefix).filter(|_| !delimiter.is_empty())?;
-    rest.find(delimiter).map(|at| &key[..prefix.len() + at + delimiter.len()])
 }
 
 /// Objects of a page, and common prefixes.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use eddy_object::schema::{Attributes, Checksum, ChecksumAlgorithm, MultipartRow, PieceRow};
-use eddy_object::{Completion, ListedMultipart, ObjectError, PARTS_MAX, WantedPart};
+use eddy_object::{Completion, ListedMultipart, ObjectError, PARTS_MAX, WantedPart, common_prefix};
 use s3s::S3ErrorCode;
 use s3s::dto::{
     AbortMultipartUploadInput, AbortMultipartUploadOutput, ChecksumType, CommonPrefix, CompleteMultipartUploadInput,
@@ -18,8 +18,9 @@ use super::attributes::{given, time};
 use super::error::Failure;
 use super::listing::{Encoding, owner};
 use super::lock::wanted_lock;
-use super::objects::{check_length, precondition, receive, refuse_encryption, tag};
-use super::sums::{self, Sums};
+use super::reading::tag;
+use super::sums::{self, Sums, summed};
+use super::writing::{check_length, precondition, receive, refuse_encryption};
 use crate::access::Right;
 
 /// The shortest part but the last, as in S3.
@@ -118,15 +119,7 @@ pub(super) async fn upload(asking: Asking, mut input: UploadPartInput) -> Result
     let piece = writing.finish_part(&input.key, number, part, attributes).await?;
     let part = piece.part.unwrap_or_default();
     let checksum = sums::answered(part.checksum.as_ref(), 0);
-    Ok(UploadPartOutput {
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        e_tag: Some(sums::part_tag(&part.digest)),
-        ..UploadPartOutput::default()
-    })
+    Ok(summed!(checksum, UploadPartOutput { e_tag: Some(sums::part_tag(&part.digest)), ..UploadPartOutput::default() }))
 }
 
 /// A part as whoever sent it knows it.
@@ -172,20 +165,18 @@ pub(super) async fn complete(
     };
     let row = asking.door.metadata().complete_multipart(&bucket.name, &input.key, completion, seal).await?;
     let checksum = sums::answered(row.attributes.checksum.as_ref(), row.attributes.etag.parts);
-    Ok(CompleteMultipartUploadOutput {
-        location: Some(format!("/{}/{}", input.bucket, input.key)),
-        bucket: Some(input.bucket),
-        checksum_crc32: checksum.checksum_crc32,
-        checksum_crc32c: checksum.checksum_crc32c,
-        checksum_crc64nvme: checksum.checksum_crc64nvme,
-        checksum_sha1: checksum.checksum_sha1,
-        checksum_sha256: checksum.checksum_sha256,
-        checksum_type: checksum.checksum_type,
-        e_tag: Some(tag(&row)),
-        version_id: bucket.new_version(&row),
-        key: Some(input.key),
-        ..CompleteMultipartUploadOutput::default()
-    })
+    Ok(summed!(
+        checksum,
+        CompleteMultipartUploadOutput {
+            location: Some(format!("/{}/{}", input.bucket, input.key)),
+            bucket: Some(input.bucket),
+            checksum_type: checksum.checksum_type,
+            e_tag: Some(tag(&row)),
+            version_id: bucket.new_version(&row),
+            key: Some(input.key),
+            ..CompleteMultipartUploadOutput::default()
+        }
+    ))
 }
 
 pub(super) async fn abort(asking: Asking, input: AbortMultipartUploadInput) -> Result<AbortMultipartUploadOutput, Failure> {
@@ -208,17 +199,15 @@ pub(super) async fn list_parts(asking: Asking, input: ListPartsInput) -> Result<
     let described = parts.into_iter().map(|(number, piece)| {
         let part = piece.part.unwrap_or_default();
         let checksum = sums::answered(part.checksum.as_ref(), 0);
-        Part {
-            checksum_crc32: checksum.checksum_crc32,
-            checksum_crc32c: checksum.checksum_crc32c,
-            checksum_crc64nvme: checksum.checksum_crc64nvme,
-            checksum_sha1: checksum.checksum_sha1,
-            checksum_sha256: checksum.checksum_sha256,
-            e_tag: Some(sums::part_tag(&part.digest)),
-            last_modified: Some(time(part.modified_ms)),
-            part_number: Some(i32::from(number)),
-            size: i64::try_from(piece.bytes).ok(),
-        }
+        summed!(
+            checksum,
+            Part {
+                e_tag: Some(sums::part_tag(&part.digest)),
+                last_modified: Some(time(part.modified_ms)),
+                part_number: Some(i32::from(number)),
+                size: i64::try_from(piece.bytes).ok(),
+            }
+        )
     });
     Ok(ListPartsOutput {
         bucket: Some(input.bucket),
@@ -265,7 +254,7 @@ pub(super) async fn list_uploads(
         let (page, more) = asking.door.metadata().list_multiparts(bucket.space.id, &prefix, from, PAGE).await?;
         let last = page.last().map(|last| (last.key.clone(), last.upload));
         for listed in page {
-            let common = super::listing::common_prefix(&listed.key, &prefix, &delimiter);
+            let common = common_prefix(&listed.key, &prefix, &delimiter);
             if common.is_some_and(|common| prefixes.last().is_some_and(|last| last == common)) {
                 continue;
             }

@@ -173,6 +173,21 @@ fn value_of(algorithm: ChecksumAlgorithm, sums: dto::Checksum) -> Option<Vec<u8>
     STANDARD.decode(text?).ok()
 }
 
+/// An answer, with a checksum as all have it.
+macro_rules! summed {
+    ($checksum:ident, $type:ident { $($rest:tt)* }) => {
+        $type {
+            checksum_crc32: $checksum.checksum_crc32,
+            checksum_crc32c: $checksum.checksum_crc32c,
+            checksum_crc64nvme: $checksum.checksum_crc64nvme,
+            checksum_sha1: $checksum.checksum_sha1,
+            checksum_sha256: $checksum.checksum_sha256,
+            $($rest)*
+        }
+    };
+}
+pub(super) use summed;
+
 /// A checksum as answers have it. That of parts says of how many.
 pub(super) fn answered(checksum: Option<&Checksum>, parts: u16) -> dto::Checksum {
     let Some(checksum) = checksum.filter(|checksum| !checksum.value.is_empty()) else { return dto::Checksum::default() };

@@ -97,7 +97,7 @@ impl Metadata {
 }
 
 /// What a key begins with, up to and with the first delimiter after the prefix.
-fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
+pub fn common_prefix<'a>(key: &'a str, prefix: &str, delimiter: &str) -> Option<&'a str> {
     let rest = key.strip_prefix(prefix).filter(|_| !delimiter.is_empty())?;
     rest.find(delimiter).map(|at| &key[..prefix.len() + at + delimiter.len()])
 }
