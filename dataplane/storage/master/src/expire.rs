@@ -24,6 +24,14 @@ pub struct Expired {
     pub namespaces: usize,
 }
 
+/// A namespace whose rules are followed.
+struct Following<'a> {
+    name: &'a str,
+    space: &'a NamespaceRow,
+    rules: &'a [LifecycleRule],
+    clock: Clock,
+}
+
 impl Master {
     /// Does what the rules of all namespaces say, where a day is so long.
     ///
@@ -37,20 +45,15 @@ impl Master {
             let Some(rules) = self.metadata.configuration(space.id, LIFECYCLE).await? else { continue };
             let LifecycleRules(rules) = decode(&rules)?;
             expired.namespaces += 1;
-            self.expire_versions(&name, &space, &rules, clock, &mut expired).await?;
-            self.expire_uploads(&name, &space, &rules, clock, &mut expired).await?;
+            let following = Following { name: &name, space: &space, rules: &rules, clock };
+            self.expire_versions(&following, &mut expired).await?;
+            self.expire_uploads(&following, &mut expired).await?;
         }
         Ok(expired)
     }
 
-    async fn expire_versions(
-        &self,
-        name: &str,
-        space: &NamespaceRow,
-        rules: &[LifecycleRule],
-        clock: Clock,
-        expired: &mut Expired,
-    ) -> Result<(), ObjectError> {
+    async fn expire_versions(&self, following: &Following<'_>, expired: &mut Expired) -> Result<(), ObjectError> {
+        let Following { space, rules, .. } = following;
         if !rules.iter().any(|rule| rule.enabled && (rule.expire.is_some() || rule.older.is_some())) {
             return Ok(());
         }
@@ -63,12 +66,12 @@ impl Master {
             }
             for version in page {
                 if of_key.last().is_some_and(|last| last.key != version.key) {
-                    self.end_key(name, &std::mem::take(&mut of_key), rules, clock, expired).await?;
+                    self.end_key(following, &std::mem::take(&mut of_key), expired).await?;
                 }
                 of_key.push(version);
             }
             if !more {
-                return self.end_key(name, &of_key, rules, clock, expired).await;
+                return self.end_key(following, &of_key, expired).await;
             }
         }
     }
@@ -76,13 +79,12 @@ impl Master {
     /// All versions of a key are known.
     async fn end_key(
         &self,
-        name: &str,
+        following: &Following<'_>,
         versions: &[ListedVersion],
-        rules: &[LifecycleRule],
-        clock: Clock,
         expired: &mut Expired,
     ) -> Result<(), ObjectError> {
-        for deed in due(rules, versions, clock) {
+        let Following { name, rules, clock, .. } = following;
+        for deed in due(rules, versions, *clock) {
             let key = &versions[0].key;
             let done = match deed {
                 Deed::Expire(upload) => self.metadata.delete(name, key, &Precondition::Upload(upload)).await,
@@ -105,14 +107,8 @@ impl Master {
         Ok(())
     }
 
-    async fn expire_uploads(
-        &self,
-        name: &str,
-        space: &NamespaceRow,
-        rules: &[LifecycleRule],
-        clock: Clock,
-        expired: &mut Expired,
-    ) -> Result<(), ObjectError> {
+    async fn expire_uploads(&self, following: &Following<'_>, expired: &mut Expired) -> Result<(), ObjectError> {
+        let Following { name, space, rules, clock } = following;
         let rules: Vec<_> = rules.iter().filter(|rule| rule.enabled && rule.parts_days.is_some()).collect();
         if rules.is_empty() {
             return Ok(());

@@ -80,6 +80,24 @@ impl Wanted {
         }
     }
 
+    /// Grants that a request says, or its document.
+    fn or_document(
+        &self,
+        door: &Door,
+        document: Option<AccessControlPolicy>,
+        owner: &str,
+        bucket_owner: &str,
+    ) -> Result<Vec<Grant>, Failure> {
+        match (self.grants(door, owner, bucket_owner)?, document) {
+            (Some(grants), None) => Ok(grants),
+            (None, Some(document)) => of_document(door, document, owner),
+            _ => {
+                let message = "say with whom: a canned list, headers or a document";
+                Err(Failure::new(S3ErrorCode::MissingSecurityHeader, message))
+            }
+        }
+    }
+
     /// Whose something new is, and with whom it is shared, in a bucket that takes that.
     pub(super) fn of_new(&self, asking: &Asking, space: &NamespaceRow) -> Result<SharedNew, Failure> {
         let bucket_owner = space.settings.owner.as_str();
@@ -238,11 +256,7 @@ pub(super) async fn set_bucket(asking: Asking, mut input: PutBucketAclInput) -> 
     let owner = bucket.space.settings.owner.clone();
     let wanted = wanted!(input with write);
     let harmless = wanted.canned.as_deref() == Some("private");
-    let grants = match (wanted.grants(&asking.door, &owner, &owner)?, input.access_control_policy) {
-        (Some(grants), None) => grants,
-        (None, Some(document)) => of_document(&asking.door, document, &owner)?,
-        _ => return Err(Failure::new(S3ErrorCode::MissingSecurityHeader, "say with whom: a canned list, headers or a document")),
-    };
+    let grants = wanted.or_document(&asking.door, input.access_control_policy, &owner, &owner)?;
     check_taken(&bucket.space.settings, Some(&grants), harmless)?;
     let change = |settings: &mut NamespaceSettings| settings.grants = Some(grants.clone());
     asking.door.metadata().change_namespace(&bucket.name, change).await?;
@@ -272,11 +286,8 @@ pub(super) async fn set_object(asking: Asking, mut input: PutObjectAclInput) -> 
     let (bucket, row) = asking.object(&input.bucket, &input.key, version, Right::PutObjectAcl).await?;
     let wanted = wanted!(input with write);
     let owner = owner_of(&bucket, &row).to_owned();
-    let grants = match (wanted.grants(&asking.door, &owner, &bucket.space.settings.owner)?, input.access_control_policy) {
-        (Some(grants), None) => grants,
-        (None, Some(document)) => of_document(&asking.door, document, &owner)?,
-        _ => return Err(Failure::new(S3ErrorCode::MissingSecurityHeader, "say with whom: a canned list, headers or a document")),
-    };
+    let bucket_owner = &bucket.space.settings.owner;
+    let grants = wanted.or_document(&asking.door, input.access_control_policy, &owner, bucket_owner)?;
     let harmless = wanted.canned.as_deref().is_some_and(|canned| canned == "private" || canned == "bucket-owner-full-control");
     check_taken(&bucket.space.settings, Some(&grants), harmless)?;
     let version = input.version_id.as_deref().map(parse_version).transpose()?;

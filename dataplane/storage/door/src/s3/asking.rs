@@ -142,21 +142,29 @@ impl Asking {
         object: Option<&ObjectRow>,
         right: Right,
     ) -> Result<bool, Failure> {
-        let of_key = |key: &str| keys::of_request(key, &self.headers, &self.uri, &self.tags);
-        let who = self.principal.as_ref();
-        let question = Question { who, right, name: &bucket.name, space: &bucket.space, key, object, of_key: &of_key };
-        Ok(question.may(self.door.metadata()).await?)
+        self.may_where(bucket, key, object, right, None).await
     }
 
     /// Whether they could see by a listing that there is no such key.
     async fn may_list(&self, bucket: &Bucket, key: &str) -> Result<bool, Failure> {
-        let of_key = |asked: &str| {
-            let prefix = asked.eq_ignore_ascii_case("s3:prefix");
-            if prefix { vec![key.to_owned()] } else { keys::of_request(asked, &self.headers, &self.uri, &self.tags) }
+        self.may_where(bucket, None, None, Right::ListBucket, Some(key)).await
+    }
+
+    /// Whether they may, also where the request would say another prefix than it does.
+    async fn may_where(
+        &self,
+        bucket: &Bucket,
+        key: Option<&str>,
+        object: Option<&ObjectRow>,
+        right: Right,
+        prefix: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let of_key = |asked: &str| match prefix.filter(|_| asked.eq_ignore_ascii_case("s3:prefix")) {
+            Some(prefix) => vec![prefix.to_owned()],
+            None => keys::of_request(asked, &self.headers, &self.uri, &self.tags),
         };
-        let (who, right) = (self.principal.as_ref(), Right::ListBucket);
-        let (name, space) = (bucket.name.as_str(), &bucket.space);
-        let question = Question { who, right, name, space, key: None, object: None, of_key: &of_key };
+        let who = self.principal.as_ref();
+        let question = Question { who, right, name: &bucket.name, space: &bucket.space, key, object, of_key: &of_key };
         Ok(question.may(self.door.metadata()).await?)
     }
 

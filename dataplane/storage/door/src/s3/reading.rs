@@ -174,8 +174,8 @@ pub(super) async fn attributes(asking: Asking, input: GetObjectAttributesInput) 
     let right = if input.version_id.is_some() { Right::GetObjectVersion } else { Right::GetObject };
     let (bucket, row) = asking.object(&input.bucket, &input.key, input.version_id.as_deref(), right).await?;
     // They come in one header, or in several.
-    let mut names = input.object_attributes.iter().flat_map(|wanted| wanted.as_str().split(',')).map(str::trim);
-    let wanted: BTreeSet<&str> = names.by_ref().collect();
+    let names = input.object_attributes.iter().flat_map(|wanted| wanted.as_str().split(',')).map(str::trim);
+    let wanted: BTreeSet<&str> = names.collect();
     let wants = |name: &str| wanted.contains(name);
     let parts = row.attributes.etag.parts;
     let checksum = row.attributes.checksum.as_ref().filter(|_| wants(ObjectAttributes::CHECKSUM));

@@ -85,10 +85,8 @@ pub(super) async fn receive(
 fn broken(error: &(dyn std::error::Error + Send + Sync)) -> Failure {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
-        let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
-        let mut failure = s3s::S3Error::with_message(code, "the body does not have the SHA-256 that was signed");
-        failure.set_status_code(http::StatusCode::BAD_REQUEST);
-        return failure.into();
+        let message = "the body does not have the SHA-256 that was signed";
+        return Failure::with_status("XAmzContentSHA256Mismatch", http::StatusCode::BAD_REQUEST, message);
     }
     if text.contains("SignatureMismatch") {
         return Failure::new(S3ErrorCode::SignatureDoesNotMatch, "a chunk of the body has another signature");

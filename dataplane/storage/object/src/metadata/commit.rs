@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use eddy_chunks::Extent;
-use eddy_kv::KvError;
+use eddy_kv::{KvError, Value};
 
 use super::changes::Changes;
 use super::chunks::chunk_keys;
@@ -100,12 +100,7 @@ impl Metadata {
             let mut changes = Changes::of(&space, namespace, &value);
             let put = changes.put_version(key, &known, row.clone())?;
             let by = of_object(&space, key, &put);
-            if let Contents::Needles(needles) = &row.contents {
-                self.check_chunks_read(&mut changes, needles, chunks, &taken).await?;
-                changes.refer(upload, &by, needles)?;
-            } else {
-                self.adopt(&mut changes, upload, &by, &row.contents, &taken).await?;
-            }
+            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taken).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
@@ -263,19 +258,20 @@ impl Metadata {
         }
     }
 
-    /// What an upload wrote is now named by a row. Pieces have named their needles already: with them the upload has ended, unless
-    /// it was given up for being so slow.
+    /// What an upload wrote is now named by a row; the rows of its needles' chunks were read just now. Pieces have named their
+    /// needles already: with them the upload has ended, unless it was given up for being so slow.
     pub(super) async fn adopt(
         &self,
         changes: &mut Changes,
         upload: u64,
         by: &Needed,
         contents: &Contents,
+        chunks: Vec<Option<Value>>,
         taken: &BTreeMap<u64, Vec<u64>>,
     ) -> Result<()> {
         match contents {
             Contents::Needles(needles) => {
-                self.check_chunks(changes, needles, taken).await?;
+                self.check_chunks_read(changes, needles, chunks, taken).await?;
                 changes.refer(upload, by, needles)
             }
             Contents::Pieces(_) => {

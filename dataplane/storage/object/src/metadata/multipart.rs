@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use eddy_kv::{KvError, Transaction, Value};
 
 use super::changes::Changes;
+use super::chunks::chunk_keys;
 use super::commit::{NewObject, Precondition, check_key};
 use super::pieces::runs;
 use super::{Metadata, TRIES, now_ms};
@@ -142,7 +143,8 @@ impl Metadata {
             changes.put(piece.clone(), encode(&row)?);
             changes.count(0, signed(bytes) - bytes_before);
             let by = Needed::Piece { of: multipart, piece: number };
-            self.adopt(&mut changes, upload, &by, &row.contents, &taken).await?;
+            let chunks = self.get_all(chunk_keys(row.contents.needles())).await?;
+            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taken).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| row),
