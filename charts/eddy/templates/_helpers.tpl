@@ -38,3 +38,11 @@ capabilities: {drop: [ALL]}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .Values.otlpEndpoint | quote }}}
 {{- end }}
 {{- end }}
+
+{{- define "eddy.kvServers" -}}
+{{- $servers := list }}
+{{- range $number := until (int .Values.storage.kv.replicas) }}
+{{- $servers = append $servers (printf "eddy-kv-%d.eddy-kv.%s.svc:7400" $number $.Release.Namespace) }}
+{{- end }}
+{{- join "," $servers }}
+{{- end }}
