@@ -101,7 +101,7 @@ async fn the_gateway_serves_while_the_api_server_is_away(cluster: &Cluster, gate
         assert_eq!(gateway.get("steady.example", "/").await.0, 200);
     }
     // `up` starts what is missing, and nothing else.
-    cluster_tool(&["up", "--name", "eddy-test", "--nodes", "2", "--kubernetes-only"]);
+    cluster_tool(&["up", "--name", "eddy-test", "--nodes", "3", "--kubernetes-only"]);
     load.stop().await.assert_clean();
     cluster.apply("apiVersion: eddy.cloud/v1alpha1\nkind: User\nmetadata: {name: afterwards}\nspec: {}\n");
     cluster.wait_ready("users.eddy.cloud", "default", "afterwards");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::addresses::{Addresses, SLOTS};
 use crate::build::Binaries;
+use crate::network;
 use crate::process::Processes;
 
 /// Where the clusters of this machine keep their state, a folder each.
@@ -116,6 +117,14 @@ impl Cluster {
     }
     pub(crate) fn processes(&self) -> Processes {
         Processes::new(&self.folder())
+    }
+
+    /// Pulls the cable of a node, or plugs it in again.
+    ///
+    /// # Errors
+    /// Where there is no such node.
+    pub fn set_cable(&self, node: u8, plugged: bool) -> Result<()> {
+        network::set_cable(self.addresses(), node, plugged)
     }
 
     /// Ends one of its processes without warning, as a power cut would; false if it did not run.

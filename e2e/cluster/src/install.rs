@@ -13,6 +13,7 @@ use crate::command::{output, run};
 use crate::images::Images;
 use crate::process::wait_until;
 use crate::progress::Progress;
+use crate::volumes;
 
 /// The core namespace of Eddy's own parts.
 const SYSTEM: &str = "eddy-system";
@@ -28,6 +29,8 @@ pub struct Installation<'a> {
     pub images: &'a Images,
     /// The file that lets an administrator into the cluster.
     pub kubeconfig: PathBuf,
+    /// Settings of the chart, as Helm's `--set` takes them.
+    pub values: &'a [String],
     /// The registry that images are pushed to, as in `registry.example.com/eddy`; none where the nodes hold them.
     pub registry: Option<String>,
 }
@@ -39,6 +42,7 @@ pub struct Installation<'a> {
 pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress: &Progress) -> Result<()> {
     if let Some(cluster) = own {
         installation.dns(cluster)?;
+        installation.apply(&volumes::manifest(cluster)?.to_string())?;
     }
     if let Some(registry) = &installation.registry {
         installation.push(registry)?;
@@ -47,7 +51,8 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
     let chart = installation.repository.join("charts/eddy");
     let (operator, dataplane) =
         (installation.image(&installation.images.operator), installation.image(&installation.images.dataplane));
-    installation.helm(&[
+    let values: Vec<&str> = installation.values.iter().flat_map(|value| ["--set", value]).collect();
+    let arguments = [
         "upgrade",
         "--install",
         "eddy",
@@ -55,12 +60,15 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         "--set",
         &format!("operator.image.repository={},operator.image.tag={}", operator.0, operator.1),
         "--set",
+        &format!("storage.image.repository={},storage.image.tag={}", dataplane.0, dataplane.1),
+        "--set",
         &format!("gateway.image.repository={},gateway.image.tag={}", dataplane.0, dataplane.1),
         "--wait",
         "--timeout",
         "180s",
-    ])?;
-    progress.done("chart eddy installed, operator and gateway ready");
+    ];
+    installation.helm(&[&arguments[..], &values].concat())?;
+    progress.done("chart eddy installed: operator, gateway and storage ready");
     Ok(())
 }
 
@@ -135,9 +143,14 @@ impl Installation<'_> {
             .replace("$IMAGE", &self.images.coredns)
             .replace("$ADDRESS", &cluster.dns_address())
             .replace("$UPSTREAM", &upstream_dns());
+        self.apply(&manifest)
+    }
+
+    /// Applies a manifest.
+    fn apply(&self, manifest: &str) -> Result<()> {
         let mut apply = std::process::Command::new(self.binaries.kubectl());
         apply.args(["--kubeconfig", &text(&self.kubeconfig), "apply", "--server-side", "--field-manager=cluster", "-f", "-"]);
-        run(&mut apply, Some(&manifest)).map(drop)
+        run(&mut apply, Some(manifest)).map(drop)
     }
 
     /// The name that the cluster finds an image by.

@@ -24,6 +24,7 @@ mod process;
 mod progress;
 mod startup;
 mod teardown;
+mod volumes;
 
 pub use self::cluster::{Cluster, Shape};
 pub use self::install::{Installation, install, undo_install};

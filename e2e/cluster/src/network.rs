@@ -53,6 +53,11 @@ pub(crate) fn ensure_node(addresses: Addresses, number: u8, nodes: u8) -> Result
     Ok(())
 }
 
+/// Pulls node `number`'s cable, or plugs it in again.
+pub(crate) fn set_cable(addresses: Addresses, number: u8, plugged: bool) -> Result<()> {
+    ip(&["link", "set", &addresses.cable(number), if plugged { "up" } else { "down" }])
+}
+
 /// Removes node `number`'s namespace, and with it everything in it.
 pub(crate) fn remove_node(addresses: Addresses, number: u8) {
     attempt("ip", ["link", "del", &addresses.cable(number)]);

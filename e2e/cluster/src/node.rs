@@ -38,6 +38,11 @@ impl<'a> Node<'a> {
         self.cluster.folder().join(self.name())
     }
 
+    /// The folder of one of its persistent volumes.
+    pub(crate) fn volume(&self, number: u8) -> PathBuf {
+        self.folder().join(format!("volumes/{number}"))
+    }
+
     fn socket(&self) -> PathBuf {
         self.folder().join("containerd.sock")
     }

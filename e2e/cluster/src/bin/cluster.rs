@@ -28,6 +28,24 @@ enum Command {
         #[arg(long, default_value = "eddy")]
         name: String,
     },
+    /// Pull the cable of a node: nothing reaches it, and it reaches nothing.
+    Cut {
+        /// The cluster's name.
+        #[arg(long, default_value = "eddy")]
+        name: String,
+        /// The node, counted from 1.
+        #[arg(long)]
+        node: u8,
+    },
+    /// Plug the cable of a node in again.
+    Mend {
+        /// The cluster's name.
+        #[arg(long, default_value = "eddy")]
+        name: String,
+        /// The node, counted from 1.
+        #[arg(long)]
+        node: u8,
+    },
     /// End one process of a cluster without warning, as a power cut would; `up` starts it again.
     Kill {
         /// The cluster's name.
@@ -58,6 +76,9 @@ struct Up {
     /// With KUBECONFIG set: the registry to push images to, as in registry.example.com/eddy.
     #[arg(long, requires = "kubeconfig")]
     registry: Option<String>,
+    /// Settings of the chart, as Helm's --set takes them
+    #[arg(long)]
+    set: Vec<String>,
     /// Use this cluster instead of starting one.
     #[arg(long, env = "KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
@@ -81,11 +102,20 @@ fn run(command: Command) -> Result<()> {
             lifecycle::build_kubernetes(&std::env::current_dir()?, &binaries, true, &Progress::start())
         }
         Command::Down { name } => down(&name),
+        Command::Cut { name, node } => existing(&name)?.set_cable(node, false),
+        Command::Mend { name, node } => existing(&name)?.set_cable(node, true),
         Command::Kill { name, process } => {
-            let cluster = Cluster::find(&name)?.with_context(|| format!("there is no cluster {name}"))?;
-            if cluster.kill(&process) { Ok(()) } else { bail!("{process} of cluster {name} does not run") }
+            if existing(&name)?.kill(&process) {
+                Ok(())
+            } else {
+                bail!("{process} of cluster {name} does not run")
+            }
         }
     }
+}
+
+fn existing(name: &str) -> Result<Cluster> {
+    Cluster::find(name)?.with_context(|| format!("there is no cluster {name}"))
 }
 
 fn up(arguments: &Up) -> Result<()> {
@@ -103,6 +133,7 @@ fn up(arguments: &Up) -> Result<()> {
         (None, None) => bail!("neither a cluster of its own nor KUBECONFIG"),
     };
     let installation = Installation {
+        values: &arguments.set,
         repository: &repository,
         binaries: &binaries,
         images: &images,
