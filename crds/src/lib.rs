@@ -32,7 +32,8 @@ pub use self::container::{
 };
 pub use self::domain::{Domain, DomainChallenge, DomainSpec, DomainStatus};
 pub use self::meta::{
-    CONTAINER_LABEL, FIELD_MANAGER, GROUP, MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL, core_namespace, tenant_of,
+    CONTAINER_LABEL, FIELD_MANAGER, GROUP, MANAGED_BY, MANAGED_BY_LABEL, STORAGE_FINALIZER, TENANT_LABEL, core_namespace,
+    tenant_of,
 };
 pub use self::namespace::{
     DeletionPolicy, Lifecycle, Namespace, NamespaceQuota, NamespaceSpec, NamespaceStatus, Redundancy, RedundancyMode, TierPolicy,

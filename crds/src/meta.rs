@@ -20,6 +20,9 @@ pub const CONTAINER_LABEL: &str = "eddy.cloud/container";
 /// On a tenant's core namespace, the name of its User.
 pub const TENANT_LABEL: &str = "eddy.cloud/tenant";
 
+/// On a Namespace, until storage has let go of what it stands for.
+pub const STORAGE_FINALIZER: &str = "eddy.cloud/storage";
+
 /// What a core namespace's name starts with.
 const CORE_NAMESPACE_PREFIX: &str = "u-";
 

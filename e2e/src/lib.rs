@@ -7,10 +7,12 @@
 
 mod cluster;
 mod collector;
+mod door;
 mod http;
 mod load;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait};
 pub use self::collector::Collector;
+pub use self::door::{Door, KEEPER, Key, LOADER};
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};

@@ -3,14 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use eddy_e2e::{Cluster, cluster_tool, wait};
+use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, wait};
 
-const KEY: &str = "e2e:0123456789abcdef";
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
 const BYTES_MAX: u64 = 200_000;
@@ -24,20 +21,20 @@ struct Writers {
 }
 
 impl Writers {
-    fn start(door: &str) -> Self {
+    fn start(door: &Door) -> Self {
         let mut writers = Self { acknowledged: Arc::default(), failed: Arc::default(), stop: Arc::default(), tasks: Vec::new() };
         for writer in 0..WRITERS {
             let (acknowledged, failed, stop) = (writers.acknowledged.clone(), writers.failed.clone(), writers.stop.clone());
-            let door = door.to_owned();
+            let door = door.clone();
             writers.tasks.push(tokio::spawn(async move {
-                let client = client();
                 for number in 0u64.. {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
                     let key = format!("{writer}/{number}");
                     let body = body(writer, number);
-                    match put(&client, &format!("{door}/v1/files/e2e-load/{key}"), body.clone()).await {
+                    let written = door.put(LOADER, &format!("e2e-load/{key}"), body.clone()).await;
+                    match matches!(written, Ok(200..=299)) {
                         true => drop(acknowledged.lock().unwrap().insert(key, body)),
                         // What failed may be there or not: it is never asked for.
                         false => drop(failed.fetch_add(1, Ordering::Relaxed)),
@@ -69,27 +66,6 @@ fn body(writer: u64, number: u64) -> Vec<u8> {
     let mut body = format!("{writer}/{number}:").into_bytes();
     body.extend((0..length).map(|at| (at.wrapping_mul(31) ^ number ^ (writer << 4)) as u8));
     body
-}
-
-/// Connections of before may lead to a machine that is gone: each request opens one.
-fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .connect_timeout(Duration::from_secs(1))
-        .pool_max_idle_per_host(0)
-        .build()
-        .unwrap()
-}
-
-async fn put(client: &reqwest::Client, url: &str, body: Vec<u8>) -> bool {
-    let (id, secret) = KEY.split_once(':').unwrap();
-    client.put(url).basic_auth(id, Some(secret)).body(body).send().await.is_ok_and(|answer| answer.status().is_success())
-}
-
-async fn get(client: &reqwest::Client, url: &str) -> Option<Vec<u8>> {
-    let (id, secret) = KEY.split_once(':').unwrap();
-    let answer = client.get(url).basic_auth(id, Some(secret)).send().await.ok()?.error_for_status().ok()?;
-    Some(answer.bytes().await.ok()?.to_vec())
 }
 
 fn system(cluster: &Cluster, arguments: &[&str]) -> String {
@@ -138,39 +114,10 @@ fn leader(cluster: &Cluster) -> (String, String) {
 #[ignore = "needs a cluster: run ./test"]
 async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_cut_off() {
     let cluster = Cluster::connect().await;
-    let secret = format!(
-        "apiVersion: v1\nkind: Secret\nmetadata: {{name: eddy-storage-keys, namespace: eddy-system}}\nstringData: {{ada: \"{KEY}\"}}\n"
-    );
-    cluster.apply(&secret);
-    let port = system(&cluster, &["get", "service", "eddy-storage", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
-    let address = |node: &str| {
-        cluster.kubectl(&["get", "node", node, "-o", "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"])
-    };
     let (_, cut) = leader(&cluster);
     let near = ["node1", "node2"].into_iter().find(|node| *node != cut).unwrap();
-    let door = format!("http://{}:{port}", address(near));
-
-    // The Secret reaches the doors when their kubelets look: then a client of S3 may make its bucket.
-    wait("a bucket", || {
-        let curl = Command::new("curl")
-            .args([
-                "-s",
-                "-o",
-                "/dev/null",
-                "-w",
-                "%{http_code}",
-                "-X",
-                "PUT",
-                "--aws-sigv4",
-                "aws:amz:us-east-1:s3",
-                "--user",
-                KEY,
-            ])
-            .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{door}/e2e-load")])
-            .output()
-            .unwrap();
-        ["200", "409"].contains(&String::from_utf8_lossy(&curl.stdout).as_ref())
-    });
+    let door = Door::on(&cluster, near);
+    tokio::task::block_in_place(|| door.wait_bucket(LOADER, "e2e-load"));
     let writers = Writers::start(&door);
     tokio::task::block_in_place(|| {
         writers.wait_more("at first", 20);
@@ -188,9 +135,8 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
     });
     let (acknowledged, failed) = writers.stop().await;
 
-    let client = client();
     for (key, expected) in &acknowledged {
-        let read = get(&client, &format!("{door}/v1/files/e2e-load/{key}")).await;
+        let read = door.get(Some(LOADER), &format!("e2e-load/{key}")).await.ok().map(|(_, body)| body);
         assert!(
             read.as_ref() == Some(expected),
             "{key} of {} acknowledged ({failed} failed) is lost or not what it was",

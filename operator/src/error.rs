@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use eddy_object::ObjectError;
+
 /// Why a reconciliation failed. It is tried again, later each time.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
@@ -11,6 +13,10 @@ pub(crate) enum ReconcileError {
     Delete { kind: &'static str, name: String, source: Box<kube::Error> },
     #[error("failed to write the status")]
     Status(#[source] Box<kube::Error>),
+    #[error("failed to hold or let go of the object")]
+    Finalizer(#[source] Box<kube::Error>),
+    #[error("failed to tell storage, or to ask it")]
+    Storage(#[source] ObjectError),
     #[error("not done within {} s", .0.as_secs())]
     Timeout(Duration),
     #[error("a fault in the operator: {0}")]
@@ -24,6 +30,8 @@ impl ReconcileError {
             Self::Apply { .. } => "apply",
             Self::Delete { .. } => "delete",
             Self::Status(_) => "status",
+            Self::Finalizer(_) => "finalizer",
+            Self::Storage(_) => "storage",
             Self::Timeout(_) => "timeout",
             Self::Panicked(_) => "panicked",
         }

@@ -29,6 +29,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) concurrency: u16,
 
+    /// host:port of every replica of storage's metadata, separated by commas; without any, Namespaces are not acted on
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) storage_servers: Vec<String>,
+
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]
     pub(crate) shutdown_deadline_seconds: u64,

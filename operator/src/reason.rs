@@ -29,11 +29,14 @@ pub(crate) enum Reason {
     TenantMissing,
     NotReady,
     NoEndpoints,
+    NotEmpty,
+    Deleting,
     // Tried again.
     ApplyFailed,
     CrashLooping,
     Unschedulable,
     PodsRefused,
+    StorageFailed,
     // For the user to mend.
     Rejected,
     NotATenant,
@@ -41,6 +44,7 @@ pub(crate) enum Reason {
     SecretMissing,
     QuotaExceeded,
     HostTaken,
+    NameTaken,
     BackendNotFound,
     NotSupported,
 }
@@ -58,6 +62,10 @@ impl Reason {
             Self::TenantMissing => "TenantMissing",
             Self::NotReady => "NotReady",
             Self::NoEndpoints => "NoEndpoints",
+            Self::NotEmpty => "NotEmpty",
+            Self::Deleting => "Deleting",
+            Self::StorageFailed => "StorageFailed",
+            Self::NameTaken => "NameTaken",
             Self::ApplyFailed => "ApplyFailed",
             Self::CrashLooping => "CrashLooping",
             Self::Unschedulable => "Unschedulable",
@@ -77,14 +85,19 @@ impl Reason {
         match self {
             Self::Reconciling => Outcome::Unknown,
             Self::Provisioned | Self::Running | Self::Stopped | Self::Serving => Outcome::Ready,
-            Self::Progressing | Self::TenantMissing | Self::NotReady | Self::NoEndpoints => Outcome::Working,
-            Self::ApplyFailed | Self::CrashLooping | Self::Unschedulable | Self::PodsRefused => Outcome::Failed,
+            Self::Progressing | Self::TenantMissing | Self::NotReady | Self::NoEndpoints | Self::NotEmpty | Self::Deleting => {
+                Outcome::Working
+            }
+            Self::ApplyFailed | Self::CrashLooping | Self::Unschedulable | Self::PodsRefused | Self::StorageFailed => {
+                Outcome::Failed
+            }
             Self::Rejected
             | Self::NotATenant
             | Self::ImageUnavailable
             | Self::SecretMissing
             | Self::QuotaExceeded
             | Self::HostTaken
+            | Self::NameTaken
             | Self::BackendNotFound
             | Self::NotSupported => Outcome::Stalled,
         }

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use eddy_crds::STORAGE_FINALIZER;
 use eddy_telemetry::error_chain;
 use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::controller::{self, Action, Controller};
@@ -80,7 +81,8 @@ async fn guarded<K: Owned>(
     context: Arc<Context>,
     work: impl Future<Output = Result<Action, ReconcileError>>,
 ) -> Result<Action, ReconcileError> {
-    if object.meta().deletion_timestamp.is_some() {
+    // What is going away is looked at only by whoever holds it up.
+    if object.meta().deletion_timestamp.is_some() && !object.finalizers().iter().any(|held| held == STORAGE_FINALIZER) {
         return Ok(Action::await_change());
     }
     let start = Instant::now();

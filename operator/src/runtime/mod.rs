@@ -6,7 +6,7 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_crds::{Domain, Namespace, Network, ServiceAccount, Token, Vm, Volume};
+use eddy_crds::{Domain, Network, ServiceAccount, Token, Vm, Volume};
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
 use kube::Client;
 use kube::client::ClientBuilder;
@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::context::Context;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::{container, pending, route, user};
+use crate::{container, namespace, pending, route, user};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +61,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     tracing::info!(identity = options.identity, "leading");
     metrics.leading.set(1);
 
-    let context = Arc::new(Context::new(client.clone(), metrics, options.namespace.clone(), options.identity.clone()));
+    let context = Arc::new(Context::new(client.clone(), metrics, &options));
     let deadline = Duration::from_secs(options.shutdown_deadline_seconds);
     let work = controllers(&client, &context, options.concurrency, &shutdown);
     let outcome = tokio::select! {
@@ -97,7 +97,7 @@ async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, 
         user::run(client.clone(), context.clone(), concurrency, stop()),
         container::run(client.clone(), context.clone(), concurrency, stop()),
         route::run(client.clone(), context.clone(), concurrency, stop()),
-        pending!(Namespace, "Namespace"),
+        namespace::run(client.clone(), context.clone(), concurrency, stop()),
         pending!(Vm, "VM"),
         pending!(Volume, "Volume"),
         pending!(Network, "Network"),

@@ -1,0 +1,71 @@
+//! Requests to storage's doors.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::{Cluster, wait};
+
+/// An access key, `id:secret`.
+pub type Key = &'static str;
+
+/// The key of a user of storage who is no tenant.
+pub const LOADER: Key = "loader:0123456789abcdef";
+/// The key of the tenant `keeper`.
+pub const KEEPER: Key = "keeper:0123456789abcdef";
+
+/// The doors, as a client outside the cluster sees them.
+#[derive(Clone)]
+pub struct Door {
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Door {
+    /// The doors of the cluster under test, by a node's address. All tests share one Secret of keys.
+    pub fn on(cluster: &Cluster, node: &str) -> Self {
+        cluster.apply(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: eddy-storage-keys, namespace: eddy-system}}\nstringData: {{loader: \"{LOADER}\", keeper: \"{KEEPER}\"}}\n"
+        ));
+        let address =
+            cluster.kubectl(&["get", "node", node, "-o", "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"]);
+        let port =
+            cluster.kubectl(&["-n", "eddy-system", "get", "service", "eddy-storage", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
+        // A connection of before may lead to a machine that is gone: each request opens one.
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(1))
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
+        Self { url: format!("http://{address}:{port}"), client }
+    }
+
+    /// Waits until a client of S3 may make its bucket: keys reach the doors when their kubelets look.
+    pub fn wait_bucket(&self, key: Key, bucket: &str) {
+        wait(&format!("the bucket {bucket}"), || {
+            let curl = Command::new("curl")
+                .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3"])
+                .args(["--user", key, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{}/{bucket}", self.url)])
+                .output()
+                .expect("curl is installed");
+            ["200", "409"].contains(&String::from_utf8_lossy(&curl.stdout).as_ref())
+        });
+    }
+
+    /// Writes an object; returns the status.
+    pub async fn put(&self, key: Key, path: &str, body: Vec<u8>) -> Result<u16, reqwest::Error> {
+        let (id, secret) = key.split_once(':').unwrap();
+        let request = self.client.put(format!("{}/v1/files/{path}", self.url)).basic_auth(id, Some(secret)).body(body);
+        Ok(request.send().await?.status().as_u16())
+    }
+
+    /// Reads an object, or without a key as anyone; returns the status and the body.
+    pub async fn get(&self, key: Option<Key>, path: &str) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let mut request = self.client.get(format!("{}/v1/files/{path}", self.url));
+        if let Some((id, secret)) = key.and_then(|key| key.split_once(':')) {
+            request = request.basic_auth(id, Some(secret));
+        }
+        let answer = request.send().await?;
+        Ok((answer.status().as_u16(), answer.bytes().await?.to_vec()))
+    }
+}

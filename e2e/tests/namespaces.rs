@@ -1,0 +1,93 @@
+//! Storage namespaces as resources, seen through the doors.
+
+#![allow(clippy::unwrap_used)]
+
+use eddy_e2e::{Cluster, Door, KEEPER, Key, wait};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+const KIND: &str = "namespaces.eddy.cloud";
+
+/// So many requests in a row reach every door, in all likelihood.
+const DOORS_ASKED: usize = 20;
+
+fn namespace(name: &str, core: &str, spec: &str) -> String {
+    format!("apiVersion: eddy.cloud/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: {core}}}\nspec: {spec}\n")
+}
+
+fn wait_status(door: &Door, key: Option<Key>, path: &str, expected: u16) {
+    let handle = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        wait(&format!("{path} answers {expected}"), || {
+            // Each door learns of keys by itself, and each request may be another's.
+            (0..DOORS_ASKED).all(|_| handle.block_on(door.get(key, path)).is_ok_and(|(status, _)| status == expected))
+        });
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn a_namespace_is_a_bucket_with_its_quota_visibility_usage_and_end() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("keeper");
+    cluster.tenant("rival");
+    let door = Door::on(&cluster, "node1");
+    cluster.apply(&namespace("e2e-photos", "u-keeper", "{quota: {objects: 2}}"));
+    cluster.wait_ready(KIND, "u-keeper", "e2e-photos");
+    wait_status(&door, Some(KEEPER), "e2e-photos", 200);
+
+    assert_eq!(door.put(KEEPER, "e2e-photos/a", b"one".to_vec()).await.unwrap(), 201);
+    assert_eq!(door.put(KEEPER, "e2e-photos/b", b"four".to_vec()).await.unwrap(), 201);
+    assert_eq!(door.put(KEEPER, "e2e-photos/c", b"six".to_vec()).await.unwrap(), 507, "beyond the quota");
+    wait("its usage in its status", || {
+        let status = cluster.get(KIND, "u-keeper", "e2e-photos").unwrap_or_default()["status"].clone();
+        (status["objects"].as_i64(), status["bytes"].as_i64()) == (Some(2), Some(7))
+    });
+
+    assert_ne!(door.get(None, "e2e-photos/a").await.unwrap().0, 200, "it is private");
+    cluster.apply(&namespace("e2e-photos", "u-keeper", "{visibility: Public, quota: {objects: 2}}"));
+    wait_status(&door, None, "e2e-photos/a", 200);
+
+    cluster.apply(&namespace("e2e-photos", "u-rival", "{deletionPolicy: Delete}"));
+    cluster.wait_reason(KIND, "u-rival", "e2e-photos", "NameTaken");
+    cluster.kubectl(&["-n", "u-rival", "delete", KIND, "e2e-photos", "--timeout=60s"]);
+    assert_eq!(door.get(None, "e2e-photos/a").await.unwrap().1, b"one", "what is another's is never touched");
+
+    cluster.kubectl(&["-n", "u-keeper", "delete", KIND, "e2e-photos", "--wait=false"]);
+    cluster.wait_reason(KIND, "u-keeper", "e2e-photos", "NotEmpty");
+    assert_eq!(door.get(None, "e2e-photos/a").await.unwrap().0, 200);
+    let policy = r#"{"spec": {"deletionPolicy": "Delete"}}"#;
+    cluster.kubectl(&["-n", "u-keeper", "patch", KIND, "e2e-photos", "--type=merge", "-p", policy]);
+    cluster.wait_gone(KIND, "u-keeper", "e2e-photos");
+    assert_eq!(door.get(Some(KEEPER), "e2e-photos/a").await.unwrap().0, 404);
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: run ./test"]
+async fn the_operator_may_hold_a_namespace_and_not_change_what_its_user_wants() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("holder");
+    cluster.apply(&namespace("e2e-held", "u-holder", "{}"));
+    assert_eq!(patched_by_operator(&cluster, json!({"metadata": {"annotations": {"held": "yes"}}})).await, "");
+    let refusal = patched_by_operator(&cluster, json!({"spec": {"visibility": "Public"}})).await;
+    assert!(refusal.contains("the operator writes no spec"), "{refusal:?}");
+}
+
+/// What the API server has against a patch of the operator's; nothing where it takes it. kubectl would read the object first,
+/// by its name, which the operator may not.
+async fn patched_by_operator(cluster: &Cluster, patch: Value) -> String {
+    let path = "/apis/eddy.cloud/v1alpha1/namespaces/u-holder/namespaces";
+    let mut request = kube::core::Request::new(path).patch("e2e-held", &PatchParams::default(), &Patch::Merge(patch)).unwrap();
+    request.headers_mut().insert("Impersonate-User", "system:serviceaccount:eddy-system:eddy-operator".parse().unwrap());
+    cluster.client.request::<Value>(request).await.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: run ./test"]
+async fn what_storage_cannot_keep_is_refused_with_a_sentence() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("asker");
+    cluster.apply(&namespace("e2e-coded", "u-asker", "{redundancy: {mode: ErasureCoded}}"));
+    let sentence = cluster.wait_reason(KIND, "u-asker", "e2e-coded", "NotSupported");
+    assert!(sentence.contains("ErasureCoded"), "{sentence}");
+}
