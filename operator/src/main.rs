@@ -17,6 +17,7 @@ mod reconcile;
 mod route;
 mod runtime;
 mod status;
+mod tenancy;
 mod user;
 mod watching;
 

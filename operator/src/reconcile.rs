@@ -75,6 +75,11 @@ impl Backoff for Unpaused {
     fn reset(&mut self) {}
 }
 
+/// Whether an object stays until the operator lets it go.
+pub(crate) fn is_held(object: &impl ResourceExt) -> bool {
+    object.finalizers().iter().any(|held| held == STORAGE_FINALIZER)
+}
+
 async fn guarded<K: Owned>(
     kind: &'static str,
     object: Arc<K>,
@@ -82,7 +87,7 @@ async fn guarded<K: Owned>(
     work: impl Future<Output = Result<Action, ReconcileError>>,
 ) -> Result<Action, ReconcileError> {
     // What is going away is looked at only by whoever holds it up.
-    if object.meta().deletion_timestamp.is_some() && !object.finalizers().iter().any(|held| held == STORAGE_FINALIZER) {
+    if object.meta().deletion_timestamp.is_some() && !is_held(&*object) {
         return Ok(Action::await_change());
     }
     let start = Instant::now();

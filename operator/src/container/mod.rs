@@ -12,7 +12,7 @@ mod policy;
 
 use std::sync::Arc;
 
-use eddy_crds::{CONTAINER_LABEL, Container, User, tenant_of};
+use eddy_crds::{CONTAINER_LABEL, Container, User};
 use eddy_telemetry::error_chain;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
@@ -26,6 +26,7 @@ use serde_json::{Map, Value, json};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::reason::{Reason, Verdict};
+use crate::tenancy::{objects_of, provisioned_tenant};
 use crate::watching::{Filled, all, all_filled, children, filled, specs};
 use crate::{reconcile, status};
 
@@ -65,12 +66,7 @@ pub(crate) async fn run(
         filled(&pods),
     ]);
     let stores = Arc::new(Stores { filled, users, deployments, stateful_sets, services, policies, pods });
-    let known = containers.clone();
-    let of_tenant = move |user: User| -> Vec<ObjectRef<Container>> {
-        let namespace = eddy_crds::core_namespace(&user.name_any());
-        let theirs = known.state().into_iter().filter(|container| container.namespace().as_deref() == Some(&namespace));
-        theirs.map(|container| ObjectRef::from_obj(&*container)).collect()
-    };
+    let of_tenant = objects_of(containers.clone());
     let controller = Controller::for_stream(changes, containers)
         .watches_stream(user_changes.boxed(), of_tenant)
         .watches_stream(deployment_changes, |object| container_of(&object))
@@ -93,7 +89,7 @@ async fn reconcile(container: Arc<Container>, context: Arc<Context>, stores: Arc
     stores.filled.clone().await;
     let api: Api<Container> = Api::namespaced(context.client.clone(), &container.namespace().unwrap_or_default());
     status::begin(&context, &api, &container).await?;
-    if let Some(obstacle) = tenancy_obstacle(&container, &stores.users) {
+    if let Err(obstacle) = provisioned_tenant(&*container, &stores.users) {
         status::write(&context, &api, &container, &obstacle, Map::new()).await?;
         return Ok(Action::await_change());
     }
@@ -114,19 +110,6 @@ async fn reconcile(container: Arc<Container>, context: Arc<Context>, stores: Arc
             Err(error)
         }
     }
-}
-
-/// A Container runs only where a User's quota and walls are.
-fn tenancy_obstacle(container: &Container, users: &Store<User>) -> Option<Verdict> {
-    let namespace = container.namespace().unwrap_or_default();
-    let Some(tenant) = tenant_of(&namespace) else {
-        let message = format!("{namespace} is no User's core namespace: apply this Container to u-<user>");
-        return Some(Verdict::new(Reason::NotATenant, message));
-    };
-    let user = users.get(&ObjectRef::new(tenant));
-    let provisioned = user.is_some_and(|user| user.status.as_ref().is_some_and(|status| status.core_namespace.is_some()));
-    (!provisioned)
-        .then(|| Verdict::new(Reason::TenantMissing, format!("waiting for User {tenant}, whose core namespace this is")))
 }
 
 /// Makes the children as desired, and removes those that no longer are. Returns the workload as it is now.

@@ -36,13 +36,7 @@ pub(super) fn decide(spec: &NamespaceSpec, owner: &str, settings: &mut Namespace
     };
     settings.quota = Quota { bytes: quota.bytes.as_deref().and_then(quantity::whole), objects: quota.objects };
     settings.copies = u8::try_from(spec.redundancy.copies).unwrap_or(u8::MAX);
-    settings.versioning = match (spec.versioning, settings.versioning) {
-        // Versions are always kept where they may be locked.
-        (true, _) => Versioning::On,
-        (false, _) if settings.lock.is_some() => Versioning::On,
-        (false, Versioning::Off) => Versioning::Off,
-        (false, _) => Versioning::Suspended,
-    };
+    settings.versioning = if spec.versioning { Versioning::On } else { Versioning::Off };
 }
 
 /// The rules of storage: those of the Namespace, and of those that are there all that others made.
@@ -72,14 +66,12 @@ mod tests {
     fn what_a_namespace_says_is_what_storage_is_told_and_what_a_door_was_told_stays() {
         let quota = NamespaceQuota { objects: Some(7), bytes: Some("1Ki".into()) };
         let spec = NamespaceSpec { visibility: Visibility::Public, quota: Some(quota), ..NamespaceSpec::default() };
-        let mut settings =
-            NamespaceSettings { versioning: Versioning::On, grants: Some(Vec::new()), ..NamespaceSettings::default() };
+        let mut settings = NamespaceSettings { grants: Some(Vec::new()), ..NamespaceSettings::default() };
         decide(&spec, "ada", &mut settings);
         let expected = NamespaceSettings {
             owner: "ada".into(),
             visibility: schema::Visibility::Public,
             quota: Quota { bytes: Some(1024), objects: Some(7) },
-            versioning: Versioning::Suspended,
             grants: Some(Vec::new()),
             ..NamespaceSettings::default()
         };

@@ -10,26 +10,30 @@ mod desired;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_crds::{DeletionPolicy, Namespace, STORAGE_FINALIZER, tenant_of};
-use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceRow, NamespaceSettings, decode, encode};
+use eddy_crds::{DeletionPolicy, Namespace, STORAGE_FINALIZER, User};
+use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, decode, encode};
 use eddy_object::{Metadata, ObjectError, Usage};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::finalizer::{self, finalizer};
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::reason::{Reason, Verdict};
-use crate::watching::specs;
+use crate::tenancy::{objects_of, provisioned_tenant, tenant};
+use crate::watching::{all, all_filled, filled, specs};
 use crate::{reconcile, status};
+
+use self::contents::Left;
 
 /// How often usage is read, and what a door was told is put right.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// How often somebody looks whether contents are gone.
 const WAIT_FOR_EMPTY: Duration = Duration::from_secs(2);
-/// Versions that are deleted in one go: well within a reconciliation's time.
-const DELETED_AT_ONCE: usize = 2000;
+/// How long versions are deleted in one go: well within a reconciliation's time.
+const DELETE_FOR: Duration = Duration::from_secs(10);
 
 /// Runs until the end is requested.
 pub(crate) async fn run(
@@ -39,38 +43,45 @@ pub(crate) async fn run(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let (namespaces, changes) = specs::<Namespace>(&client);
-    let controller = Controller::for_stream(changes, namespaces).graceful_shutdown_on(stop);
-    reconcile::run(controller, "Namespace", context, concurrency, reconcile).await;
+    let (users, user_changes) = all::<User>(&client);
+    let filled = all_filled([filled(&users)]);
+    let controller = Controller::for_stream(changes, namespaces.clone())
+        .watches_stream(user_changes, objects_of(namespaces))
+        .graceful_shutdown_on(stop);
+    reconcile::run(controller, "Namespace", context, concurrency, move |namespace, context| {
+        let (users, filled) = (users.clone(), filled.clone());
+        async move {
+            filled.await;
+            reconcile(namespace, context, &users).await
+        }
+    })
+    .await;
 }
 
-async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>, users: &Store<User>) -> Result<Action, ReconcileError> {
     let core = namespace.namespace().unwrap_or_default();
     let api: Api<Namespace> = Api::namespaced(context.client.clone(), &core);
     let deleting = namespace.metadata.deletion_timestamp.is_some();
     if !deleting {
         status::begin(&context, &api, &namespace).await?;
     }
-    let (owner, metadata) = match (tenant_of(&core), &context.storage) {
-        (Some(owner), Some(metadata)) => (owner, metadata),
-        (owner, _) => {
-            let (reason, message) = match owner {
-                None => (Reason::NotATenant, format!("{core} is no User's core namespace: apply this Namespace to u-<user>")),
-                Some(_) => (Reason::NotSupported, "this cluster runs no storage: set storage.enabled of the chart".to_owned()),
-            };
-            status::write(&context, &api, &namespace, &Verdict::new(reason, message), Map::new()).await?;
+    let (owner, metadata) = match whose(&namespace, users, context.storage.as_ref()) {
+        Ok(found) => found,
+        Err(obstacle) => {
+            status::write(&context, &api, &namespace, &obstacle, last_known(&namespace)).await?;
             return Ok(Action::await_change());
         }
     };
     let done = match deleting {
-        true => release(metadata, owner, &namespace).await,
-        false if !namespace.finalizers().iter().any(|held| held == STORAGE_FINALIZER) => Ok(Progress::Settled),
-        false => provide(metadata, owner, &namespace).await,
+        true => release(metadata, &owner, &namespace).await,
+        false if !reconcile::is_held(&*namespace) => Ok(Progress::Settled),
+        false => provide(metadata, &owner, &namespace).await,
     };
     match done {
         // Held before anything is made, let go when nothing is left: either is a change that comes back here.
         Ok(Progress::Settled) => settle(&api, namespace).await,
         Ok(Progress::Waiting(verdict, again)) => {
-            status::write(&context, &api, &namespace, &verdict, Map::new()).await?;
+            status::write(&context, &api, &namespace, &verdict, last_known(&namespace)).await?;
             Ok(again)
         }
         Ok(Progress::There(usage)) => {
@@ -81,7 +92,8 @@ async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>) -> Result<A
         Err(error) => {
             let sentence =
                 format!("storage does not answer as it should: {}; it is tried again", eddy_telemetry::error_chain(&error));
-            status::write(&context, &api, &namespace, &Verdict::new(Reason::StorageFailed, sentence), Map::new()).await?;
+            status::write(&context, &api, &namespace, &Verdict::new(Reason::StorageFailed, sentence), last_known(&namespace))
+                .await?;
             Err(ReconcileError::Storage(error))
         }
     }
@@ -97,8 +109,29 @@ enum Progress {
     There(Usage),
 }
 
+/// Whose it is, and who keeps it.
+fn whose<'a>(
+    namespace: &Namespace,
+    users: &Store<User>,
+    storage: Option<&'a Metadata>,
+) -> Result<(String, &'a Metadata), Verdict> {
+    // Its User may be gone before it.
+    let owner = match namespace.metadata.deletion_timestamp {
+        Some(_) => tenant(namespace),
+        None => provisioned_tenant(namespace, users),
+    }?;
+    let none = || Verdict::new(Reason::NotSupported, "this cluster runs no storage: set storage.enabled of the chart");
+    Ok((owner, storage.ok_or_else(none)?))
+}
+
 fn fields(usage: Usage) -> Map<String, Value> {
     [("objects".to_owned(), json!(usage.objects)), ("bytes".to_owned(), json!(usage.bytes))].into_iter().collect()
+}
+
+/// What it held at the last good look: whoever reads a status while storage fails still sees that.
+fn last_known(namespace: &Namespace) -> Map<String, Value> {
+    let usage = namespace.status.as_ref().and_then(|status| Some(Usage { objects: status.objects?, bytes: status.bytes? }));
+    usage.map(fields).unwrap_or_default()
 }
 
 async fn settle(api: &Api<Namespace>, namespace: Arc<Namespace>) -> Result<Action, ReconcileError> {
@@ -120,30 +153,18 @@ async fn provide(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
         return Ok(Progress::Waiting(obstacle, Action::await_change()));
     }
     let name = namespace.name_any();
-    let decide = |settings: &mut NamespaceSettings| desired::decide(&namespace.spec, owner, settings);
-    let Some(row) = find_or_make(metadata, &name, decide).await? else {
-        // Its owner may come and go: it is asked for again, and the first to ask has it.
-        return Ok(Progress::Waiting(
-            Verdict::new(Reason::Progressing, "another made it meanwhile"),
-            Action::requeue(WAIT_FOR_EMPTY),
-        ));
+    // Names are taken by whoever asks first, so its owner is looked at where it is changed.
+    let decide = |settings: &mut NamespaceSettings| {
+        if settings.owner.is_empty() || settings.owner == owner {
+            desired::decide(&namespace.spec, owner, settings);
+        }
     };
+    let row = metadata.provide_namespace(&name, decide).await?;
     if row.settings.owner != owner {
         let sentence = format!(
             "{name} is another user's: names of storage namespaces are those of buckets, one set for all; choose another"
         );
         return Ok(Progress::Waiting(Verdict::new(Reason::NameTaken, sentence), Action::requeue(LOOK_AGAIN)));
-    }
-    let mut settings = row.settings.clone();
-    decide(&mut settings);
-    if settings != row.settings {
-        // Whoever made it may have lost it to another meanwhile.
-        let change = |settings: &mut NamespaceSettings| {
-            if settings.owner == owner {
-                decide(settings);
-            }
-        };
-        metadata.change_namespace(&name, change).await?;
     }
     let present = match metadata.configuration(row.id, LIFECYCLE).await? {
         Some(bytes) => decode::<LifecycleRules>(&bytes)?.0,
@@ -155,23 +176,6 @@ async fn provide(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
         metadata.set_configuration(&name, LIFECYCLE, value).await?;
     }
     metadata.usage(&name).await.map(Progress::There)
-}
-
-async fn find_or_make(
-    metadata: &Metadata,
-    name: &str,
-    decide: impl Fn(&mut NamespaceSettings),
-) -> Result<Option<NamespaceRow>, ObjectError> {
-    match metadata.namespace(name).await {
-        Err(ObjectError::NoNamespace(_)) => {}
-        found => return found.map(Some),
-    }
-    let mut settings = NamespaceSettings::default();
-    decide(&mut settings);
-    match metadata.create_namespace(name, settings).await {
-        Err(ObjectError::NamespaceExists(_)) => Ok(None),
-        made => made.map(Some),
-    }
 }
 
 /// Removes the storage namespace as the deletion policy lets it.
@@ -196,9 +200,11 @@ async fn release(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
             Reason::NotEmpty,
             format!("it still holds {} objects: delete them, or set spec.deletionPolicy to Delete to lose them", usage.objects),
         ),
-        DeletionPolicy::Delete => match contents::delete(metadata, &name, DELETED_AT_ONCE).await? {
-            0 => waiting(Reason::Deleting, format!("{} objects are left", usage.objects)),
-            locked => waiting(Reason::NotEmpty, format!("{locked} versions are locked and stay until their retention ends")),
+        DeletionPolicy::Delete => match contents::delete(metadata, &name, DELETE_FOR).await? {
+            Left { more: false, locked: 1.. } => {
+                waiting(Reason::NotEmpty, "versions are locked and stay until their retention ends".to_owned())
+            }
+            _ => waiting(Reason::Deleting, format!("{} objects were left when this round began", usage.objects)),
         },
     }
 }

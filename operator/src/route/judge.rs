@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use eddy_crds::{Container, Route, tenant_of};
+use eddy_crds::{Container, Route};
 use eddy_router::{Claimant, Claims, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
+use crate::tenancy::tenant;
 
 pub(super) fn claimant(route: &Route) -> Claimant {
     Claimant {
@@ -34,12 +35,8 @@ pub(super) fn hosts_taken(route: &Route, claims: &Claims) -> Vec<String> {
 }
 
 pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Option<Arc<Container>>) -> Verdict {
-    let namespace = route.namespace().unwrap_or_default();
-    if tenant_of(&namespace).is_none() {
-        return Verdict::new(
-            Reason::NotATenant,
-            format!("{namespace} is no User's core namespace: apply this Route to u-<user>"),
-        );
+    if let Err(obstacle) = tenant(route) {
+        return obstacle;
     }
     if let Some(field) = unsupported(&route.spec) {
         let message = format!(
@@ -56,10 +53,9 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
     for backend in &route.spec.backends {
         let name = backend.container.as_deref().unwrap_or_default();
         let Some(container) = find(name) else {
-            return Verdict::new(
-                Reason::BackendNotFound,
-                format!("there is no Container {name} in {namespace}: create it, or name another in spec.backends"),
-            );
+            let namespace = route.namespace().unwrap_or_default();
+            let message = format!("there is no Container {name} in {namespace}: create it, or name another in spec.backends");
+            return Verdict::new(Reason::BackendNotFound, message);
         };
         if !container.spec.ports.iter().any(|port| port.port == backend.port) {
             let message = format!(

@@ -98,15 +98,10 @@ async fn put_namespace(metadata: &Metadata, put: Put) -> Result<(), ObjectError>
         versioning: if put.versioning { Versioning::On } else { Versioning::Off },
         ..NamespaceSettings::default()
     };
-    match metadata.create_namespace(&put.name, settings.clone()).await {
-        Err(ObjectError::NamespaceExists(name)) => {
-            // What was decided through a door stays.
-            let change = |row: &mut NamespaceSettings| {
-                let (grants, sharing, lock) = (row.grants.take(), row.sharing, row.lock);
-                *row = NamespaceSettings { grants, sharing, lock, ..settings.clone() };
-            };
-            metadata.change_namespace(&name, change).await.map(drop)
-        }
-        made => made.map(drop),
-    }
+    // What was decided through a door stays.
+    let change = |row: &mut NamespaceSettings| {
+        let (grants, sharing, lock) = (row.grants.take(), row.sharing, row.lock);
+        *row = NamespaceSettings { grants, sharing, lock, ..settings.clone() };
+    };
+    metadata.provide_namespace(&put.name, change).await.map(drop)
 }

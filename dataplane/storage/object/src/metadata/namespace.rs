@@ -28,16 +28,38 @@ impl Metadata {
     /// # Errors
     /// [`ObjectError::NamespaceExists`], [`ObjectError::BadName`], or the store's.
     pub async fn create_namespace(&self, name: &str, settings: NamespaceSettings) -> Result<NamespaceRow> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(ObjectError::BadName(format!("a namespace's name has 1 to {NAME_BYTES_MAX} bytes")));
+        let row = new_row(name, settings)?;
+        let made = self.replace_namespace(name, None, row).await?;
+        made.ok_or_else(|| ObjectError::NamespaceExists(name.to_owned()))
+    }
+
+    /// Makes a namespace as a change makes it of the defaults, or changes the one that there is, as [`Self::change_namespace`]
+    /// does. Writes nothing where that is how it is.
+    ///
+    /// # Errors
+    /// [`ObjectError::BadName`], or the store's.
+    pub async fn provide_namespace(
+        &self,
+        name: &str,
+        change: impl Fn(&mut NamespaceSettings) + Send + Sync,
+    ) -> Result<NamespaceRow> {
+        for _ in 0..TRIES {
+            let (before, row) = match self.namespace_and_value(name).await {
+                Ok((row, value)) => {
+                    let changed = row.clone().changed(&change);
+                    if changed == row {
+                        return Ok(row);
+                    }
+                    (Some(value), changed)
+                }
+                Err(ObjectError::NoNamespace(_)) => (None, new_row(name, NamespaceSettings::default())?.changed(&change)),
+                Err(error) => return Err(error),
+            };
+            if let Some(row) = self.replace_namespace(name, before.as_ref(), row).await? {
+                return Ok(row);
+            }
         }
-        let row = NamespaceRow { id: fastrand::u64(1..), created_ms: now_ms(), settings };
-        let create = Transaction::new().check(namespace_key(name), None).put(namespace_key(name), encode(&row)?);
-        match self.store.commit(create).await {
-            Ok(_) => Ok(row),
-            Err(KvError::Conflict { .. }) => Err(ObjectError::NamespaceExists(name.to_owned())),
-            Err(error) => Err(error.into()),
-        }
+        Err(ObjectError::Contended)
     }
 
     /// A namespace.
@@ -69,23 +91,21 @@ impl Metadata {
         change: impl Fn(&mut NamespaceSettings) + Send + Sync,
     ) -> Result<NamespaceRow> {
         for _ in 0..TRIES {
-            let (mut row, value) = self.namespace_and_value(name).await?;
-            let before = row.settings.versioning;
-            change(&mut row.settings);
-            if before != Versioning::Off && row.settings.versioning == Versioning::Off {
-                row.settings.versioning = Versioning::Suspended;
-            }
-            if row.settings.lock.is_some() {
-                // A lock is on versions.
-                row.settings.versioning = Versioning::On;
-            }
-            let key = namespace_key(name);
-            match self.store.commit(Transaction::new().check(key.clone(), Some(&value)).put(key, encode(&row)?)).await {
-                Err(KvError::Conflict { .. }) => {}
-                done => return done.map(|_| row).map_err(Into::into),
+            let (row, value) = self.namespace_and_value(name).await?;
+            if let Some(row) = self.replace_namespace(name, Some(&value), row.changed(&change)).await? {
+                return Ok(row);
             }
         }
         Err(ObjectError::Contended)
+    }
+
+    /// Writes a namespace's row; nothing, if it is no longer as it was.
+    async fn replace_namespace(&self, name: &str, before: Option<&Value>, row: NamespaceRow) -> Result<Option<NamespaceRow>> {
+        let key = namespace_key(name);
+        match self.store.commit(Transaction::new().check(key.clone(), before).put(key, encode(&row)?)).await {
+            Err(KvError::Conflict { .. }) => Ok(None),
+            done => done.map(|_| Some(row)).map_err(Into::into),
+        }
     }
 
     /// Something else that the owner of a namespace decided, if so.
@@ -175,5 +195,28 @@ impl Metadata {
         let found = self.store.get(namespace_key(name)).await?;
         let value = found.ok_or_else(|| ObjectError::NoNamespace(name.to_owned()))?;
         Ok((decode(&value.bytes)?, value))
+    }
+}
+
+fn new_row(name: &str, settings: NamespaceSettings) -> Result<NamespaceRow> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(ObjectError::BadName(format!("a namespace's name has 1 to {NAME_BYTES_MAX} bytes")));
+    }
+    Ok(NamespaceRow { id: fastrand::u64(1..), created_ms: now_ms(), settings })
+}
+
+impl NamespaceRow {
+    /// With what its owner decides now.
+    fn changed(mut self, change: &impl Fn(&mut NamespaceSettings)) -> Self {
+        let before = self.settings.versioning;
+        change(&mut self.settings);
+        if before != Versioning::Off && self.settings.versioning == Versioning::Off {
+            self.settings.versioning = Versioning::Suspended;
+        }
+        if self.settings.lock.is_some() {
+            // A lock is on versions.
+            self.settings.versioning = Versioning::On;
+        }
+        self
     }
 }

@@ -1,7 +1,7 @@
 //! What is written, replaced and deleted, and what may be.
 
 use bytes::Bytes;
-use eddy_object::schema::{NamespaceSettings, Quota, decode};
+use eddy_object::schema::{NamespaceSettings, Quota, Versioning, decode, namespace_key};
 use eddy_object::{Attributes, ObjectError, Precondition, Result};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
@@ -68,6 +68,37 @@ async fn namespaces_come_and_go() {
     metadata.delete_namespace(SPACE).await.unwrap();
     assert!(matches!(cluster.put("a", &random_bytes(1, 10)).await, Err(ObjectError::NoNamespace(_))));
     assert!(cluster.rows(b"u").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_is_made_or_changed_to_what_is_wanted_and_no_more() {
+    let cluster = Cluster::start(2).await;
+    let metadata = cluster.metadata();
+    let want = |versioning| move |settings: &mut NamespaceSettings| settings.versioning = versioning;
+    let made = metadata.provide_namespace("new", want(Versioning::On)).await.unwrap();
+    assert_eq!((made.settings.versioning, made.settings.copies), (Versioning::On, 3));
+    let version = async || metadata.store().get(namespace_key("new")).await.unwrap().unwrap().version;
+    let first = version().await;
+    assert_eq!(metadata.provide_namespace("new", want(Versioning::On)).await.unwrap(), made);
+    assert_eq!(version().await, first, "it was written though nothing changed");
+    let suspended = metadata.provide_namespace("new", want(Versioning::Off)).await.unwrap();
+    assert_eq!((suspended.id, suspended.settings.versioning), (made.id, Versioning::Suspended), "versions that were kept are");
+    let second = version().await;
+    metadata.provide_namespace("new", want(Versioning::Off)).await.unwrap();
+    assert_eq!(version().await, second, "it was written though nothing changed");
+    assert!(matches!(metadata.provide_namespace("", want(Versioning::On)).await, Err(ObjectError::BadName(_))));
+    // Of many who take a name, one has it, and the others see whose it is.
+    let take = |number: u32| {
+        let owner = number.to_string();
+        metadata.provide_namespace("raced", move |settings: &mut NamespaceSettings| {
+            if settings.owner.is_empty() {
+                settings.owner.clone_from(&owner);
+            }
+        })
+    };
+    let rows = futures::future::join_all((0..8).map(take)).await;
+    let first = rows[0].as_ref().unwrap();
+    assert!(rows.iter().all(|row| row.as_ref().unwrap() == first));
 }
 
 #[tokio::test(flavor = "multi_thread")]
