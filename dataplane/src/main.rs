@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
 use eddy_kv::component::KvOptions;
-use eddy_storage::{ChunkserverOptions, StorageDoorOptions, StorageMasterOptions, StorageNamespaceOptions};
+use eddy_storage::{ChunkserverOptions, StorageDoorOptions, StorageMasterOptions, StorageNamespaceOptions, StorageServerOptions};
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
 use tokio::runtime::{Builder, Runtime};
 
@@ -38,6 +38,8 @@ enum Component {
     StorageDoor(StorageDoorOptions),
     /// Namespaces of storage, by hand.
     StorageNamespace(StorageNamespaceOptions),
+    /// Servers of storage, by hand: how they are, what is to move, and which are to go.
+    StorageServer(StorageServerOptions),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
         Component::StorageDoor(options) => eddy_storage::run_door(options, shutdown).await.map_err(Into::into),
+        Component::StorageServer(options) => eddy_storage::run_server(options).await.map_err(Into::into),
         Component::StorageNamespace(options) => eddy_storage::run_namespace(options).await.map_err(Into::into),
         Component::StorageMaster(options) => eddy_storage::run_master(options, shutdown).await.map_err(Into::into),
     };
@@ -80,6 +83,7 @@ impl Component {
             Self::StorageMaster(_) => "eddy-storage-master",
             Self::StorageDoor(_) => "eddy-storage-door",
             Self::StorageNamespace(_) => "eddy-storage-namespace",
+            Self::StorageServer(_) => "eddy-storage-server",
         }
     }
 
@@ -87,9 +91,7 @@ impl Component {
         let mut builder = match self {
             // It has threads of its own.
             Self::Gateway(_) => Builder::new_current_thread(),
-            Self::Kv(_) | Self::Chunkserver(_) | Self::StorageMaster(_) | Self::StorageDoor(_) | Self::StorageNamespace(_) => {
-                Builder::new_multi_thread()
-            }
+            _ => Builder::new_multi_thread(),
         };
         builder.enable_all().build()
     }

@@ -135,7 +135,7 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     let dead = dead.iter().find(|(_, row)| row.address == port).unwrap().0;
     let copied = async || loop {
         let chunks: Vec<ChunkRow> = rows(b"c").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
-        let whole = chunks.iter().all(|row| row.servers.len() == 3 && !row.servers.contains(&dead));
+        let whole = chunks.iter().all(|row| row.servers.len() == 3 && !row.servers.contains(dead));
         if whole && rows(b"d").await.is_empty() {
             return;
         }

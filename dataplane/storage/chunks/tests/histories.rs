@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use eddy_chunks::format::{HEAD_BYTES, STORED_BLOCK_BYTES, encode_blocks};
 use eddy_chunks::{ChunkStore, Damage, Extent, StoreError, StoreOptions, SyncPoint};
-use eddy_disk::{Disk, RealDisk, SimulatedDisk};
+use eddy_disk::{Disk, RealDisk, SimulatedDisk, Space};
 use fastrand::Rng;
 
 const SEEDS: u64 = 2000;
@@ -18,7 +18,7 @@ fn open(disk: &SimulatedDisk) -> ChunkStore {
 }
 
 fn open_as(disk: &SimulatedDisk, cluster: u64) -> Result<ChunkStore, StoreError> {
-    let options = StoreOptions { folder: "/chunks".into(), cluster, reserved_bytes: 1000 };
+    let options = StoreOptions { folder: "/chunks".into(), cluster, reserved_bytes: 1000, capacity_bytes: None };
     ChunkStore::open(Arc::new(disk.clone()), options)
 }
 
@@ -258,9 +258,34 @@ fn what_does_not_belong_together_is_refused() {
 }
 
 #[test]
+fn chunks_take_no_more_than_their_capacity_also_after_a_restart() {
+    let place = tempfile::tempdir().unwrap();
+    let (needle, capacity) = (300_000, 1_000_000);
+    let folder = place.path().join("chunks");
+    let options = StoreOptions { folder, cluster: CLUSTER, reserved_bytes: 500_000, capacity_bytes: Some(capacity) };
+    let open = || ChunkStore::open(Arc::new(RealDisk), options.clone()).unwrap();
+    let store = open();
+    assert_eq!(store.space().unwrap(), Space { total_bytes: capacity, available_bytes: capacity });
+    for chunk in 1..=2 {
+        store.create(chunk).unwrap();
+        write(&store, &Extent { chunk, offset: HEAD_BYTES, needle: chunk, bytes: needle }).unwrap().sync().unwrap();
+    }
+    let left = store.space().unwrap().available_bytes;
+    assert!((300_000..400_000).contains(&left), "{left}");
+    assert!(matches!(store.create(3), Err(StoreError::Full { .. })));
+    drop(store);
+    let store = open();
+    let after = store.space().unwrap().available_bytes;
+    // Places are a little longer than what is in them.
+    assert!((left..left + 100).contains(&after), "{after} of {left}");
+    store.remove(1).unwrap();
+    store.create(3).unwrap();
+}
+
+#[test]
 fn a_real_disk_serves_as_well() {
     let place = tempfile::tempdir().unwrap();
-    let options = StoreOptions { folder: place.path().join("chunks"), cluster: CLUSTER, reserved_bytes: 0 };
+    let options = StoreOptions { folder: place.path().join("chunks"), cluster: CLUSTER, reserved_bytes: 0, capacity_bytes: None };
     let store = ChunkStore::open(Arc::new(RealDisk), options.clone()).unwrap();
     store.create(3).unwrap();
     let extent = Extent { chunk: 3, offset: HEAD_BYTES, needle: 5, bytes: 300_000 };

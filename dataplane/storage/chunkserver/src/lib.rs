@@ -9,5 +9,5 @@ mod protocol;
 mod server;
 
 pub use self::client::{ChunkClient, ClientError, ReadCall, WriteCall};
-pub use self::protocol::{Refusal, ServerStatus};
+pub use self::protocol::{Load, Refusal, ServerStatus};
 pub use self::server::{Server, serve};

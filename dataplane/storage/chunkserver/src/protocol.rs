@@ -94,6 +94,19 @@ pub struct ServerStatus {
     pub total_bytes: u64,
     /// What may still be written to it.
     pub available_bytes: u64,
+    /// How busy its machine is.
+    pub load: Load,
+}
+
+/// How busy a server's machine is, each in thousandths; 0 where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Of the time, the disk had something to do.
+    pub disk: u16,
+    /// Of the time, processors had something to do.
+    pub processors: u16,
+    /// Of the memory, so much cannot be had by others.
+    pub memory: u16,
 }
 
 /// Why a server did not do what it was asked. Nothing happened, unless said otherwise.

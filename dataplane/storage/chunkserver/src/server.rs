@@ -1,7 +1,7 @@
 //! The server of one disk's chunks.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eddy_chunks::format::BLOCK_BYTES;
@@ -11,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::committer::Committer;
 use crate::protocol::{
-    Answer, Greeting, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode, receive_begun,
-    send,
+    Answer, Greeting, Load, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode,
+    receive_begun, send,
 };
 
 /// Connections at once; more wait in the kernel.
@@ -28,6 +28,7 @@ pub struct Server {
     store: Arc<ChunkStore>,
     committer: Committer,
     cluster: u64,
+    load: Arc<Mutex<Load>>,
 }
 
 /// Answers whoever connects, until it is dropped.
@@ -61,7 +62,12 @@ impl Server {
     /// # Errors
     /// Where the kernel gives no thread.
     pub fn new(store: Arc<ChunkStore>, cluster: u64) -> io::Result<Self> {
-        Ok(Self { store, committer: Committer::start()?, cluster })
+        Ok(Self { store, committer: Committer::start()?, cluster, load: Arc::default() })
+    }
+
+    /// Says how busy its machine is from now on.
+    pub fn set_load(&self, load: Load) {
+        *self.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
     }
 
     /// How it is.
@@ -76,6 +82,7 @@ impl Server {
             chunks: self.store.list().len() as u64,
             total_bytes: space.total_bytes,
             available_bytes: space.available_bytes,
+            load: *self.load.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }
 

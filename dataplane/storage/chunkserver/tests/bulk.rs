@@ -40,8 +40,12 @@ impl Running {
 
     async fn restart(&mut self) {
         self.task.abort();
-        let options =
-            StoreOptions { folder: self.folder.path().join("chunks"), cluster: CLUSTER, reserved_bytes: self.reserved_bytes };
+        let options = StoreOptions {
+            folder: self.folder.path().join("chunks"),
+            cluster: CLUSTER,
+            reserved_bytes: self.reserved_bytes,
+            capacity_bytes: None,
+        };
         let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
         let listener = TcpTransport.bind(self.address.parse().unwrap()).await.unwrap();
         self.address = listener.address().unwrap().to_string();

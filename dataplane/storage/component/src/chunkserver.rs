@@ -16,7 +16,9 @@ use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
 use crate::error::StorageError;
 use crate::kv::{KvServers, cluster_of};
+use crate::load;
 
+const MEBIBYTE: u64 = 1024 * 1024;
 /// Between tries to say where it is.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,10 @@ pub struct ChunkserverOptions {
     #[arg(long, default_value_t = 1024)]
     reserved_mebibytes: u64,
 
+    /// What chunks may take of the disk, if not all of it: where the disk is not theirs alone
+    #[arg(long)]
+    capacity_mebibytes: Option<u64>,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -71,14 +77,19 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
         cluster = cluster_of(&remote) => cluster,
         () = shutdown.requested() => return Ok(()),
     };
-    let store =
-        StoreOptions { folder: options.folder.clone(), cluster, reserved_bytes: options.reserved_mebibytes * 1024 * 1024 };
+    let store = StoreOptions {
+        folder: options.folder.clone(),
+        cluster,
+        reserved_bytes: options.reserved_mebibytes.saturating_mul(MEBIBYTE),
+        capacity_bytes: options.capacity_mebibytes.map(|number| number.saturating_mul(MEBIBYTE)),
+    };
     let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), store)?);
     let server = Server::new(store.clone(), cluster).map_err(StorageError::Thread)?;
     let mut registry = Registry::default();
     let figures = server.clone();
     registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let measuring = tokio::spawn(load::measure(server.clone(), options.folder.clone()));
     let serving = tokio::spawn(serve(listener, server));
     tracing::info!(address = %options.bind, folder = %options.folder.display(), epoch = store.epoch(), "serving chunks");
     let register = async {
@@ -88,6 +99,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     };
     tokio::select! { () = register => {}, () = shutdown.requested() => {} }
     serving.abort();
+    measuring.abort();
     Ok(())
 }
 
@@ -109,6 +121,13 @@ fn gauges(server: &Server) -> Vec<Figure> {
         ("eddy_chunkserver_chunks", "Chunks that this server has", figure(status.chunks)),
         ("eddy_chunkserver_disk_bytes", "The room of its disk", figure(status.total_bytes)),
         ("eddy_chunkserver_disk_available_bytes", "What may still be written to its disk", figure(status.available_bytes)),
+        ("eddy_chunkserver_disk_busy_thousandths", "Share of the time in which its disk worked", figure(status.load.disk)),
+        (
+            "eddy_chunkserver_processors_busy_thousandths",
+            "Share of the time in which its machine's processors worked",
+            figure(status.load.processors),
+        ),
+        ("eddy_chunkserver_memory_taken_thousandths", "Share of its machine's memory that is taken", figure(status.load.memory)),
         ("eddy_chunkserver_epoch", "How often it was started", figure(status.epoch)),
     ]
 }

@@ -26,6 +26,23 @@ pub enum StorageError {
     /// What was asked of objects or namespaces failed.
     #[error(transparent)]
     Object(#[from] eddy_object::ObjectError),
+    /// No server is called so.
+    #[error("no server is {0:?}: storage-server list shows all of them")]
+    NoServer(String),
+    /// More than one server is.
+    #[error("more than one server is {0:?}: give its number or its whole address")]
+    ManyServers(String),
+    /// A server that is to be forgotten still gets chunks.
+    #[error("server {0} is in use: drain it first")]
+    InUse(u64),
+    /// A server that is to be forgotten still has chunks.
+    #[error("server {server} still has {chunks} chunks: wait until it is empty, as storage-server list shows")]
+    StillHolds {
+        /// The server.
+        server: u64,
+        /// Its chunks.
+        chunks: usize,
+    },
     /// Health and metrics cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),

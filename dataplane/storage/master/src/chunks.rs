@@ -19,6 +19,11 @@ pub(crate) async fn all(metadata: &Metadata) -> Result<BTreeMap<u64, (ChunkRow, 
     rows.into_iter().map(|row| Ok((number_of(&row)?, (decode(&row.value.bytes)?, row)))).collect()
 }
 
+/// Chunks that are noted to be repaired.
+pub(crate) async fn degraded(metadata: &Metadata) -> Result<BTreeSet<u64>, ObjectError> {
+    metadata.scan_all(KeyRange::prefix(&b"d"[..])).await?.iter().map(number_of).collect()
+}
+
 /// The needles of a chunk that someone needs.
 pub(crate) async fn needed(metadata: &Metadata, chunk: u64) -> Result<BTreeSet<Extent>, ObjectError> {
     let rows = metadata.scan_all(references(chunk)).await?;

@@ -46,7 +46,7 @@ impl Master {
     }
 
     /// What nobody needed then, and since, nobody needs.
-    fn long_ago(&self) -> u64 {
+    pub(crate) fn long_ago(&self) -> u64 {
         now_ms().saturating_sub(u64::try_from(self.options.grace.as_millis()).unwrap_or(u64::MAX))
     }
 

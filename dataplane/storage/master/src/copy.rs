@@ -6,6 +6,8 @@ use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
 use eddy_chunkserver::{ChunkClient, ClientError, Refusal};
 
+use crate::pace::Pace;
+
 /// Data that is sent at once.
 const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
 
@@ -17,6 +19,7 @@ pub(crate) async fn copy(
     needed: &BTreeSet<Extent>,
     sources: &BTreeMap<Extent, Vec<String>>,
     target: &str,
+    pace: &Pace,
 ) -> Result<u64, ClientError> {
     let epoch = match client.create(target, chunk).await {
         Err(ClientError::Refused { source: Refusal::Exists, .. }) => {
@@ -28,7 +31,7 @@ pub(crate) async fn copy(
         }
         made => made?,
     };
-    let bytes = fill(client, needed, sources, target, epoch).await?;
+    let bytes = fill(client, needed, sources, target, epoch, pace).await?;
     client.close(target, chunk).await?;
     Ok(bytes)
 }
@@ -46,10 +49,12 @@ async fn fill(
     sources: &BTreeMap<Extent, Vec<String>>,
     target: &str,
     epoch: u64,
+    pace: &Pace,
 ) -> Result<u64, ClientError> {
     let mut bytes = 0;
     for extent in needed {
         let Some(source) = sources.get(extent).and_then(fastrand::choice) else { continue };
+        pace.spend(u64::from(extent.bytes)).await;
         copy_needle(client, extent, source, target, epoch).await?;
         bytes += u64::from(extent.bytes);
     }

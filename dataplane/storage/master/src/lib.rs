@@ -1,32 +1,42 @@
 //! What keeps stored objects whole: repair, the reading of what nobody reads, the collection of what nobody needs, and of what its
-//! namespace's rules let go.
+//! namespace's rules let go; and what keeps servers alike, and empties those that are to go.
 //!
 //! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
 //! Each round looks at what is so, does some of what follows, and says what it did.
 
+mod balance;
 mod chunks;
 mod collect;
 mod compact;
 mod copy;
 mod expire;
 mod lifecycle;
+mod moves;
+mod pace;
 mod plan;
 mod repair;
 mod scrub;
+mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, ObjectError, Objects, Servers};
 
+pub use self::balance::{Disk, Move, Moves, Placed, Role, plan_moves};
 pub use self::collect::Collected;
 pub use self::compact::Compacted;
 pub use self::expire::Expired;
+pub use self::moves::Balanced;
 pub use self::plan::{Holding, Plan, plan};
 pub use self::repair::Repaired;
 pub use self::scrub::Scrubbed;
+pub use self::survey::{Fresh, Survey};
+
+use self::pace::Pace;
 
 /// How patient the master is.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +47,24 @@ pub struct MasterOptions {
     pub patience: Duration,
     /// Chunks that are repaired at once.
     pub repairs_at_once: usize,
+    /// Bytes that are copied a second to repair chunks; as many as can be if not set.
+    pub repair_bytes_per_second: Option<NonZeroU64>,
+    /// How long after a server is said to be emptied all who write know of it.
+    pub settle: Duration,
+    /// Bytes that are copied a second to empty servers and to balance them; as many as can be if not set.
+    pub move_bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Default for MasterOptions {
     fn default() -> Self {
-        Self { grace: Duration::from_secs(3600), patience: Duration::from_secs(300), repairs_at_once: 4 }
+        Self {
+            grace: Duration::from_secs(3600),
+            patience: Duration::from_secs(300),
+            repairs_at_once: 4,
+            repair_bytes_per_second: None,
+            settle: Duration::from_secs(60),
+            move_bytes_per_second: None,
+        }
     }
 }
 
@@ -52,15 +75,18 @@ pub struct Master {
     client: ChunkClient,
     servers: Servers,
     options: MasterOptions,
-    /// Since when servers have not answered.
-    away: Mutex<BTreeMap<u64, Instant>>,
+    /// Servers that have not answered for too long, as last seen.
+    lost: Mutex<BTreeSet<u64>>,
+    repair_pace: Pace,
+    move_pace: Pace,
 }
 
 impl Master {
     /// A master of these objects, whose bytes are on this client's servers.
     pub fn new(objects: Objects, client: ChunkClient, options: MasterOptions) -> Self {
         let metadata = objects.metadata().clone();
-        Self { objects, metadata, client, servers: Servers::new(), options, away: Mutex::default() }
+        let (repair_pace, move_pace) = (Pace::new(options.repair_bytes_per_second), Pace::new(options.move_bytes_per_second));
+        Self { objects, metadata, client, servers: Servers::new(), options, lost: Mutex::default(), repair_pace, move_pace }
     }
 
     async fn refresh(&self) -> Result<(), ObjectError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use eddy_chunks::Extent;
@@ -61,7 +61,7 @@ impl Master {
         let chunks = crate::chunks::all(&self.metadata).await?;
         let missing: BTreeSet<u64> =
             chunks.values().flat_map(|(row, _)| row.servers.iter().copied()).filter(|server| !there.contains(server)).collect();
-        let lost = self.lost_of(&missing);
+        let lost = self.lost_of(&missing).await?;
         let mut noted = 0;
         for (chunk, (row, _)) in chunks {
             let lost: Vec<u64> = row.servers.into_iter().filter(|server| lost.contains(server)).collect();
@@ -73,14 +73,22 @@ impl Master {
         Ok(noted)
     }
 
-    /// Those of the missing that have been for long enough.
-    fn lost_of(&self, missing: &BTreeSet<u64>) -> BTreeSet<u64> {
-        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.retain(|server, _| missing.contains(server));
-        for server in missing {
-            away.entry(*server).or_insert_with(Instant::now);
+    /// Those of the missing that have been for long enough, whoever saw it first.
+    async fn lost_of(&self, missing: &BTreeSet<u64>) -> Result<BTreeSet<u64>, ObjectError> {
+        let aways = self.metadata.aways().await?;
+        for server in missing.iter().filter(|server| !aways.contains_key(server)) {
+            self.metadata.note_away(*server).await?;
         }
-        away.iter().filter(|(_, since)| since.elapsed() >= self.options.patience).map(|(server, _)| *server).collect()
+        for server in aways.keys().filter(|server| !missing.contains(server)) {
+            self.metadata.note_back(*server).await?;
+        }
+        let now = now_ms();
+        let since = |server: &u64| aways.get(server).map_or(now, |away| away.since_ms);
+        let patience = milliseconds(self.options.patience);
+        let lost = missing.iter().copied().filter(|server| now.saturating_sub(since(server)) >= patience);
+        let lost: BTreeSet<u64> = lost.collect();
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&lost);
+        Ok(lost)
     }
 
     /// Looks at every chunk that is noted, those with the fewest copies first, and makes the copies that are missing. A chunk is noted no
@@ -157,8 +165,7 @@ impl Master {
     }
 
     fn is_lost(&self, server: u64) -> bool {
-        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        away.get(&server).is_some_and(|since| since.elapsed() >= self.options.patience)
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(&server)
     }
 
     /// What each server has, after it has read all of it.
@@ -209,7 +216,8 @@ impl Master {
             {
                 continue;
             }
-            match copy(&self.client, chunk, needed, &sources(&self.servers, holdings, server), &address).await {
+            match copy(&self.client, chunk, needed, &sources(&self.servers, holdings, server), &address, &self.repair_pace).await
+            {
                 Ok(copied) => {
                     made.servers.push(server);
                     made.strays.push((stray_key(server, chunk), stray));

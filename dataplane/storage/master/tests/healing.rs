@@ -9,7 +9,7 @@ use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
 fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
-    let options = MasterOptions { grace, patience, repairs_at_once: 4 };
+    let options = MasterOptions { grace, patience, settle: Duration::ZERO, ..MasterOptions::default() };
     Master::new(cluster.objects.clone(), cluster.client(), options)
 }
 

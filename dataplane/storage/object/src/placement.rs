@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use eddy_chunkserver::Load;
 use fastrand::Rng;
 
 /// A server gets no new chunk with less of its room left, in thousandths.
 pub const AVAILABLE_MIN_THOUSANDTHS: u64 = 50;
+/// With less of its memory taken, in thousandths, a machine has plenty.
+const MEMORY_PLENTY_THOUSANDTHS: u64 = 800;
 
 /// A server that may get a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,10 @@ pub struct Candidate {
     pub total_bytes: u64,
     /// What may still be written to it.
     pub available_bytes: u64,
+    /// How busy its machine is.
+    pub load: Load,
+    /// What it has is to go elsewhere: it gets nothing.
+    pub draining: bool,
 }
 
 impl Candidate {
@@ -26,15 +33,27 @@ impl Candidate {
         let share = u128::from(self.available_bytes) * 1000 / u128::from(self.total_bytes.max(1));
         u64::try_from(share).unwrap_or(1000).min(1000)
     }
+
+    /// Whether it may get a chunk.
+    pub fn accepts(&self) -> bool {
+        !self.draining && self.available_thousandths() >= AVAILABLE_MIN_THOUSANDTHS
+    }
+
+    /// Of two, the one with more gets a chunk: room counts, less so the busier its disk or its processors are, or the scarcer
+    /// its memory. Even the busiest keeps a tenth, so that of two such the emptier is taken.
+    fn score(&self) -> u64 {
+        let [disk, processors, memory] = [self.load.disk, self.load.processors, self.load.memory].map(u64::from);
+        // Memory that others could have is mostly files' pages: only the last fifth says that it is scarce.
+        let scarcity = memory.saturating_sub(MEMORY_PLENTY_THOUSANDTHS) * 1000 / (1000 - MEMORY_PLENTY_THOUSANDTHS);
+        let busy = disk.max(processors).max(scarcity).min(1000);
+        self.available_thousandths() * (1000 - busy * 9 / 10)
+    }
 }
 
-/// So many servers, or as many as there are: in distinct failure domains as far as there are such, the emptier of each two
-/// drawn at random, none that is almost full, none of `not`.
+/// So many servers, or as many as there are: in distinct failure domains as far as there are such, the emptier and less busy of
+/// each two drawn at random, none that is almost full or draining, none of `not`.
 pub fn choose(candidates: &[Candidate], count: usize, not: &BTreeSet<u64>, random: &mut Rng) -> Vec<u64> {
-    let mut left: Vec<&Candidate> = candidates
-        .iter()
-        .filter(|one| !not.contains(&one.server) && one.available_thousandths() >= AVAILABLE_MIN_THOUSANDTHS)
-        .collect();
+    let mut left: Vec<&Candidate> = candidates.iter().filter(|one| !not.contains(&one.server) && one.accepts()).collect();
     let taken = candidates.iter().filter(|one| not.contains(&one.server));
     let mut domains: BTreeSet<&str> = taken.map(|one| one.failure_domain.as_str()).collect();
     let mut chosen = Vec::new();
@@ -42,8 +61,8 @@ pub fn choose(candidates: &[Candidate], count: usize, not: &BTreeSet<u64>, rando
         let elsewhere: Vec<usize> = (0..left.len()).filter(|at| !domains.contains(left[*at].failure_domain.as_str())).collect();
         let pool = if elsewhere.is_empty() { (0..left.len()).collect() } else { elsewhere };
         let (first, second) = (pool[random.usize(..pool.len())], pool[random.usize(..pool.len())]);
-        let emptier = if left[second].available_thousandths() > left[first].available_thousandths() { second } else { first };
-        let one = left.swap_remove(emptier);
+        let better = if left[second].score() > left[first].score() { second } else { first };
+        let one = left.swap_remove(better);
         domains.insert(&one.failure_domain);
         chosen.push(one.server);
     }
@@ -58,21 +77,25 @@ mod tests {
     use super::*;
 
     fn candidate(server: u64, domain: u8, available_bytes: u64) -> Candidate {
-        Candidate { server, failure_domain: domain.to_string(), total_bytes: 1000, available_bytes }
+        let failure_domain = domain.to_string();
+        Candidate { server, failure_domain, total_bytes: 1000, available_bytes, load: Load::default(), draining: false }
     }
 
     proptest! {
         #[test]
         fn distinct_servers_with_room_in_as_many_domains_as_there_are(
-            servers in prop::collection::vec((0..6u8, 0..=1000u64), 0..12),
+            servers in prop::collection::vec((0..6u8, 0..=1000u64, prop::bool::weighted(0.1)), 0..12),
             count in 0..6usize,
             seed: u64,
         ) {
-            let candidates: Vec<Candidate> =
-                servers.iter().zip(1..).map(|((domain, available), server)| candidate(server, *domain, *available)).collect();
+            let made = servers.iter().zip(1..).map(|((domain, available, draining), server)| {
+                Candidate { draining: *draining, ..candidate(server, *domain, *available) }
+            });
+            let candidates: Vec<Candidate> = made.collect();
             let not = BTreeSet::from([1]);
             let chosen = choose(&candidates, count, &not, &mut fastrand::Rng::with_seed(seed));
-            let with_room: Vec<&Candidate> = candidates.iter().filter(|one| one.available_bytes >= 50 && one.server != 1).collect();
+            let may = |one: &&Candidate| one.available_bytes >= 50 && one.server != 1 && !one.draining;
+            let with_room: Vec<&Candidate> = candidates.iter().filter(may).collect();
             prop_assert_eq!(chosen.len(), count.min(with_room.len()));
             let distinct: BTreeSet<u64> = chosen.iter().copied().collect();
             prop_assert_eq!(distinct.len(), chosen.len());
@@ -86,14 +109,37 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_emptier_get_more() {
-        let candidates = [candidate(1, 1, 200), candidate(2, 2, 500), candidate(3, 3, 900)];
+    fn counts(candidates: &[Candidate; 3]) -> [u32; 4] {
         let mut random = fastrand::Rng::with_seed(1);
         let mut counts = [0; 4];
         for _ in 0..3000 {
-            counts[choose(&candidates, 1, &BTreeSet::new(), &mut random)[0] as usize] += 1;
+            counts[choose(candidates, 1, &BTreeSet::new(), &mut random)[0] as usize] += 1;
         }
+        counts
+    }
+
+    #[test]
+    fn the_emptier_get_more() {
+        let counts = counts(&[candidate(1, 1, 200), candidate(2, 2, 500), candidate(3, 3, 900)]);
         assert!(counts[1] < counts[2] && counts[2] < counts[3] && counts[1] > 100, "{counts:?}");
+    }
+
+    #[test]
+    fn the_busier_get_less() {
+        let busy = |server, load| Candidate { load, ..candidate(server, server as u8, 500) };
+        let idle = Load::default();
+        for load in [
+            Load { disk: 900, ..idle },
+            Load { processors: 900, ..idle },
+            Load { memory: 950, ..idle },
+            Load { disk: 9999, ..idle },
+        ] {
+            let half = Load { disk: 400, ..idle };
+            let counts = counts(&[busy(1, load), busy(2, half), busy(3, idle)]);
+            assert!(counts[1] < counts[2] && counts[2] < counts[3] && counts[1] > 100, "{load:?}: {counts:?}");
+        }
+        // Files' pages are memory that can be had.
+        let counts = counts(&[busy(1, Load { memory: 790, ..idle }), busy(2, idle), busy(3, idle)]);
+        assert!(counts[1] > 800, "{counts:?}");
     }
 }

@@ -27,6 +27,7 @@ pub struct Cluster {
     pub namespace: u64,
     servers: Vec<ChunkServer>,
     folder: TempDir,
+    capacity_bytes: Option<u64>,
 }
 
 struct ChunkServer {
@@ -37,21 +38,31 @@ struct ChunkServer {
 
 impl Cluster {
     pub async fn start(servers: usize) -> Self {
+        Self::start_with_capacity(servers, None).await
+    }
+
+    /// With servers whose chunks may take so much of the disk that they share.
+    pub async fn start_with_capacity(servers: usize, capacity_bytes: Option<u64>) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder takes a test's files");
         let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).expect("an empty folder takes a store");
         let metadata = Metadata::new(Arc::new(store));
         let mut running = Vec::new();
         for at in 0..servers {
-            let server = run(&folder.path().join(at.to_string()), "127.0.0.1:0").await;
-            let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string() };
-            metadata.put_server(server.number, &row).await.expect("the store takes a server's row");
-            running.push(server);
+            running.push(introduce(&metadata, &folder, at, capacity_bytes).await);
         }
         let namespace =
             metadata.create_namespace(SPACE, NamespaceSettings::default()).await.expect("the store takes a namespace").id;
         let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
         let objects = Objects::open(metadata, client, 0).await.expect("the store says which servers there are");
-        Self { objects, namespace, servers: running, folder }
+        Self { objects, namespace, servers: running, folder, capacity_bytes }
+    }
+
+    /// Adds a server, as another failure domain. Returns which it is.
+    pub async fn add(&mut self) -> usize {
+        let at = self.servers.len();
+        let server = introduce(self.metadata(), &self.folder, at, self.capacity_bytes).await;
+        self.servers.push(server);
+        at
     }
 
     pub fn metadata(&self) -> &Metadata {
@@ -87,7 +98,7 @@ impl Cluster {
 
     pub async fn start_again(&mut self, server: usize) {
         let address = self.servers[server].address.clone();
-        self.servers[server] = run(&self.folder.path().join(server.to_string()), &address).await;
+        self.servers[server] = run(&self.folder.path().join(server.to_string()), &address, self.capacity_bytes).await;
     }
 
     pub fn file_of(&self, server: usize, chunk: u64) -> PathBuf {
@@ -172,8 +183,15 @@ impl Cluster {
     }
 }
 
-async fn run(folder: &std::path::Path, address: &str) -> ChunkServer {
-    let options = StoreOptions { folder: folder.to_owned(), cluster: CLUSTER, reserved_bytes: 0 };
+async fn introduce(metadata: &Metadata, folder: &TempDir, at: usize, capacity_bytes: Option<u64>) -> ChunkServer {
+    let server = run(&folder.path().join(at.to_string()), "127.0.0.1:0", capacity_bytes).await;
+    let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string() };
+    metadata.put_server(server.number, &row).await.expect("the store takes a server's row");
+    server
+}
+
+async fn run(folder: &std::path::Path, address: &str, capacity_bytes: Option<u64>) -> ChunkServer {
+    let options = StoreOptions { folder: folder.to_owned(), cluster: CLUSTER, reserved_bytes: 0, capacity_bytes };
     let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).expect("the folder takes chunks"));
     let number = store.server();
     let listener = TcpTransport.bind(address.parse().expect("an address")).await.expect("the address is free");

@@ -8,7 +8,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use eddy_disk::{Disk, DiskFile, Space, read_all, read_full};
@@ -17,7 +17,7 @@ use self::chunk::{Chunk, file_name, number_of};
 pub use self::error::StoreError;
 use self::identity::Identity;
 pub use self::write::{SyncPoint, Writing};
-use crate::format::{Extent, Found, find_needles, verify_blocks};
+use crate::format::{Extent, Found, HEAD_BYTES, find_needles, verify_blocks};
 
 /// Files of chunks that are open at once, besides those that take needles.
 const OPEN_FILES_MAX: usize = 4096;
@@ -31,6 +31,8 @@ pub struct StoreOptions {
     pub cluster: u64,
     /// Room that is left on the disk when no chunk is made any more.
     pub reserved_bytes: u64,
+    /// What these chunks may take of the disk, if not all of it.
+    pub capacity_bytes: Option<u64>,
 }
 
 /// The chunks of one disk.
@@ -44,6 +46,8 @@ pub struct ChunkStore {
     chunks: RwLock<BTreeMap<u64, Arc<Chunk>>>,
     /// Files that were opened since those of chunks that take no needles were last closed.
     opened: AtomicUsize,
+    /// Bytes of all chunks' files; kept where a capacity is set.
+    used_bytes: AtomicU64,
 }
 
 impl ChunkStore {
@@ -61,7 +65,20 @@ impl ChunkStore {
         for number in disk.list(&options.folder).map_err(at)?.iter().filter_map(|name| number_of(name)) {
             chunks.insert(number, Arc::new(Chunk::found(number, &options.folder)));
         }
-        Ok(Self { disk, options, identity, chunks: RwLock::new(chunks), opened: AtomicUsize::new(0) })
+        let mut used_bytes = 0;
+        if options.capacity_bytes.is_some() {
+            for chunk in chunks.values() {
+                used_bytes += chunk.length(&*disk)?;
+            }
+        }
+        Ok(Self {
+            disk,
+            options,
+            identity,
+            chunks: RwLock::new(chunks),
+            opened: AtomicUsize::new(0),
+            used_bytes: AtomicU64::new(used_bytes),
+        })
     }
 
     /// The number of this server, which stays with its disk.
@@ -74,12 +91,15 @@ impl ChunkStore {
         self.identity.epoch
     }
 
-    /// The room of the disk.
+    /// The room of the disk, or of what these chunks may take of it.
     ///
     /// # Errors
     /// The disk's.
     pub fn space(&self) -> Result<Space, StoreError> {
-        self.disk.space(&self.options.folder).map_err(|source| StoreError::disk(&self.options.folder, source))
+        let disk = self.disk.space(&self.options.folder).map_err(|source| StoreError::disk(&self.options.folder, source))?;
+        let Some(capacity) = self.options.capacity_bytes else { return Ok(disk) };
+        let left = capacity.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
+        Ok(Space { total_bytes: disk.total_bytes.min(capacity), available_bytes: disk.available_bytes.min(left) })
     }
 
     /// The numbers of all chunks, in order.
@@ -106,6 +126,7 @@ impl ChunkStore {
             return Err(StoreError::Exists(chunk));
         }
         let made = Chunk::create(&*self.disk, &self.options.folder, self.options.cluster, chunk)?;
+        self.used_bytes.fetch_add(u64::from(HEAD_BYTES), Ordering::Relaxed);
         self.write().insert(chunk, Arc::new(made));
         Ok(())
     }
@@ -124,6 +145,7 @@ impl ChunkStore {
         }
         let chunk = self.chunk(extent.chunk)?;
         chunk.take(&extent)?;
+        self.used_bytes.fetch_add(extent.end() - u64::from(extent.offset), Ordering::Relaxed);
         Ok(Writing::new(chunk, extent))
     }
 
@@ -186,8 +208,12 @@ impl ChunkStore {
     pub fn remove(&self, chunk: u64) -> Result<(), StoreError> {
         let known = self.chunk(chunk)?;
         known.close();
+        let length = if self.options.capacity_bytes.is_some() { known.length(&*self.disk).unwrap_or_default() } else { 0 };
         self.write().remove(&chunk);
-        self.disk.remove(known.path()).map_err(|source| known.disk_error(source))
+        self.disk.remove(known.path()).map_err(|source| known.disk_error(source))?;
+        let less = |used: u64| Some(used.saturating_sub(length));
+        let _ = self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        Ok(())
     }
 
     /// The chunk's file; not too many stay open.

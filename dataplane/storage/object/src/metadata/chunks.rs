@@ -9,6 +9,7 @@ use eddy_kv::{KvError, Transaction, Value};
 use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
+use crate::replicas::needed;
 use crate::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
 
 fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
@@ -83,7 +84,7 @@ impl Metadata {
         Err(ObjectError::Contended)
     }
 
-    /// A chunk that was collected meanwhile cannot be referred to. A server that has it and did not take its needles lacks
+    /// A chunk that was collected meanwhile cannot be referred to, nor one that went from those who took its needles. A server that has it and did not take its needles lacks
     /// them, also one that was given the chunk meanwhile.
     pub(super) async fn check_chunks(
         &self,
@@ -110,7 +111,11 @@ impl Metadata {
             changes.check(chunk_key(chunk), Some(&value));
             let row: ChunkRow = decode(&value.bytes)?;
             let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server));
-            let lack: Vec<u64> = row.servers.into_iter().filter(|server| !took(server)).collect();
+            let (took, lack): (Vec<u64>, Vec<u64>) = row.servers.into_iter().partition(took);
+            if took.len() < needed(row.copies) {
+                // Those that took it do not count: what they have of the chunk is removed.
+                return Err(ObjectError::NoRoom(format!("chunk {chunk:016x} went to other servers meanwhile")));
+            }
             if !lack.is_empty() {
                 degraded.insert(chunk, lack);
             }

@@ -9,6 +9,7 @@ mod multipart;
 mod namespace;
 mod pieces;
 mod resolve;
+mod servers;
 mod versions;
 
 use std::sync::Arc;
@@ -23,8 +24,7 @@ pub use self::multipart::{Completion, ListedMultipart, PARTS_MAX, WantedPart};
 pub use self::namespace::Usage;
 use self::resolve::Numbers;
 pub use self::versions::{ListedVersion, VersionId, VersionsAfter};
-use crate::error::{ObjectError, Result};
-use crate::schema::{ServerRow, decode, encode, server_key, servers};
+use crate::error::Result;
 
 /// A transaction that finds rows changed is tried again so often.
 const TRIES: u32 = 64;
@@ -45,30 +45,6 @@ impl Metadata {
     /// The store.
     pub fn store(&self) -> &dyn Store {
         &*self.store
-    }
-
-    /// All chunkservers, by number.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn servers(&self) -> Result<Vec<(u64, ServerRow)>> {
-        let mut all = Vec::new();
-        for row in self.scan_all(servers()).await? {
-            let number = row.key.get(1..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes);
-            let number = number.ok_or_else(|| ObjectError::Broken("a server has no number".into()))?;
-            all.push((number, decode(&row.value.bytes)?));
-        }
-        Ok(all)
-    }
-
-    /// Says where a chunkserver is.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn put_server(&self, server: u64, row: &ServerRow) -> Result<()> {
-        let put = eddy_kv::Transaction::new().put(server_key(server), encode(row)?);
-        self.store.commit(put).await?;
-        Ok(())
     }
 
     /// All rows of a range, which others may change meanwhile.

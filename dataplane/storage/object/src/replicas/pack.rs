@@ -81,6 +81,7 @@ impl Pack {
             return self.begin(copies).await?.take(bytes).ok_or_else(impossible);
         }
         let mut open = self.open.lock().await;
+        open.retain(|_, open| !open.targets.iter().any(|target| self.servers.is_draining(target.server)));
         if let Some(placed) = open.get_mut(&copies).and_then(|open| open.take(bytes)) {
             if open.get(&copies).is_some_and(Open::is_done) {
                 open.remove(&copies);

@@ -34,7 +34,8 @@ impl Servers {
     /// # Errors
     /// The store's.
     pub async fn refresh(&self, metadata: &Metadata, client: &ChunkClient) -> Result<()> {
-        let rows = metadata.servers().await?;
+        let (rows, draining) = (metadata.servers().await?, metadata.drains().await?);
+        let draining = &draining;
         let asked = rows.into_iter().map(|(server, row)| async move {
             let status = client.status(&row.address).await;
             // Another server may have its address by now.
@@ -44,6 +45,8 @@ impl Servers {
                 failure_domain: row.failure_domain,
                 total_bytes: status.total_bytes,
                 available_bytes: status.available_bytes,
+                load: status.load,
+                draining: draining.contains_key(&server),
             });
             (server, Known { address: row.address, candidate })
         });
@@ -54,6 +57,12 @@ impl Servers {
     /// Those that answered.
     pub fn candidates(&self) -> Vec<Candidate> {
         self.known.load().values().filter_map(|known| known.candidate.clone()).collect()
+    }
+
+    /// Whether a server is being emptied, so that nothing more is to be written to it.
+    pub(crate) fn is_draining(&self, server: u64) -> bool {
+        let known = self.known.load();
+        known.get(&server).and_then(|known| known.candidate.as_ref()).is_some_and(|candidate| candidate.draining)
     }
 
     /// Where a server is.

@@ -161,6 +161,26 @@ pub fn servers() -> KeyRange {
     KeyRange::prefix(Bytes::from_static(b"s"))
 }
 
+/// A chunkserver that is being emptied.
+pub fn drain_key(server: u64) -> Bytes {
+    numbered(b'x', server).freeze()
+}
+
+/// All chunkservers that are.
+pub fn drains() -> KeyRange {
+    KeyRange::prefix(Bytes::from_static(b"x"))
+}
+
+/// A chunkserver that does not answer.
+pub fn away_key(server: u64) -> Bytes {
+    numbered(b'a', server).freeze()
+}
+
+/// All chunkservers that do not.
+pub fn aways() -> KeyRange {
+    KeyRange::prefix(Bytes::from_static(b"a"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

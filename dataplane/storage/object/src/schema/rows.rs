@@ -90,3 +90,17 @@ pub struct ServerRow {
     /// What fails as one: the machine, if nothing else is known.
     pub failure_domain: String,
 }
+
+/// A chunkserver that is being emptied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRow {
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// A chunkserver that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwayRow {
+    /// When that was first seen, in milliseconds since 1970.
+    pub since_ms: u64,
+}

@@ -1,0 +1,133 @@
+//! What became of the rounds, for whoever scrapes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use eddy_storage_master::{Balanced, Collected, Compacted, Repaired, Scrubbed};
+use eddy_telemetry::{Figure, figure};
+
+/// What became of the rounds. Nothing is said of a work before its first round has ended.
+#[derive(Default)]
+pub(super) struct Figures(Mutex<Rounds>);
+
+#[derive(Default)]
+struct Rounds {
+    repaired: Repaired,
+    collected: Collected,
+    scrubbed: Scrubbed,
+    balanced: Balanced,
+    expired: u64,
+    compacted: u64,
+    copies: u64,
+    repaired_bytes: u64,
+    moved: u64,
+    moved_bytes: u64,
+    files: u64,
+    ended: BTreeMap<&'static str, Instant>,
+}
+
+impl Figures {
+    pub(super) fn ended(&self, work: &'static str) {
+        self.lock().ended.insert(work, Instant::now());
+    }
+
+    pub(super) fn repaired(&self, repaired: Repaired) {
+        let mut rounds = self.lock();
+        rounds.copies += repaired.copies as u64;
+        rounds.repaired_bytes += repaired.bytes;
+        rounds.repaired = repaired;
+    }
+
+    pub(super) fn scrubbed(&self, scrubbed: Scrubbed) {
+        self.lock().scrubbed = scrubbed;
+    }
+
+    pub(super) fn expired(&self, number: u64) {
+        self.lock().expired += number;
+    }
+
+    pub(super) fn collected(&self, collected: Collected, compacted: Compacted) {
+        let mut rounds = self.lock();
+        rounds.files += collected.files as u64;
+        rounds.compacted += compacted.bytes;
+        rounds.collected = collected;
+    }
+
+    pub(super) fn balanced(&self, balanced: Balanced) {
+        let mut rounds = self.lock();
+        rounds.moved += balanced.moved as u64;
+        rounds.moved_bytes += balanced.bytes;
+        rounds.balanced = balanced;
+    }
+
+    pub(super) fn gauges(&self) -> Vec<Figure> {
+        let rounds = self.lock();
+        let of = |work: &str, figures: Vec<Figure>| if rounds.ended.contains_key(work) { figures } else { Vec::new() };
+        let mut all = of("repair", repair(&rounds));
+        all.extend(of("collect", collect(&rounds)));
+        all.extend(of("scrub", scrub(&rounds)));
+        all.extend(of("balance", balance(&rounds)));
+        all.extend(of(
+            "expire",
+            vec![(
+                "eddy_storage_expired",
+                "Objects, versions and uploads that this process let go by rules",
+                figure(rounds.expired),
+            )],
+        ));
+        if let Some(ended) = rounds.ended.get("repair") {
+            let since = figure(ended.elapsed().as_secs());
+            all.push(("eddy_storage_last_round_seconds", "Since the last round of repair that did not fail", since));
+        }
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rounds> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn repair(rounds: &Rounds) -> Vec<Figure> {
+    let Repaired { waiting, unreadable, .. } = &rounds.repaired;
+    vec![
+        ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(*waiting)),
+        ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", figure(unreadable.len())),
+        ("eddy_storage_copies_made", "Copies that this process has made", figure(rounds.copies)),
+        ("eddy_storage_bytes_repaired", "Bytes of these copies", figure(rounds.repaired_bytes)),
+    ]
+}
+
+fn collect(rounds: &Rounds) -> Vec<Figure> {
+    vec![
+        ("eddy_storage_files_collected", "Files of chunks that this process has removed", figure(rounds.files)),
+        ("eddy_storage_files_stray", "Files that no row names, and that are not old enough", figure(rounds.collected.strays)),
+        (
+            "eddy_storage_bytes_compacted",
+            "Bytes that this process moved out of chunks of which too little is needed",
+            figure(rounds.compacted),
+        ),
+    ]
+}
+
+fn scrub(rounds: &Rounds) -> Vec<Figure> {
+    vec![
+        ("eddy_storage_chunks_unverified", "Chunks whose turn to be read has come", figure(rounds.scrubbed.due)),
+        (
+            "eddy_storage_oldest_unverified_seconds",
+            "Since all copies of the chunk were read for which that is longest ago",
+            figure(rounds.scrubbed.oldest.as_secs()),
+        ),
+    ]
+}
+
+fn balance(rounds: &Rounds) -> Vec<Figure> {
+    let Balanced { left, draining, stuck, .. } = rounds.balanced;
+    vec![
+        ("eddy_storage_chunks_moved", "Chunks that this process moved to another server", figure(rounds.moved)),
+        ("eddy_storage_bytes_moved", "Bytes of these chunks", figure(rounds.moved_bytes)),
+        ("eddy_storage_moves_left", "Moves that the last round planned and did not come to", figure(left)),
+        ("eddy_storage_chunks_draining", "Chunks of servers that are being emptied", figure(draining)),
+        ("eddy_storage_chunks_stuck", "Those of them for which no other server has room", figure(stuck)),
+    ]
+}

@@ -1,0 +1,119 @@
+//! Chunks that go from one server to another.
+//!
+//! A chunk is copied, then one transaction says who has it, and notes it for repair to read all of its copies: only that proves the
+//! new one. What the other has of it is removed when nobody can be reading it any more, as whatever no row names.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use eddy_kv::{KvError, Transaction};
+use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, degraded_key, encode, stray_key};
+use eddy_object::{ObjectError, now_ms};
+use futures::StreamExt;
+
+use crate::Master;
+use crate::balance::{Move, Moves, plan_moves};
+use crate::chunks::needed;
+use crate::copy::copy;
+use crate::survey::{Fresh, Survey};
+
+/// Moves that are planned at once; then servers are looked at again.
+const PLANNED: usize = 256;
+/// Moves that are made at once.
+const AT_ONCE: usize = 2;
+
+/// What a round of balancing did, and what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balanced {
+    /// Chunks that went from one server to another.
+    pub moved: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Moves that were planned and not made.
+    pub left: usize,
+    /// Chunks of servers that are being emptied, before the round.
+    pub draining: usize,
+    /// Those of them for which no other server has room.
+    pub stuck: usize,
+}
+
+impl Master {
+    /// Moves chunks for so long: off servers that are being emptied, and from full ones to empty ones where the shares of their disks
+    /// that are taken differ by more than so many percent.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn balance(&self, above_percent: u8, time: Duration) -> Result<Balanced, ObjectError> {
+        let start = Instant::now();
+        let settled = u64::try_from(self.options.settle.as_millis()).unwrap_or(u64::MAX);
+        let fresh = Fresh { written_ms: self.long_ago(), draining_ms: now_ms().saturating_sub(settled) };
+        let survey = Survey::take(&self.metadata, &self.client, &self.servers, fresh).await?;
+        let Moves { moves, stuck } = plan_moves(&survey.disks, &survey.chunks, above_percent, PLANNED);
+        let mut balanced = Balanced { draining: survey.draining(), left: moves.len(), stuck, ..Balanced::default() };
+        let work = moves.into_iter().map(|one| async move {
+            if start.elapsed() >= time {
+                return Ok(None);
+            }
+            self.make(one).await
+        });
+        let mut outcomes = futures::stream::iter(work).buffer_unordered(AT_ONCE);
+        while let Some(outcome) = outcomes.next().await {
+            if let Some(bytes) = outcome? {
+                balanced.moved += 1;
+                balanced.bytes += bytes;
+                balanced.left -= 1;
+            }
+        }
+        Ok(balanced)
+    }
+
+    /// Makes a move; none where it cannot be made now.
+    async fn make(&self, one: Move) -> Result<Option<u64>, ObjectError> {
+        let Move { chunk, from, to, .. } = one;
+        let keys = [chunk_key(chunk), degraded_key(chunk), stray_key(to, chunk)];
+        let values = self.metadata.get_all(keys).await?;
+        let [Some(value), None, stray] = &values[..] else { return Ok(None) };
+        let row: ChunkRow = decode(&value.bytes)?;
+        let doomed = match stray {
+            Some(stray) => decode::<StrayRow>(&stray.bytes)?.doomed,
+            None => false,
+        };
+        if doomed || !row.servers.contains(&from) || row.servers.contains(&to) {
+            return Ok(None);
+        }
+        let Some(target) = self.servers.address(to) else { return Ok(None) };
+        let needed = needed(&self.metadata, chunk).await?;
+        let answering = self.servers.candidates();
+        let sources: Vec<String> = row
+            .servers
+            .iter()
+            .filter(|server| answering.iter().any(|one| one.server == **server))
+            .filter_map(|server| self.servers.address(*server))
+            .collect();
+        let sources: BTreeMap<_, _> = needed.iter().map(|extent| (*extent, sources.clone())).collect();
+        let bytes = match copy(&self.client, chunk, &needed, &sources, &target, &self.move_pace).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let error = eddy_telemetry::error_chain(&error);
+                tracing::warn!(chunk, from, to, error, "failed to move a chunk; repair looks at it");
+                self.metadata.degrade(chunk, &[]).await?;
+                return Ok(None);
+            }
+        };
+        let servers = row.servers.iter().copied().filter(|server| *server != from).chain([to]).collect();
+        let mut transaction = Transaction::new()
+            .check(chunk_key(chunk), Some(value))
+            .put(chunk_key(chunk), encode(&ChunkRow { servers, ..row })?)
+            .check(degraded_key(chunk), None)
+            .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), since_ms: now_ms() })?)
+            .check(stray_key(to, chunk), stray.as_ref());
+        if stray.is_some() {
+            transaction = transaction.delete(stray_key(to, chunk));
+        }
+        match self.metadata.store().commit(transaction).await {
+            // It changed meanwhile: the next round sees.
+            Err(KvError::Conflict { .. }) => Ok(None),
+            done => Ok(done.map(|_| Some(bytes))?),
+        }
+    }
+}
