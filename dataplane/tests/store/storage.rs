@@ -31,6 +31,8 @@ impl Storage {
             format!("--admin-address=127.0.0.1:{}", free[2 * chunkservers]),
             "--patience-seconds=2".to_owned(),
             "--repair-interval-seconds=1".to_owned(),
+            "--balance-interval-seconds=1".to_owned(),
+            "--settle-seconds=7".to_owned(),
         ];
         let ports = free.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         let mut storage =
@@ -144,6 +146,48 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     tokio::time::timeout(Duration::from_secs(120), copied()).await.unwrap();
     // Now another may go.
     storage.chunkservers[2] = None;
+    for number in &acknowledged {
+        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written() {
+    let storage = Storage::start(4);
+    let objects = storage.objects().await;
+    let namespace = objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap().id;
+    let acknowledged = Arc::new(Mutex::new(Vec::new()));
+    let writers: Vec<_> = (0..4).map(|writer| tokio::spawn(write(objects.clone(), writer, acknowledged.clone()))).collect();
+    let written = || acknowledged.lock().unwrap().len();
+    wait("objects are written", || written() > 100);
+    let kv = format!("--kv-servers={}", storage.replicas.servers().join(","));
+    let address = format!("localhost:{}", storage.ports[2].0);
+    let tool = |arguments: &[&str]| {
+        let output = dataplane(&[&["storage-server", &kv], arguments].concat());
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+    };
+    let state = || {
+        let all = tool(&["list"]).unwrap();
+        all.lines().find(|line| line.contains(&address)).map(|line| line.split('\t').nth(3).unwrap().to_owned())
+    };
+    assert_eq!(state().unwrap(), "serving");
+    assert!(tool(&["drain", "localhost"]).unwrap_err().contains("more than one server"));
+    assert!(tool(&["drain", "nowhere"]).unwrap_err().contains("no server is"));
+    assert!(tool(&["remove", &address]).unwrap_err().contains("drain it first"));
+    tool(&["drain", &address]).unwrap();
+    assert!(tool(&["remove", &address]).unwrap_err().contains("still has"));
+    assert!(tool(&["plan"]).unwrap().lines().all(|line| line.split('\t').nth(1) == Some(&address)));
+    let before = written();
+    wait("it is empty", || state().unwrap() == "empty");
+    wait("objects are written on", || written() > before + 100);
+    tool(&["remove", &address]).unwrap();
+    assert_eq!(state(), None);
+    for writer in writers {
+        writer.abort();
+        let _ = writer.await;
+    }
+    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
     for number in &acknowledged {
         assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
     }
