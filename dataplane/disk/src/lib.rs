@@ -5,6 +5,7 @@
 
 mod checked;
 mod real;
+mod run;
 mod simulated;
 
 use std::io;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use self::checked::{read_checked, replace_checked};
 pub use self::real::RealDisk;
+pub use self::run::run;
 pub use self::simulated::{SECTOR_BYTES, SimulatedDisk};
 
 /// Folders and the names in them.
@@ -64,6 +66,11 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// The kernel's.
     fn space(&self, folder: &Path) -> io::Result<Space>;
+
+    /// Whether nobody ever waits for it, and all that happens is to happen in one order: see [`run`].
+    fn is_simulated(&self) -> bool {
+        false
+    }
 }
 
 /// The room of a disk.

@@ -189,6 +189,10 @@ fn write(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 }
 
 impl Disk for SimulatedDisk {
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn create_folder(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }

@@ -11,6 +11,7 @@ pub mod component;
 mod embedded;
 mod error;
 mod etcd;
+mod file;
 pub mod journal;
 pub mod model;
 mod protocol;

@@ -1,12 +1,17 @@
 //! All rows out of a store, and into one.
 
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eddy_disk::{Disk, RealDisk};
 use futures::{StreamExt, stream};
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::{mpsc, oneshot};
 
 use super::committer::{Import, Job};
 use super::{broken, stopped};
-use crate::error::Result;
+use crate::error::{KvError, Result};
 use crate::model::{Row, SCAN_BYTES_MAX};
 use crate::rows::{ROWS, row};
 use crate::store::RowStream;
@@ -16,40 +21,46 @@ const AHEAD: usize = 2;
 
 /// All rows at the version of now.
 pub(super) fn export(database: &Database) -> Result<RowStream<'static>> {
-    Ok(export_view(database.begin_read().map_err(broken)?))
+    Ok(export_view(Arc::new(RealDisk), database.begin_read().map_err(broken)?))
 }
 
-/// All rows that a transaction sees.
-pub(crate) fn export_view(transaction: ReadTransaction) -> RowStream<'static> {
-    let (give, take) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
-        if let Err(error) = give_all(&transaction, &give) {
-            // Whoever took them may be gone.
-            let _ = give.blocking_send(Err(broken(error)));
+/// All rows that a transaction sees, in batches that are read as they are asked for.
+pub(crate) fn export_view(disk: Arc<dyn Disk>, transaction: ReadTransaction) -> RowStream<'static> {
+    let transaction = Arc::new(transaction);
+    let first = Some(Bound::Unbounded);
+    stream::unfold(first, move |from| {
+        let (disk, transaction) = (disk.clone(), transaction.clone());
+        async move {
+            let from = from?;
+            let read = eddy_disk::run(&*disk, move || batch(&transaction, from)).await;
+            let read = read.map_err(|error| KvError::Unavailable { reason: error.to_string() });
+            match read.and_then(|read| read.map_err(broken)) {
+                Ok(rows) if rows.is_empty() => None,
+                Ok(rows) => {
+                    let next = rows.last().map(|last| Bound::Excluded(last.key.clone()));
+                    Some((Ok(rows), next))
+                }
+                Err(error) => Some((Err(error), None)),
+            }
         }
-    });
-    stream::unfold(take, async |mut take| take.recv().await.map(|batch| (batch, take))).boxed()
+    })
+    .boxed()
 }
 
-fn give_all(transaction: &ReadTransaction, give: &mpsc::Sender<Result<Vec<Row>>>) -> std::result::Result<(), redb::Error> {
+/// The next rows.
+fn batch(transaction: &ReadTransaction, from: Bound<Bytes>) -> std::result::Result<Vec<Row>, redb::Error> {
     let rows = transaction.open_table(ROWS)?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    for found in rows.iter()? {
+    for found in rows.range::<&[u8]>((from.as_ref().map(|key| &key[..]), Bound::Unbounded))? {
         let (key, value) = found?;
         let row = row(key.value(), value.value());
         bytes += row.key.len() + row.value.bytes.len();
         batch.push(row);
         if bytes >= SCAN_BYTES_MAX {
-            bytes = 0;
-            if give.blocking_send(Ok(std::mem::take(&mut batch))).is_err() {
-                return Ok(());
-            }
+            break;
         }
     }
-    if !batch.is_empty() {
-        let _ = give.blocking_send(Ok(batch));
-    }
-    Ok(())
+    Ok(batch)
 }
 
 /// Hands a stream of rows to the thread that writes.

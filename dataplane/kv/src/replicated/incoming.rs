@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use eddy_disk::Disk;
 use redb::{Database, Durability, ReadableDatabase};
 
 use super::state_machine::RowsView;
@@ -13,6 +14,7 @@ use crate::rows::{ROWS, STATE};
 
 /// The transfer that is under way; a new one ends it.
 pub(crate) struct Incoming {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     cache_bytes: usize,
     transfer: Mutex<Option<(u64, Arc<Database>)>>,
@@ -20,8 +22,8 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Rows gather in the file at `path`.
-    pub(crate) fn new(path: PathBuf, cache_bytes: usize) -> Self {
-        Self { path, cache_bytes, transfer: Mutex::new(None) }
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, cache_bytes: usize) -> Self {
+        Self { disk, path, cache_bytes, transfer: Mutex::new(None) }
     }
 
     /// Begins a transfer with this number.
@@ -31,13 +33,13 @@ impl Incoming {
     pub(crate) fn begin(&self, number: u64) -> Result<()> {
         let mut transfer = self.lock();
         *transfer = None;
-        match std::fs::remove_file(&self.path) {
+        match self.disk.remove(&self.path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(KvError::Broken { reason: format!("failed to remove {}: {error}", self.path.display()) });
             }
             _ => {}
         }
-        let database = Database::builder().set_cache_size(self.cache_bytes).create(&self.path).map_err(broken)?;
+        let database = crate::file::open(&*self.disk, &self.path, self.cache_bytes).map_err(broken)?;
         *transfer = Some((number, Arc::new(database)));
         Ok(())
     }
@@ -73,7 +75,7 @@ impl Incoming {
         })?;
         let view = database.begin_read().map_err(broken)?;
         *self.lock() = None;
-        Ok(RowsView::of(view, database))
+        Ok(RowsView::of(self.disk.clone(), view, database))
     }
 
     fn database(&self, number: u64) -> Result<Arc<Database>> {

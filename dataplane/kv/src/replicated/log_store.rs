@@ -25,7 +25,8 @@ const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct LogStore {
     shared: Arc<Shared>,
-    syncs: mpsc::Sender<Sync>,
+    /// The thread that waits for the disk; none where nobody has to.
+    syncs: Option<mpsc::Sender<Sync>>,
 }
 
 struct Shared {
@@ -62,14 +63,18 @@ impl LogStore {
         if let Some(purged) = saved.purged.filter(|purged| journal.next() <= at(purged.index)) {
             journal.restart(at(purged.index) + 1)?;
         }
+        let simulated = disk.is_simulated();
         let shared = Arc::new(Shared { journal: Mutex::new(journal), saved: Mutex::new(saved), disk, saved_path });
+        if simulated {
+            return Ok(Self { shared, syncs: None });
+        }
         let (syncs, waiting) = mpsc::channel();
         let syncing = shared.clone();
         std::thread::Builder::new()
             .name("kv-log".into())
             .spawn(move || syncing.run_syncs(&waiting))
             .map_err(|source| JournalError::Disk { path: folder.to_owned(), source })?;
-        Ok(Self { shared, syncs })
+        Ok(Self { shared, syncs: Some(syncs) })
     }
 }
 
@@ -101,14 +106,18 @@ impl Shared {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter());
-            // The last one covers all: a full segment was made durable before the next was begun.
-            let Some(point) = batch.last().map(|sync| sync.point.clone()) else { continue };
-            let result = point.sync();
-            self.journal().synced(&point, result.is_ok());
-            for sync in batch {
-                let told = result.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
-                sync.flushed.log_io_completed(told.copied());
-            }
+            self.sync(batch);
+        }
+    }
+
+    fn sync(&self, batch: Vec<Sync>) {
+        // The last one covers all: a full segment was made durable before the next was begun.
+        let Some(point) = batch.last().map(|sync| sync.point.clone()) else { return };
+        let result = point.sync();
+        self.journal().synced(&point, result.is_ok());
+        for sync in batch {
+            let told = result.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
+            sync.flushed.log_io_completed(told.copied());
         }
     }
 
@@ -205,8 +214,14 @@ impl RaftLogStorage<Types> for LogStore {
         }
         journal.append(&payloads).map_err(write_error)?;
         let Some(point) = journal.sync_point() else { return Ok(()) };
+        drop(journal);
+        let sync = Sync { point, flushed };
+        let Some(syncs) = &self.syncs else {
+            self.shared.sync(vec![sync]);
+            return Ok(());
+        };
         let stopped = |_| write_error(io::Error::other("the thread that syncs has ended"));
-        self.syncs.send(Sync { point, flushed }).map_err(stopped)
+        syncs.send(sync).map_err(stopped)
     }
 
     async fn truncate(&mut self, from: LogId) -> Result<(), StorageError> {

@@ -91,7 +91,7 @@ impl Server {
 
     async fn snapshot(&self, transfer: u64, part: SnapshotPart) -> Result<Bytes, Refusal> {
         let replica = self.0.clone();
-        let on_disk = tokio::task::spawn_blocking(move || {
+        let on_disk = eddy_disk::run(self.0.disk(), move || {
             let incoming = replica.incoming();
             match part {
                 SnapshotPart::Begin => incoming.begin(transfer).map(|()| None),

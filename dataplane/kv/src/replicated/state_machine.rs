@@ -7,6 +7,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use eddy_disk::Disk;
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{
     AnyError, BasicNode, EntryPayload, OptionalSend, RaftSnapshotBuilder, RaftTypeConfig, SnapshotMeta, StorageIOError,
@@ -37,10 +38,12 @@ type Applied = (Option<LogId>, Membership);
 #[derive(Clone)]
 pub(crate) struct StateMachine {
     database: Arc<Database>,
+    disk: Arc<dyn Disk>,
 }
 
 /// The rows at one command, for a replica that lacks so many that the log no longer has them.
 pub(crate) struct RowsView {
+    disk: Arc<dyn Disk>,
     rows: Option<ReadTransaction>,
     /// The file that the rows are in, where that is not the replica's own.
     _file: Option<Arc<Database>>,
@@ -48,8 +51,8 @@ pub(crate) struct RowsView {
 
 impl RowsView {
     /// The rows of a file that only they need.
-    pub(crate) fn of(rows: ReadTransaction, file: Arc<Database>) -> Self {
-        Self { rows: Some(rows), _file: Some(file) }
+    pub(crate) fn of(disk: Arc<dyn Disk>, rows: ReadTransaction, file: Arc<Database>) -> Self {
+        Self { disk, rows: Some(rows), _file: Some(file) }
     }
 
     /// The store's own numbers.
@@ -63,7 +66,8 @@ impl RowsView {
 
     /// All rows, in batches.
     pub(crate) fn into_rows(self) -> RowStream<'static> {
-        self.rows.map_or_else(|| stream::empty().boxed(), export_view)
+        let Self { disk, rows, .. } = self;
+        rows.map_or_else(|| stream::empty().boxed(), |rows| export_view(disk, rows))
     }
 }
 
@@ -81,15 +85,15 @@ impl StateMachine {
     ///
     /// # Errors
     /// redb's.
-    pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Self, redb::Error> {
-        let database = Database::builder().set_cache_size(cache_bytes).create(path)?;
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, cache_bytes: usize) -> Result<Self, redb::Error> {
+        let database = crate::file::open(&**disk, path, cache_bytes)?;
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
         transaction.open_table(ROWS)?;
         transaction.open_table(STATE)?;
         transaction.open_table(RAFT)?;
         transaction.commit()?;
-        Ok(Self { database: Arc::new(database) })
+        Ok(Self { database: Arc::new(database), disk: disk.clone() })
     }
 
     /// Whether another holder has the rows.
@@ -147,7 +151,7 @@ impl StateMachine {
         let (last_log_id, last_membership) = applied(&transaction.open_table(RAFT)?)?;
         let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        Ok(Snapshot { meta, snapshot: Box::new(RowsView { rows: Some(transaction), _file: None }) })
+        Ok(Snapshot { meta, snapshot: Box::new(RowsView { disk: self.disk.clone(), rows: Some(transaction), _file: None }) })
     }
 
     fn install(&self, meta: &SnapshotMeta<u64, BasicNode>, rows: &RowsView) -> Result<(), redb::Error> {
@@ -268,7 +272,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<RowsView>, StorageError> {
-        Ok(Box::new(RowsView { rows: None, _file: None }))
+        Ok(Box::new(RowsView { disk: self.disk.clone(), rows: None, _file: None }))
     }
 
     async fn install_snapshot(
@@ -277,7 +281,7 @@ impl RaftStateMachine<Types> for StateMachine {
         snapshot: Box<RowsView>,
     ) -> Result<(), StorageError> {
         let (rows, meta) = (self.clone(), meta.clone());
-        let installed = tokio::task::spawn_blocking(move || rows.install(&meta, &snapshot)).await;
+        let installed = eddy_disk::run(&*self.disk, move || rows.install(&meta, &snapshot)).await;
         let ended = |error: tokio::task::JoinError| error_of(&error);
         installed.map_err(ended)?.map_err(error)
     }
@@ -303,7 +307,8 @@ mod tests {
     #[test]
     fn what_was_applied_is_known_or_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = StateMachine::open(&folder.path().join("rows"), 1024 * 1024).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(eddy_disk::RealDisk);
+        let rows = StateMachine::open(&disk, &folder.path().join("rows"), 1024 * 1024).unwrap();
         let now = || applied(&rows.database.begin_read().unwrap().open_table(RAFT).unwrap());
         assert_eq!(now().unwrap(), Applied::default());
         let write = rows.database.begin_write().unwrap();

@@ -83,13 +83,24 @@ impl Replicated {
     /// # Errors
     /// See [`ReplicaError`].
     pub async fn open(options: ReplicatedOptions, transport: Option<Arc<dyn Transport>>) -> Result<Self, ReplicaError> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        Self::open_on(Arc::new(RealDisk), options, transport).await
+    }
+
+    /// The same, on any disk.
+    ///
+    /// # Errors
+    /// See [`ReplicaError`].
+    pub async fn open_on(
+        disk: Arc<dyn Disk>,
+        options: ReplicatedOptions,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Self, ReplicaError> {
         let at = |source| ReplicaError::Folder { path: options.folder.clone(), source };
         disk.create_folder(&options.folder).map_err(at)?;
         let parent = options.folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         disk.sync_folder(parent).map_err(at)?;
         // The rows first: their file's lock is the others', too.
-        let rows = StateMachine::open(&options.folder.join("rows"), options.cache_bytes);
+        let rows = StateMachine::open(&disk, &options.folder.join("rows"), options.cache_bytes);
         let rows = rows.map_err(|error| ReplicaError::Rows(Box::new(error)))?;
         let identity_file = IdentityFile::of(&options.folder);
         let identity = identity_file.load(&*disk);
@@ -108,7 +119,7 @@ impl Replicated {
         Ok(Self {
             batcher: Batcher::start(raft.clone()),
             read_index: ReadIndex::start(ask_leader(raft.clone(), peers.clone())),
-            incoming: Incoming::new(options.folder.join("incoming"), options.cache_bytes),
+            incoming: Incoming::new(disk.clone(), options.folder.join("incoming"), options.cache_bytes),
             raft,
             rows,
             peers,
@@ -162,6 +173,10 @@ impl Replicated {
     /// Whether this replica leads, as far as it knows.
     pub(crate) fn leads(&self) -> bool {
         self.raft.metrics().borrow().state == ServerState::Leader
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     pub(super) fn raft(&self) -> &Raft<Types> {
@@ -304,7 +319,7 @@ impl Store for Replicated {
 
     async fn export(&self) -> Result<RowStream<'_>> {
         self.catch_up().await?;
-        Ok(export_view(self.rows.view()?))
+        Ok(export_view(self.disk.clone(), self.rows.view()?))
     }
 
     async fn import(&self, rows: RowStream<'_>) -> Result<()> {

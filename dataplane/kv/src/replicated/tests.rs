@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eddy_disk::RealDisk;
+use eddy_disk::{Disk, RealDisk};
 use openraft::testing::{StoreBuilder, Suite};
 
 use super::log_store::LogStore;
@@ -14,8 +14,9 @@ struct Builder;
 impl StoreBuilder<Types, LogStore, StateMachine, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, StateMachine), StorageError> {
         let folder = tempfile::tempdir().unwrap();
-        let log = LogStore::open(Arc::new(RealDisk), &folder.path().join("log")).unwrap();
-        let rows = StateMachine::open(&folder.path().join("rows"), 1024 * 1024).unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let log = LogStore::open(disk.clone(), &folder.path().join("log")).unwrap();
+        let rows = StateMachine::open(&disk, &folder.path().join("rows"), 1024 * 1024).unwrap();
         Ok((folder, log, rows))
     }
 }

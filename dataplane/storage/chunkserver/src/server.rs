@@ -50,19 +50,14 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
     tokio::time::timeout(STALL_TIMEOUT, work).await.map_err(late)?
 }
 
-/// Runs what waits for the disk.
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, Refusal> {
-    let ended = |error: tokio::task::JoinError| Refusal::Disk(error.to_string());
-    tokio::task::spawn_blocking(work).await.map_err(ended)?.map_err(Refusal::from)
-}
-
 impl Server {
     /// Serves these chunks of a cluster.
     ///
     /// # Errors
     /// Where the kernel gives no thread.
     pub fn new(store: Arc<ChunkStore>, cluster: u64) -> io::Result<Self> {
-        Ok(Self { store, committer: Committer::start()?, cluster, load: Arc::default() })
+        let committer = Committer::start(store.disk())?;
+        Ok(Self { store, committer, cluster, load: Arc::default() })
     }
 
     /// Says how busy its machine is from now on.
@@ -115,9 +110,18 @@ impl Server {
         }
     }
 
+    /// Runs what waits for the disk.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let ended = |error: tokio::task::JoinError| Refusal::Disk(error.to_string());
+        eddy_disk::run(self.store.disk(), work).await.map_err(ended)?.map_err(Refusal::from)
+    }
+
     async fn control(&self, request: Request) -> Result<Answer, Refusal> {
         let server = self.clone();
-        on_disk(move || {
+        self.on_disk(move || {
             let store = &server.store;
             Ok(match request {
                 Request::Create { chunk } => store.create(chunk).map(|()| Answer::Epoch(store.epoch()))?,
@@ -143,7 +147,7 @@ impl Server {
             in_time(async { connection.read_exact(&mut piece).await.map(drop) }).await?;
             missing -= piece.len() as u32;
             writing = match writing {
-                Ok(writing) => write_piece(writing, piece).await,
+                Ok(writing) => self.write_piece(writing, piece).await,
                 refused => refused,
             };
         }
@@ -195,16 +199,16 @@ impl Server {
             return Ok(piece);
         }
         let store = self.store.clone();
-        let piece = on_disk(move || store.read_blocks(&extent, &(from..to), false)).await?;
+        let piece = self.on_disk(move || store.read_blocks(&extent, &(from..to), false)).await?;
         Ok(piece.unwrap_or_default())
     }
-}
 
-/// Small ones go to the page cache at once, which is quicker than asking another thread to do it.
-async fn write_piece(mut writing: Writing, piece: Vec<u8>) -> Result<Writing, Refusal> {
-    if piece.len() <= BLOCK_BYTES as usize {
-        writing.write(&piece)?;
-        return Ok(writing);
+    /// Small ones go to the page cache at once, which is quicker than asking another thread to do it.
+    async fn write_piece(&self, mut writing: Writing, piece: Vec<u8>) -> Result<Writing, Refusal> {
+        if piece.len() <= BLOCK_BYTES as usize {
+            writing.write(&piece)?;
+            return Ok(writing);
+        }
+        self.on_disk(move || writing.write(&piece).map(|()| writing)).await
     }
-    on_disk(move || writing.write(&piece).map(|()| writing)).await
 }

@@ -86,6 +86,11 @@ impl ChunkStore {
         self.identity.server
     }
 
+    /// The disk.
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// How often these chunks were opened.
     pub fn epoch(&self) -> u64 {
         self.identity.epoch
