@@ -9,6 +9,7 @@ mod network;
 mod options;
 mod peers;
 mod read_index;
+mod runtime;
 mod server;
 mod state_machine;
 mod store;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use openraft::BasicNode;
 use serde::{Deserialize, Serialize};
 
+use super::runtime::Runtime;
 use super::state_machine::RowsView;
 use crate::error::{Invalid, KvError, Result};
 use crate::model::{Row, TRANSACTION_BYTES_MAX, Transaction, Version, as_bytes};
@@ -17,6 +18,7 @@ openraft::declare_raft_types!(
         Node = BasicNode,
         Entry = openraft::Entry<Types>,
         SnapshotData = RowsView,
+        AsyncRuntime = Runtime,
 );
 
 pub(crate) type LogId = openraft::LogId<u64>;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use eddy_chunks::{ChunkStore, Extent, StoreOptions};
 use eddy_chunkserver::{ChunkClient, Server, serve};
 use eddy_disk::RealDisk;
-use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row, Scan};
+use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row};
 use eddy_object::schema::{Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition, Result};
 use eddy_rpc::{TcpTransport, Transport};
@@ -132,55 +132,60 @@ impl Cluster {
     }
 
     pub async fn rows(&self, tag: &'static [u8]) -> Vec<Row> {
-        let page = self.metadata().store().scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.expect("the store is read");
-        assert!(!page.more);
-        page.rows
+        rows(self.metadata(), tag).await
     }
 
-    /// Every needle of every object and piece is referred to once and counted; nothing else is; quotas count what is there.
     pub async fn check(&self) {
-        let versions = [self.rows(b"o").await, self.rows(b"v").await].concat();
-        let versions: Vec<ObjectRow> = versions.iter().map(|row| decode(&row.value.bytes).expect("a row of this kind")).collect();
-        let pieces = self.rows(b"q").await;
-        let pieces: Vec<(u64, PieceRow)> = pieces
-            .iter()
-            .map(|row| {
-                (
-                    u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes")),
-                    decode(&row.value.bytes).expect("a row of this kind"),
-                )
-            })
-            .collect();
-        let gone: Vec<u64> = self
-            .rows(b"t")
-            .await
-            .iter()
-            .map(|row| u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes")))
-            .collect();
-        let needles = |contents: &Contents| contents.needles().to_vec();
-        let mut needed: Vec<Extent> = versions.iter().flat_map(|row| needles(&row.contents)).collect();
-        needed.extend(pieces.iter().flat_map(|(_, row)| needles(&row.contents)));
-        let references = self.rows(b"r").await;
-        let mut referred: Vec<Extent> =
-            references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).expect("a row of this kind").extent).collect();
-        needed.sort_unstable();
-        referred.sort_unstable();
-        assert_eq!(needed, referred);
-        for row in self.rows(b"l").await {
-            let chunk = u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes"));
-            let live = i64::from_le_bytes(row.value.bytes[..].try_into().expect("a counter of eight bytes"));
-            let stored = |extent: &Extent| i64::try_from(extent.end()).expect("a chunk is shorter") - i64::from(extent.offset);
-            assert_eq!(live, needed.iter().filter(|extent| extent.chunk == chunk).map(stored).sum::<i64>());
-        }
-        let usage = self.metadata().usage(SPACE).await.expect("the namespace is there");
-        assert_eq!(usage.objects, versions.len() as i64);
-        // Parts of what is still to be an object count, too.
-        let part = |(of, row): &&(u64, PieceRow)| {
-            row.part.is_some() && !gone.contains(of) && !versions.iter().any(|version| version.upload == *of)
-        };
-        let bytes = versions.iter().map(|row| row.bytes as i64).sum::<i64>();
-        assert_eq!(usage.bytes, bytes + pieces.iter().filter(part).map(|(_, row)| row.bytes as i64).sum::<i64>());
+        check(self.metadata(), SPACE).await;
     }
+}
+
+pub async fn rows(metadata: &Metadata, tag: &'static [u8]) -> Vec<Row> {
+    metadata.scan_all(KeyRange::prefix(tag)).await.expect("the store is read")
+}
+
+/// Every needle of every object and piece is referred to once and counted; nothing else is; quotas count what is there.
+pub async fn check(metadata: &Metadata, space: &str) {
+    let versions = [rows(metadata, b"o").await, rows(metadata, b"v").await].concat();
+    let versions: Vec<ObjectRow> = versions.iter().map(|row| decode(&row.value.bytes).expect("a row of this kind")).collect();
+    let pieces = rows(metadata, b"q").await;
+    let pieces: Vec<(u64, PieceRow)> = pieces
+        .iter()
+        .map(|row| {
+            (
+                u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes")),
+                decode(&row.value.bytes).expect("a row of this kind"),
+            )
+        })
+        .collect();
+    let gone: Vec<u64> = rows(metadata, b"t")
+        .await
+        .iter()
+        .map(|row| u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes")))
+        .collect();
+    let needles = |contents: &Contents| contents.needles().to_vec();
+    let mut needed: Vec<Extent> = versions.iter().flat_map(|row| needles(&row.contents)).collect();
+    needed.extend(pieces.iter().flat_map(|(_, row)| needles(&row.contents)));
+    let references = rows(metadata, b"r").await;
+    let mut referred: Vec<Extent> =
+        references.iter().map(|row| decode::<ReferenceRow>(&row.value.bytes).expect("a row of this kind").extent).collect();
+    needed.sort_unstable();
+    referred.sort_unstable();
+    assert_eq!(needed, referred);
+    for row in rows(metadata, b"l").await {
+        let chunk = u64::from_be_bytes(row.key[1..].try_into().expect("a number of eight bytes"));
+        let live = i64::from_le_bytes(row.value.bytes[..].try_into().expect("a counter of eight bytes"));
+        let stored = |extent: &Extent| i64::try_from(extent.end()).expect("a chunk is shorter") - i64::from(extent.offset);
+        assert_eq!(live, needed.iter().filter(|extent| extent.chunk == chunk).map(stored).sum::<i64>());
+    }
+    let usage = metadata.usage(space).await.expect("the namespace is there");
+    assert_eq!(usage.objects, versions.len() as i64);
+    // Parts of what is still to be an object count, too.
+    let part = |(of, row): &&(u64, PieceRow)| {
+        row.part.is_some() && !gone.contains(of) && !versions.iter().any(|version| version.upload == *of)
+    };
+    let bytes = versions.iter().map(|row| row.bytes as i64).sum::<i64>();
+    assert_eq!(usage.bytes, bytes + pieces.iter().filter(part).map(|(_, row)| row.bytes as i64).sum::<i64>());
 }
 
 async fn introduce(metadata: &Metadata, folder: &TempDir, at: usize, capacity_bytes: Option<u64>) -> ChunkServer {

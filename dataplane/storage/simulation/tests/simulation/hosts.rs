@@ -1,0 +1,156 @@
+//! What runs on the hosts: the same code as on real machines, put together as the processes put it together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_chunks::{ChunkStore, StoreOptions};
+use eddy_chunkserver::{ChunkClient, Server};
+use eddy_disk::SimulatedDisk;
+use eddy_kv::{GroupOptions, LogOptions, Remote, Replicated, ReplicatedOptions};
+use eddy_object::schema::ServerRow;
+use eddy_object::{Metadata, Objects};
+use eddy_rpc::Transport;
+use eddy_storage_master::{Master, MasterOptions};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::clock;
+use crate::network::Network;
+
+const KV_PORT: u16 = 7400;
+const CHUNK_PORT: u16 = 7500;
+const PAUSE: Duration = Duration::from_millis(200);
+/// What nobody needs goes after this time; clocks are wrong by less.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
+
+/// A host: its disk outlives what runs on it.
+#[derive(Clone)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) disk: SimulatedDisk,
+    /// By how many milliseconds its calendar is wrong.
+    pub(crate) wrong_ms: i64,
+}
+
+fn any(port: u16) -> SocketAddr {
+    (Ipv4Addr::UNSPECIFIED, port).into()
+}
+
+pub(crate) fn kv_address(host: &str) -> String {
+    format!("{host}:{KV_PORT}")
+}
+
+fn remote(servers: &[String]) -> Remote {
+    Remote::new(Arc::new(Network), servers)
+}
+
+/// The number of the cluster, once there is one.
+async fn cluster_of(remote: &Remote) -> u64 {
+    loop {
+        let groups = remote.status().await.into_iter().filter_map(|(_, status)| status.ok()?.group);
+        if let Some(group) = groups.min() {
+            return group;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A replica of the metadata's store, until its disk fails.
+pub(crate) async fn kv(host: Host, servers: Vec<String>) -> turmoil::Result {
+    clock::set_wrong(host.wrong_ms);
+    let listener = Network.bind(any(KV_PORT)).await?;
+    let options = ReplicatedOptions {
+        folder: "/kv".into(),
+        cache_bytes: 1024 * 1024,
+        log: LogOptions { commands_between_snapshots: 200, commands_kept: 50 },
+        group: Some(GroupOptions { advertise: kv_address(&host.name), peers: servers, standby: false }),
+    };
+    let opened = Replicated::open_on(Arc::new(host.disk.clone()), options, Some(Arc::new(Network))).await;
+    let replica = match opened {
+        Ok(replica) => Arc::new(replica),
+        // As a process would end, and be started again.
+        Err(error) => return ended(&host, &error),
+    };
+    tokio::spawn(eddy_kv::serve(listener, replica.clone()));
+    let joining = replica.clone();
+    tokio::spawn(async move { joining.join().await });
+    let error = replica.broken().await;
+    ended(&host, &error)
+}
+
+fn ended(host: &Host, error: &dyn std::error::Error) -> turmoil::Result {
+    tracing::info!(host = host.name, %error, "ended");
+    Ok(())
+}
+
+/// A chunkserver.
+pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Result {
+    clock::set_wrong(host.wrong_ms);
+    let remote = remote(&servers);
+    let cluster = cluster_of(&remote).await;
+    let options = StoreOptions { folder: Path::new("/chunks").to_owned(), cluster, reserved_bytes: 4096, capacity_bytes: None };
+    let store = match ChunkStore::open(Arc::new(host.disk.clone()), options) {
+        Ok(store) => Arc::new(store),
+        Err(error) => return ended(&host, &error),
+    };
+    let listener = Network.bind(any(CHUNK_PORT)).await?;
+    let serving = tokio::spawn(eddy_chunkserver::serve(listener, Server::new(store.clone(), cluster)?));
+    let row = ServerRow { address: format!("{}:{CHUNK_PORT}", host.name), failure_domain: host.name.clone() };
+    let metadata = Metadata::new(Arc::new(remote));
+    while metadata.put_server(store.server(), &row).await.is_err() {
+        sleep(PAUSE).await;
+    }
+    Ok(serving.await?)
+}
+
+/// A door: objects, as every client has them.
+pub(crate) async fn objects(servers: &[String]) -> (Objects, ChunkClient) {
+    let remote = remote(servers);
+    let client = ChunkClient::new(Arc::new(Network), cluster_of(&remote).await);
+    let metadata = Metadata::new(Arc::new(remote));
+    loop {
+        match Objects::open(metadata.clone(), client.clone(), 256 * 1024).await {
+            Ok(objects) => return (objects, client),
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// A master, far less patient than real ones.
+pub(crate) async fn master(host: Host, servers: Vec<String>) -> turmoil::Result {
+    clock::set_wrong(host.wrong_ms);
+    let (objects, client) = objects(&servers).await;
+    let options = MasterOptions {
+        grace: GRACE,
+        patience: Duration::from_secs(8),
+        settle: Duration::from_secs(10),
+        ..MasterOptions::default()
+    };
+    let master = Master::new(objects, client, options);
+    let seconds = Duration::from_secs;
+    tokio::join!(
+        every(seconds(2), async || {
+            let noted = master.note_lost_servers().await.map(drop);
+            noted.and(master.repair().await.map(drop))
+        }),
+        every(seconds(15), async || {
+            let compacted = master.compact(30).await.map(drop);
+            compacted.and(master.collect().await.map(drop))
+        }),
+        every(seconds(7), async || master.scrub(seconds(14), seconds(7)).await.map(drop)),
+        every(seconds(5), async || master.balance(10, seconds(5)).await.map(drop)),
+    );
+    Ok(())
+}
+
+async fn every<E: std::fmt::Display>(time: Duration, mut round: impl AsyncFnMut() -> Result<(), E>) {
+    let mut interval = interval(time);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = round().await {
+            tracing::debug!(%error, "a round failed");
+        }
+    }
+}

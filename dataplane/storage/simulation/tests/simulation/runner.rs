@@ -1,0 +1,87 @@
+//! Many seeds, each as a process, some at once.
+
+use std::ops::RangeInclusive;
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// As many as a test has time for.
+const SEEDS: RangeInclusive<u64> = 0..=199;
+/// A seed that failed tells as much of its end.
+const LINES: usize = 30;
+
+/// Runs the seeds of `EDDY_SEEDS`, `N` or `FIRST..LAST`, or some; and one of them twice, which must be the same.
+pub(crate) fn run() -> ExitCode {
+    let Ok(seeds) = std::env::var("EDDY_SEEDS").map_or(Ok(SEEDS), |said| parse(&said).ok_or(())) else {
+        eprintln!("EDDY_SEEDS is a number, or two with .. between");
+        return ExitCode::FAILURE;
+    };
+    let (first, count) = (*seeds.start(), seeds.clone().count());
+    let (next, done) = (AtomicU64::new(first), AtomicUsize::new(0));
+    let failed = Mutex::new(Vec::new());
+    let told = Mutex::new(None);
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if !seeds.contains(&seed) {
+                        return;
+                    }
+                    match tell(seed) {
+                        Ok(summary) => {
+                            if count <= 20 {
+                                println!("seed {seed}: {summary}");
+                            }
+                            if seed == first {
+                                *told.lock().unwrap() = Some(summary);
+                            }
+                        }
+                        Err(end) => {
+                            eprintln!("seed {seed} failed:\n{end}");
+                            failed.lock().unwrap().push(seed);
+                        }
+                    }
+                    let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                    if done.is_multiple_of(100) {
+                        println!("{done} of {count} seeds");
+                    }
+                }
+            });
+        }
+    });
+    let mut failed = failed.into_inner().unwrap();
+    if let Some(before) = told.into_inner().unwrap()
+        && tell(first).as_ref() != Ok(&before)
+    {
+        eprintln!("seed {first} is another story when it is told again: {before}\n{:?}", tell(first));
+        failed.push(first);
+    }
+    println!("simulation: {count} seeds, {} failed {failed:?}", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(said: &str) -> Option<RangeInclusive<u64>> {
+    match said.split_once("..") {
+        Some((first, last)) => Some(first.parse().ok()?..=last.parse().ok()?),
+        None => said.parse().ok().map(|seed| seed..=seed),
+    }
+}
+
+/// A seed's story in a line, or its end.
+fn tell(seed: u64) -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.env("EDDY_SEED", seed.to_string()).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    if std::env::var_os("EDDY_STORY").is_some() {
+        command.stderr(Stdio::inherit());
+    }
+    let Output { status, stdout, stderr } = command.output().map_err(|error| error.to_string())?;
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
+    }
+    let end = String::from_utf8_lossy(&stderr);
+    let lines: Vec<&str> = end.lines().collect();
+    Err(format!("{status}\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n")))
+}
