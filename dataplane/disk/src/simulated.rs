@@ -78,6 +78,13 @@ impl SimulatedDisk {
         }
     }
 
+    /// Ends all processes; an empty disk is in the place of this one.
+    pub fn replace(&self) {
+        let mut state = self.state();
+        let (boots, capacity_bytes) = (state.boots + 1, state.capacity_bytes);
+        *state = State { boots, capacity_bytes, ..State::default() };
+    }
+
     /// Changes one bit, as a bad disk does, without anyone's knowledge.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use eddy_chunks::format::{BLOCK_BYTES, CHECKSUM_BYTES, STORED_BLOCK_BYTES, verif
 use eddy_rpc::{Connection, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::address::ServerAddress;
 use crate::protocol::{
     Answer, Greeting, MAGIC, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode, invalid, receive, send,
 };
@@ -36,6 +37,16 @@ pub enum ClientError {
     /// It belongs to another cluster.
     #[error("chunkserver {0} belongs to another cluster")]
     OtherCluster(String),
+    /// Another server has the address by now.
+    #[error("chunkserver {found} is at {address}, and no longer {asked}")]
+    OtherServer {
+        /// Where.
+        address: String,
+        /// Whom one wanted.
+        asked: u64,
+        /// Who is there.
+        found: u64,
+    },
     /// It said no.
     #[error("chunkserver {address} refused")]
     Refused {
@@ -53,12 +64,19 @@ pub struct ChunkClient(Arc<Shared>);
 struct Shared {
     transport: Arc<dyn Transport>,
     cluster: u64,
-    idle: Mutex<HashMap<String, Vec<Box<dyn Connection>>>>,
+    idle: Mutex<HashMap<String, Vec<Greeted>>>,
+}
+
+/// A connection, and to which server.
+struct Greeted {
+    connection: Box<dyn Connection>,
+    server: u64,
 }
 
 /// A connection that is taken, and whose.
 struct Taken {
     connection: Box<dyn Connection>,
+    server: u64,
     address: String,
     client: ChunkClient,
 }
@@ -88,10 +106,11 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn create(&self, address: &str, chunk: u64) -> Result<u64, ClientError> {
-        match self.ask(address, Request::Create { chunk }, ANSWER_TIMEOUT).await? {
+    pub async fn create(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<u64, ClientError> {
+        let at = at.into();
+        match self.ask(&at, Request::Create { chunk }, ANSWER_TIMEOUT).await? {
             Answer::Epoch(epoch) => Ok(epoch),
-            _ => Err(unexpected(address)),
+            _ => Err(unexpected(&at.address)),
         }
     }
 
@@ -99,26 +118,29 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn close(&self, address: &str, chunk: u64) -> Result<(), ClientError> {
-        self.ask(address, Request::Close { chunk }, ANSWER_TIMEOUT).await.map(drop)
+    pub async fn close(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<(), ClientError> {
+        let at = at.into();
+        self.ask(&at, Request::Close { chunk }, ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Removes a chunk.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn remove(&self, address: &str, chunk: u64) -> Result<(), ClientError> {
-        self.ask(address, Request::Remove { chunk }, ANSWER_TIMEOUT).await.map(drop)
+    pub async fn remove(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<(), ClientError> {
+        let at = at.into();
+        self.ask(&at, Request::Remove { chunk }, ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// All needles of a chunk, after all of it was read; whether each is damaged.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn scan(&self, address: &str, chunk: u64) -> Result<Vec<(Extent, bool)>, ClientError> {
-        match self.ask(address, Request::Scan { chunk }, SCAN_TIMEOUT).await? {
+    pub async fn scan(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<Vec<(Extent, bool)>, ClientError> {
+        let at = at.into();
+        match self.ask(&at, Request::Scan { chunk }, SCAN_TIMEOUT).await? {
             Answer::Needles(needles) => Ok(needles),
-            _ => Err(unexpected(address)),
+            _ => Err(unexpected(&at.address)),
         }
     }
 
@@ -126,10 +148,11 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn list(&self, address: &str) -> Result<Vec<(u64, u64)>, ClientError> {
-        match self.ask(address, Request::List, ANSWER_TIMEOUT).await? {
+    pub async fn list(&self, at: impl Into<ServerAddress>) -> Result<Vec<(u64, u64)>, ClientError> {
+        let at = at.into();
+        match self.ask(&at, Request::List, ANSWER_TIMEOUT).await? {
             Answer::Chunks(chunks) => Ok(chunks),
-            _ => Err(unexpected(address)),
+            _ => Err(unexpected(&at.address)),
         }
     }
 
@@ -137,10 +160,11 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn status(&self, address: &str) -> Result<ServerStatus, ClientError> {
-        match self.ask(address, Request::Status, ANSWER_TIMEOUT).await? {
+    pub async fn status(&self, at: impl Into<ServerAddress>) -> Result<ServerStatus, ClientError> {
+        let at = at.into();
+        match self.ask(&at, Request::Status, ANSWER_TIMEOUT).await? {
             Answer::Status(status) => Ok(status),
-            _ => Err(unexpected(address)),
+            _ => Err(unexpected(&at.address)),
         }
     }
 
@@ -148,8 +172,14 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn write(&self, address: &str, epoch: u64, extent: Extent, stored: &[u8]) -> Result<WriteCall, ClientError> {
-        let mut taken = self.take(address).await?;
+    pub async fn write(
+        &self,
+        at: impl Into<ServerAddress>,
+        epoch: u64,
+        extent: Extent,
+        stored: &[u8],
+    ) -> Result<WriteCall, ClientError> {
+        let mut taken = self.take(&at.into()).await?;
         let message = encode(&Request::Write { epoch, extent }).map_err(|source| taken.failed(source))?;
         taken.send(&[&message, stored].concat()).await?;
         Ok(WriteCall(taken))
@@ -159,35 +189,44 @@ impl ChunkClient {
     ///
     /// # Errors
     /// See [`ClientError`]; where bytes are damaged, before any of their block is given.
-    pub async fn read(&self, address: &str, extent: Extent, range: Range<u32>) -> Result<ReadCall, ClientError> {
-        let mut taken = self.take(address).await?;
+    pub async fn read(&self, at: impl Into<ServerAddress>, extent: Extent, range: Range<u32>) -> Result<ReadCall, ClientError> {
+        let at = at.into();
+        let mut taken = self.take(&at).await?;
         let request = Request::Read { extent, start: range.start, end: range.end };
-        let Answer::Blocks(missing) = taken.ask(request, ANSWER_TIMEOUT).await? else { return Err(unexpected(address)) };
+        let Answer::Blocks(missing) = taken.ask(request, ANSWER_TIMEOUT).await? else { return Err(unexpected(&at.address)) };
         let blocks = extent.blocks(&range);
         if missing != blocks.bytes {
-            return Err(unexpected(address));
+            return Err(unexpected(&at.address));
         }
         let call = ReadCall { taken: Some(taken), extent, range, missing, next_block: blocks.first, piece: Bytes::new() };
         Ok(if missing == 0 { call.ended() } else { call })
     }
 
-    async fn ask(&self, address: &str, request: Request, timeout: Duration) -> Result<Answer, ClientError> {
-        let mut taken = self.take(address).await?;
+    async fn ask(&self, at: &ServerAddress, request: Request, timeout: Duration) -> Result<Answer, ClientError> {
+        let mut taken = self.take(at).await?;
         let answer = taken.ask(request, timeout).await?;
         taken.give_back();
         Ok(answer)
     }
 
-    async fn take(&self, address: &str) -> Result<Taken, ClientError> {
-        let idle = self.idle().get_mut(address).and_then(Vec::pop);
-        let connection = match idle {
-            Some(connection) => connection,
+    async fn take(&self, at: &ServerAddress) -> Result<Taken, ClientError> {
+        let address = &at.address;
+        let idle = self.idle().get_mut(address).and_then(|idle| {
+            // Those to a server that was there before are of no use to anyone.
+            idle.retain(|greeted| at.is(greeted.server));
+            idle.pop()
+        });
+        let Greeted { connection, server } = match idle {
+            Some(greeted) => greeted,
             None => self.connect(address).await?,
         };
-        Ok(Taken { connection, address: address.to_owned(), client: self.clone() })
+        match at.server {
+            Some(asked) if asked != server => Err(ClientError::OtherServer { address: address.clone(), asked, found: server }),
+            _ => Ok(Taken { connection, server, address: address.clone(), client: self.clone() }),
+        }
     }
 
-    async fn connect(&self, address: &str) -> Result<Box<dyn Connection>, ClientError> {
+    async fn connect(&self, address: &str) -> Result<Greeted, ClientError> {
         let greeted = in_time(ANSWER_TIMEOUT, async {
             let mut connection = self.0.transport.connect(address).await?;
             connection.write_all(&[&MAGIC[..], &self.0.cluster.to_le_bytes()].concat()).await?;
@@ -195,12 +234,12 @@ impl ChunkClient {
             Ok((connection, greeting))
         });
         match greeted.await.map_err(|source| ClientError::Connection { address: address.to_owned(), source })? {
-            (connection, Greeting::Welcome { .. }) => Ok(connection),
+            (connection, Greeting::Welcome { server }) => Ok(Greeted { connection, server }),
             (_, Greeting::OtherCluster) => Err(ClientError::OtherCluster(address.to_owned())),
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Box<dyn Connection>>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<String, Vec<Greeted>>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -243,7 +282,7 @@ impl Taken {
         let mut idle = self.client.idle();
         let idle = idle.entry(self.address).or_default();
         if idle.len() < IDLE_MAX {
-            idle.push(self.connection);
+            idle.push(Greeted { connection: self.connection, server: self.server });
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use eddy_chunks::format::{BLOCK_BYTES, CHUNK_BYTES_MAX, HEAD_BYTES, NEEDLE_BYTES_MAX, STORED_BLOCK_BYTES, encode_blocks};
 use eddy_chunks::{ChunkStore, Extent, StoreOptions};
-use eddy_chunkserver::{ChunkClient, ClientError, Refusal, Server, serve};
+use eddy_chunkserver::{ChunkClient, ClientError, Refusal, Server, ServerAddress, serve};
 use eddy_disk::RealDisk;
 use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
@@ -136,6 +136,30 @@ async fn needles_of_all_sizes_come_back_in_whole_and_in_part() {
     client.remove(&running.address, 2).await.unwrap();
     let length = std::fs::metadata(running.file_of(1)).unwrap().len();
     assert_eq!(client.list(&running.address).await.unwrap(), [(1, length)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_another_server_s_by_now_is_not_asked_for_what_one_had() {
+    let mut running = Running::start().await;
+    let client = client();
+    let first = client.status(&running.address).await.unwrap().server;
+    let was = ServerAddress::of(first, running.address.clone());
+    client.create(&was, 1).await.unwrap();
+    running.task.abort();
+    // Its disk is lost; there is another at the same address.
+    std::fs::remove_dir_all(running.folder.path().join("chunks")).unwrap();
+    running.restart().await;
+    let mut again = client.scan(&was, 1).await;
+    while matches!(again, Err(ClientError::Connection { .. })) {
+        // Connections to what was there before end.
+        again = client.scan(&was, 1).await;
+    }
+    let second = client.status(&running.address).await.unwrap().server;
+    let is_other = |error| matches!(error, ClientError::OtherServer { asked, found, .. } if asked == first && found == second);
+    assert!(is_other(again.unwrap_err()));
+    // Also on a connection that is kept.
+    assert!(is_other(client.create(&was, 2).await.unwrap_err()) && is_other(client.remove(&was, 1).await.unwrap_err()));
+    client.create(&ServerAddress::of(second, running.address.clone()), 2).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
-use eddy_chunkserver::{ChunkClient, ClientError, Refusal};
+use eddy_chunkserver::{ChunkClient, ClientError, Refusal, ServerAddress};
 
 use crate::pace::Pace;
 
@@ -17,8 +17,8 @@ pub(crate) async fn copy(
     client: &ChunkClient,
     chunk: u64,
     needed: &BTreeSet<Extent>,
-    sources: &BTreeMap<Extent, Vec<String>>,
-    target: &str,
+    sources: &BTreeMap<Extent, Vec<ServerAddress>>,
+    target: &ServerAddress,
     pace: &Pace,
 ) -> Result<u64, ClientError> {
     let epoch = match client.create(target, chunk).await {
@@ -37,7 +37,7 @@ pub(crate) async fn copy(
 }
 
 /// As when a server comes back with all that it had.
-async fn has_all(client: &ChunkClient, chunk: u64, needed: &BTreeSet<Extent>, target: &str) -> bool {
+async fn has_all(client: &ChunkClient, chunk: u64, needed: &BTreeSet<Extent>, target: &ServerAddress) -> bool {
     let found = client.scan(target, chunk).await.unwrap_or_default();
     let whole: BTreeSet<Extent> = found.into_iter().filter(|(_, damaged)| !damaged).map(|(extent, _)| extent).collect();
     needed.is_subset(&whole)
@@ -46,8 +46,8 @@ async fn has_all(client: &ChunkClient, chunk: u64, needed: &BTreeSet<Extent>, ta
 async fn fill(
     client: &ChunkClient,
     needed: &BTreeSet<Extent>,
-    sources: &BTreeMap<Extent, Vec<String>>,
-    target: &str,
+    sources: &BTreeMap<Extent, Vec<ServerAddress>>,
+    target: &ServerAddress,
     epoch: u64,
     pace: &Pace,
 ) -> Result<u64, ClientError> {
@@ -61,7 +61,13 @@ async fn fill(
     Ok(bytes)
 }
 
-async fn copy_needle(client: &ChunkClient, extent: &Extent, source: &str, target: &str, epoch: u64) -> Result<(), ClientError> {
+async fn copy_needle(
+    client: &ChunkClient,
+    extent: &Extent,
+    source: &ServerAddress,
+    target: &ServerAddress,
+    epoch: u64,
+) -> Result<(), ClientError> {
     let mut reading = client.read(source, *extent, 0..extent.bytes).await?;
     let mut writing = client.write(target, epoch, *extent, &[]).await?;
     let (mut first, mut data, mut stored) = (0, Vec::with_capacity(PIECE_BYTES), Vec::new());

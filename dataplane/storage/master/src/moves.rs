@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use eddy_chunkserver::ServerAddress;
 use eddy_kv::{KvError, Transaction};
 use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, degraded_key, encode, stray_key};
 use eddy_object::{ObjectError, now_ms};
@@ -84,7 +85,7 @@ impl Master {
         let Some(target) = self.servers.address(to) else { return Ok(None) };
         let needed = needed(&self.metadata, chunk).await?;
         let answering = self.servers.candidates();
-        let sources: Vec<String> = row
+        let sources: Vec<ServerAddress> = row
             .servers
             .iter()
             .filter(|server| answering.iter().any(|one| one.server == **server))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eddy_chunks::Extent;
-use eddy_chunkserver::{ClientError, Refusal};
+use eddy_chunkserver::{ClientError, Refusal, ServerAddress};
 use eddy_kv::{KeyRange, KvError, Row, Transaction, Value};
 use eddy_object::placement::choose;
 use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, encode, stray_key};
@@ -243,8 +243,8 @@ impl Master {
 }
 
 /// Who can give each needle, but for one server.
-fn sources(servers: &eddy_object::Servers, holdings: &[(u64, Holding)], but: u64) -> BTreeMap<Extent, Vec<String>> {
-    let mut sources: BTreeMap<Extent, Vec<String>> = BTreeMap::new();
+fn sources(servers: &eddy_object::Servers, holdings: &[(u64, Holding)], but: u64) -> BTreeMap<Extent, Vec<ServerAddress>> {
+    let mut sources: BTreeMap<Extent, Vec<ServerAddress>> = BTreeMap::new();
     for (server, holding) in holdings {
         let (Holding::Needles(has), Some(address)) = (holding, servers.address(*server)) else { continue };
         if but == *server {

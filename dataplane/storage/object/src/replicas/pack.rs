@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use eddy_chunks::Extent;
 use eddy_chunks::format::{CHUNK_BYTES_MAX, HEAD_BYTES, stored_bytes};
-use eddy_chunkserver::ChunkClient;
+use eddy_chunkserver::{ChunkClient, ServerAddress};
 use futures::future::join_all;
 use tokio::sync::Mutex;
 
@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) server: u64,
-    pub(crate) address: String,
+    pub(crate) address: ServerAddress,
     pub(crate) epoch: u64,
 }
 

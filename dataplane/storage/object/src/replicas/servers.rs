@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use eddy_chunkserver::ChunkClient;
+use eddy_chunkserver::{ChunkClient, ServerAddress};
 use futures::future::join_all;
 
 use crate::error::Result;
@@ -66,7 +66,7 @@ impl Servers {
     }
 
     /// Where a server is.
-    pub fn address(&self, server: u64) -> Option<String> {
-        self.known.load().get(&server).map(|known| known.address.clone())
+    pub fn address(&self, server: u64) -> Option<ServerAddress> {
+        self.known.load().get(&server).map(|known| ServerAddress::of(server, known.address.clone()))
     }
 }

@@ -28,8 +28,10 @@ pub(crate) struct Faults {
     /// All but the client.
     hosts: Vec<Host>,
     client: String,
-    /// The one whose chunks rot: of two disks that do, both could lose the same.
+    /// The one whose chunks rot or are lost with the disk: of two that do, both could lose the same.
     rotting: usize,
+    /// The one of three replicas whose disk is lost, if there are three.
+    losing: Option<usize>,
     random: Rng,
     lasting: Vec<(Duration, Lasting)>,
     next: Duration,
@@ -41,7 +43,9 @@ impl Faults {
         let mut random = Rng::with_seed(seed ^ 0xfa17);
         let chunkservers: Vec<usize> = (0..hosts.len()).filter(|at| hosts[*at].name.starts_with("chunk")).collect();
         let rotting = chunkservers[random.usize(..chunkservers.len())];
-        Self { hosts, client, rotting, random, lasting: Vec::new(), next: Duration::ZERO, story }
+        let replicas: Vec<usize> = (0..hosts.len()).filter(|at| hosts[*at].name.starts_with("kv")).collect();
+        let losing = (replicas.len() > 1).then(|| replicas[random.usize(..replicas.len())]);
+        Self { hosts, client, rotting, losing, random, lasting: Vec::new(), next: Duration::ZERO, story }
     }
 
     /// Ends what has lasted for its time, starts again what ended by itself, and makes another fault when it is time.
@@ -102,8 +106,17 @@ impl Faults {
                     self.lasts(now, Lasting::Cut(host, other));
                 }
             }
-            60..78 => self.rot(),
-            78..88 => {
+            60..75 => self.rot(),
+            75..80 => {
+                let host = self.losing.filter(|_| self.random.bool()).unwrap_or(self.rotting);
+                if !self.is_down(host) {
+                    self.story.fault(&format!("{} loses its disk", self.name(host)));
+                    self.crash(sim, host);
+                    self.hosts[host].disk.replace();
+                    self.lasts(now, Lasting::Down(host));
+                }
+            }
+            80..88 => {
                 self.story.fault(&format!("{name} is to fail to sync"));
                 self.hosts[host].disk.fail_syncs(1);
             }

@@ -56,6 +56,15 @@ async fn cluster_of(remote: &Remote) -> u64 {
     }
 }
 
+/// Waits until all replicas vote: before that, one of them may have what no other has.
+pub(crate) async fn until_whole(servers: &[String]) {
+    let remote = remote(servers);
+    let voters = |status: eddy_kv::Status| status.members.iter().filter(|member| member.voter).count();
+    while !remote.status().await.into_iter().all(|(_, status)| status.is_ok_and(|status| voters(status) == servers.len())) {
+        sleep(PAUSE).await;
+    }
+}
+
 /// A replica of the metadata's store, until its disk fails.
 pub(crate) async fn kv(host: Host, servers: Vec<String>) -> turmoil::Result {
     clock::set_wrong(host.wrong_ms);

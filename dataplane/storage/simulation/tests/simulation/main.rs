@@ -5,7 +5,7 @@
 //! what is there; quotas count it; nothing that is needed is collected, and all else is; every chunk has its copies.
 //!
 //! A seed is a process, and the same seed is the same story: `EDDY_SEEDS=17 EDDY_STORY=1 cargo test --release --workspace --test
-//! simulation` tells it again. `dev/simulate FIRST LAST` runs many.
+//! simulation` tells it again, with what the code itself says where `RUST_LOG` asks for it. `dev/simulate FIRST LAST` runs many.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is a test, and tells of itself")]
 
@@ -62,7 +62,12 @@ fn main() -> ExitCode {
 fn simulate(seed: u64) -> String {
     clock::begin(seed);
     let mut random = Rng::with_seed(seed);
-    let story = Story::new(std::env::var_os("EDDY_STORY").is_some());
+    let aloud = std::env::var_os("EDDY_STORY").is_some();
+    if aloud {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).with_writer(std::io::stderr).init();
+    }
+    let story = Story::new(aloud);
     let mut builder = Builder::new();
     builder.rng_seed(seed).tick_duration(TICK).simulation_duration(LONGEST).tcp_capacity(100_000);
     builder.min_message_latency(Duration::from_millis(1)).max_message_latency(Duration::from_millis(random.u64(5..40)));

@@ -48,6 +48,7 @@ struct Writer {
 /// Works until faults end, then looks whether all is as it should be.
 pub(crate) async fn run(host: Host, servers: Vec<String>, seed: u64, story: Story) -> turmoil::Result {
     crate::clock::set_wrong(host.wrong_ms);
+    hosts::until_whole(&servers).await;
     let (objects, client) = hosts::objects(&servers).await;
     let namespace = loop {
         // It may be there already where the answer to the first try was lost.
@@ -131,6 +132,11 @@ async fn no_garbage(objects: &Objects, client: &eddy_chunkserver::ChunkClient) {
         }
     }
     for (server, row) in objects.metadata().servers().await.expect("the store is there") {
+        if client.status(&row.address).await.expect("every address answers").server != server {
+            // It lost its disk, and is another now.
+            assert!(!named.contains_key(&server));
+            continue;
+        }
         let has: BTreeSet<u64> =
             client.list(&row.address).await.expect("every server is there").into_iter().map(|(chunk, _)| chunk).collect();
         let named = named.remove(&server).unwrap_or_default();
