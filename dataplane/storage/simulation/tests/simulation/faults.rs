@@ -35,6 +35,8 @@ pub(crate) struct Faults {
     random: Rng,
     lasting: Vec<(Duration, Lasting)>,
     next: Duration,
+    /// Milliseconds between faults at most: some stories are rough, some are not.
+    pause_ms: u64,
     story: Story,
 }
 
@@ -45,7 +47,8 @@ impl Faults {
         let rotting = chunkservers[random.usize(..chunkservers.len())];
         let replicas: Vec<usize> = (0..hosts.len()).filter(|at| hosts[*at].name.starts_with("kv")).collect();
         let losing = (replicas.len() > 1).then(|| replicas[random.usize(..replicas.len())]);
-        Self { hosts, client, rotting, losing, random, lasting: Vec::new(), next: Duration::ZERO, story }
+        let pause_ms = [600, 1500, 4000][random.usize(..3)];
+        Self { pause_ms, hosts, client, rotting, losing, random, lasting: Vec::new(), next: Duration::ZERO, story }
     }
 
     /// Ends what has lasted for its time, starts again what ended by itself, and makes another fault when it is time.
@@ -69,7 +72,7 @@ impl Faults {
             }
         }
         if !calm && self.story.has_begun() && now >= self.next {
-            self.next = now + Duration::from_millis(self.random.u64(300..4000));
+            self.next = now + Duration::from_millis(self.random.u64(self.pause_ms / 10..self.pause_ms));
             self.make(sim, now);
         }
     }
