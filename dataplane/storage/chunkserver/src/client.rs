@@ -79,6 +79,8 @@ struct Taken {
     server: u64,
     address: String,
     client: ChunkClient,
+    /// It has been of use before.
+    was_kept: bool,
 }
 
 /// A needle on its way to a server.
@@ -191,9 +193,9 @@ impl ChunkClient {
     /// See [`ClientError`]; where bytes are damaged, before any of their block is given.
     pub async fn read(&self, at: impl Into<ServerAddress>, extent: Extent, range: Range<u32>) -> Result<ReadCall, ClientError> {
         let at = at.into();
-        let mut taken = self.take(&at).await?;
         let request = Request::Read { extent, start: range.start, end: range.end };
-        let Answer::Blocks(missing) = taken.ask(request, ANSWER_TIMEOUT).await? else { return Err(unexpected(&at.address)) };
+        let (taken, answer) = self.begin(&at, request, ANSWER_TIMEOUT).await?;
+        let Answer::Blocks(missing) = answer else { return Err(unexpected(&at.address)) };
         let blocks = extent.blocks(&range);
         if missing != blocks.bytes {
             return Err(unexpected(&at.address));
@@ -203,10 +205,21 @@ impl ChunkClient {
     }
 
     async fn ask(&self, at: &ServerAddress, request: Request, timeout: Duration) -> Result<Answer, ClientError> {
-        let mut taken = self.take(at).await?;
-        let answer = taken.ask(request, timeout).await?;
+        let (taken, answer) = self.begin(at, request, timeout).await?;
         taken.give_back();
         Ok(answer)
+    }
+
+    /// Asks, once more where a connection that was kept had ended: as after the server was started again.
+    async fn begin(&self, at: &ServerAddress, request: Request, timeout: Duration) -> Result<(Taken, Answer), ClientError> {
+        loop {
+            let mut taken = self.take(at).await?;
+            match taken.ask(request, timeout).await {
+                Ok(answer) => return Ok((taken, answer)),
+                Err(ClientError::Connection { source, .. }) if taken.was_kept && source.kind() != io::ErrorKind::TimedOut => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn take(&self, at: &ServerAddress) -> Result<Taken, ClientError> {
@@ -216,13 +229,14 @@ impl ChunkClient {
             idle.retain(|greeted| at.is(greeted.server));
             idle.pop()
         });
+        let was_kept = idle.is_some();
         let Greeted { connection, server } = match idle {
             Some(greeted) => greeted,
             None => self.connect(address).await?,
         };
         match at.server {
             Some(asked) if asked != server => Err(ClientError::OtherServer { address: address.clone(), asked, found: server }),
-            _ => Ok(Taken { connection, server, address: address.clone(), client: self.clone() }),
+            _ => Ok(Taken { connection, server, address: address.clone(), client: self.clone(), was_kept }),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     pub lacking: Vec<u64>,
     /// Servers that may come back.
     pub away: Vec<u64>,
+    /// Servers that are not waited for.
+    pub lost: Vec<u64>,
     /// Copies to be made.
     pub missing: usize,
     /// Needles that no server gives: nothing can be done before one comes back.
@@ -48,7 +50,7 @@ pub fn plan(holdings: &[(u64, Holding)], needed: &BTreeSet<Extent>, copies: usiz
                 if needed.is_subset(has) { plan.whole.push(*server) } else { plan.lacking.push(*server) }
             }
             Holding::Away => plan.away.push(*server),
-            Holding::Lost => {}
+            Holding::Lost => plan.lost.push(*server),
         }
     }
     plan.unreadable = needed.difference(&readable).copied().collect();

@@ -144,9 +144,10 @@ impl Master {
         let made = self.make_copies(chunk, &needed, &holdings, &plan).await?;
         let servers: Vec<u64> = [&plan.whole[..], &made.servers, &plan.away].concat();
         let enough = servers.len() >= usize::from(row.copies);
-        // One that lacks something is better than none, until there are enough without it.
-        let lacking = plan.lacking.iter().filter(|server| !enough && !servers.contains(server));
-        let servers: Vec<u64> = servers.iter().chain(lacking).copied().collect();
+        // One that lacks something is better than none, until there are enough without it; and one that is lost may come back
+        // after all, with what others lose meanwhile.
+        let others = plan.lacking.iter().chain(&plan.lost).filter(|server| !enough && !servers.contains(server));
+        let servers: Vec<u64> = servers.iter().chain(others).copied().collect();
         if servers != row.servers {
             let next = encode(&ChunkRow { servers, ..row })?;
             let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), next);

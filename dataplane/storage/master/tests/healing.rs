@@ -80,6 +80,27 @@ async fn a_lost_server_s_copies_are_made_elsewhere_and_others_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_server_is_not_forgotten_while_nobody_else_has_what_it_has() {
+    let mut cluster = Cluster::start(3).await;
+    let data = random_bytes(1, 500_000);
+    cluster.put("key", &data).await.unwrap();
+    let master = at_once(&cluster);
+    heal(&cluster, &master).await;
+    cluster.stop(0).await;
+    assert!(master.note_lost_servers().await.unwrap() > 0);
+    // There is no other server for the third copy.
+    assert!(master.repair().await.unwrap().waiting > 0);
+    let row: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
+    assert!(row.servers.contains(&cluster.number(0)), "{row:?}");
+    // The others lose it; it comes back.
+    cluster.start_again(0).await;
+    for server in [1, 2] {
+        cluster.stop(server).await;
+    }
+    assert!(cluster.get("key").await.unwrap() == data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_come_back_is_waited_for() {
     let mut cluster = Cluster::start(4).await;
     cluster.put("key", &random_bytes(1, 1000)).await.unwrap();

@@ -124,11 +124,12 @@ impl Faults {
                 self.hosts[host].disk.fail_syncs(1);
             }
             _ => {
-                let disk = &self.hosts[host].disk;
-                let used = CAPACITY - available(disk);
-                disk.set_capacity(Some(used + self.random.u64(..50_000)));
-                self.story.fault(&format!("the disk of {name} is full"));
-                self.lasts(now, Lasting::Full(host));
+                if !self.lasting.iter().any(|(_, fault)| matches!(fault, Lasting::Full(full) if *full == host)) {
+                    let disk = &self.hosts[host].disk;
+                    disk.set_capacity(Some(used(disk) + self.random.u64(..50_000)));
+                    self.story.fault(&format!("the disk of {name} is full"));
+                    self.lasts(now, Lasting::Full(host));
+                }
             }
         }
     }
@@ -175,6 +176,6 @@ impl Faults {
     }
 }
 
-fn available(disk: &SimulatedDisk) -> u64 {
-    disk.space(Path::new("/")).map_or(0, |space| space.available_bytes)
+fn used(disk: &SimulatedDisk) -> u64 {
+    disk.space(Path::new("/")).map_or(0, |space| space.total_bytes - space.available_bytes)
 }

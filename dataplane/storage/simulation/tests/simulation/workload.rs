@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
+use eddy_object::schema::{ChunkRow, DegradedRow, NamespaceSettings, ReferenceRow, decode, references};
 use eddy_object::{Attributes, Listed, Listing, ObjectError, Objects, Precondition};
 use eddy_storage_testing::{SPACE, check, random_bytes, rows};
 use fastrand::Rng;
@@ -114,10 +114,26 @@ async fn heal(objects: &Objects, namespace: u64, model: &Model, story: &Story, s
         if waiting.is_empty() {
             return;
         }
-        assert!(start.elapsed() < HEALED_WITHIN, "not well after {HEALED_WITHIN:?}: {waiting:?}");
+        if start.elapsed() > HEALED_WITHIN {
+            panic!("not well after {HEALED_WITHIN:?}: {waiting:?}\n{}", sick(objects).await.unwrap_or_default());
+        }
         story.tell(&format!("waiting for {waiting:?}"));
         sleep(Duration::from_secs(3)).await;
     }
+}
+
+/// All that is known of chunks that are to be repaired.
+async fn sick(objects: &Objects) -> Result<String, ObjectError> {
+    let (metadata, mut told) = (objects.metadata(), String::new());
+    for row in metadata.scan_all(eddy_kv::KeyRange::prefix(&b"d"[..])).await? {
+        let chunk = u64::from_be_bytes(row.key[1..9].try_into().unwrap());
+        let degraded: DegradedRow = decode(&row.value.bytes)?;
+        told += &format!("chunk {chunk:016x}: {:?}, {degraded:?}\n", metadata.chunk(chunk).await?);
+        for reference in metadata.scan_all(references(chunk)).await? {
+            told += &format!("  {:?}\n", decode::<ReferenceRow>(&reference.value.bytes)?);
+        }
+    }
+    Ok(told)
 }
 
 /// What servers have is what rows name, and as many copies as are wanted.
