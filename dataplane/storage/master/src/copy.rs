@@ -6,10 +6,14 @@ use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
 use eddy_chunkserver::{ChunkClient, ClientError, Refusal, ServerAddress};
 
+use futures::{StreamExt, TryStreamExt, stream};
+
 use crate::pace::Pace;
 
 /// Data that is sent at once.
 const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+/// Needles that are copied at once: small ones share the disk's syncs.
+const AT_ONCE: usize = 16;
 
 /// Makes a server have all that is needed of a chunk: what it has already, if that is all, or a new chunk in its place. Returns how many
 /// bytes were copied. Each needle is durable when this returns.
@@ -51,14 +55,13 @@ async fn fill(
     epoch: u64,
     pace: &Pace,
 ) -> Result<u64, ClientError> {
-    let mut bytes = 0;
-    for extent in needed {
-        let Some(source) = sources.get(extent).and_then(fastrand::choice) else { continue };
+    let copies = needed.iter().filter_map(|extent| Some((extent, fastrand::choice(sources.get(extent)?)?)));
+    let copies = copies.map(|(extent, source)| async move {
         pace.spend(u64::from(extent.bytes)).await;
         copy_needle(client, extent, source, target, epoch).await?;
-        bytes += u64::from(extent.bytes);
-    }
-    Ok(bytes)
+        Ok(u64::from(extent.bytes))
+    });
+    stream::iter(copies).buffer_unordered(AT_ONCE).try_fold(0, async |all, bytes| Ok(all + bytes)).await
 }
 
 async fn copy_needle(
