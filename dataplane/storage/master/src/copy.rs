@@ -77,7 +77,7 @@ async fn copy_needle(
     loop {
         let block = reading.next().await?;
         let ended = block.is_none();
-        data.extend(block.into_iter().flatten());
+        data.extend_from_slice(&block.unwrap_or_default());
         if data.len() >= PIECE_BYTES || ended && !data.is_empty() {
             encode_blocks(extent.needle, first, &data, &mut stored);
             writing.send(&stored).await?;
