@@ -137,13 +137,19 @@ impl Master {
             tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
             return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
         }
-        if plan.is_healthy() && plan.whole.len() == row.servers.len() {
+        let as_many = plan.whole.len() == row.servers.len() && plan.whole.len() <= usize::from(row.copies);
+        if plan.is_healthy() && as_many {
             let done = self.forget(&noted, Transaction::new().check(chunk_key(chunk), Some(&value))).await?;
             return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
         }
         let made = self.make_copies(chunk, &needed, &holdings, &plan).await?;
-        let servers: Vec<u64> = [&plan.whole[..], &made.servers, &plan.away].concat();
-        let enough = servers.len() >= usize::from(row.copies);
+        let copies = usize::from(row.copies);
+        let servers: Vec<u64> = match plan.whole.len() >= copies {
+            // Those that were away or lost may have come back after others took their place.
+            true => self.keep(&plan.whole, copies),
+            false => [&plan.whole[..], &made.servers, &plan.away].concat(),
+        };
+        let enough = servers.len() >= copies;
         // One that lacks something is better than none, until there are enough without it; and one that is lost may come back
         // after all, with what others lose meanwhile.
         let others = plan.lacking.iter().chain(&plan.lost).filter(|server| !enough && !servers.contains(server));
@@ -163,6 +169,19 @@ impl Master {
         }
         let copies = made.servers.len();
         Ok(Repaired { copies, bytes: made.bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
+    }
+
+    /// Of more servers than are needed, those that a new chunk would rather be on.
+    fn keep(&self, whole: &[u64], copies: usize) -> Vec<u64> {
+        if whole.len() == copies {
+            return whole.to_vec();
+        }
+        let candidates: Vec<_> = self.servers.candidates().into_iter().filter(|one| whole.contains(&one.server)).collect();
+        let mut kept = choose(&candidates, copies, &BTreeSet::new(), &mut fastrand::Rng::new());
+        let others = whole.iter().filter(|server| !kept.contains(server)).take(copies - kept.len());
+        let others: Vec<u64> = others.copied().collect();
+        kept.extend(others);
+        kept
     }
 
     fn is_lost(&self, server: u64) -> bool {

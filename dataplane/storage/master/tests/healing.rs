@@ -101,6 +101,32 @@ async fn a_lost_server_is_not_forgotten_while_nobody_else_has_what_it_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_beyond_what_is_asked_for_go_after_lost_servers_came_back() {
+    let mut cluster = Cluster::start(3).await;
+    let data = random_bytes(1, 500_000);
+    cluster.put("key", &data).await.unwrap();
+    let master = at_once(&cluster);
+    heal(&cluster, &master).await;
+    for server in [0, 1] {
+        cluster.stop(server).await;
+    }
+    master.note_lost_servers().await.unwrap();
+    // One copy can be made, and two are missing.
+    cluster.add().await;
+    assert_eq!(master.repair().await.unwrap().copies, 1);
+    let row: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
+    assert_eq!(row.servers.len(), 4, "the lost are kept: {row:?}");
+    for server in [0, 1] {
+        cluster.start_again(server).await;
+    }
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    // The fourth is collected.
+    while master.collect().await.unwrap().files == 0 {}
+    assert!(cluster.get("key").await.unwrap() == data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_come_back_is_waited_for() {
     let mut cluster = Cluster::start(4).await;
     cluster.put("key", &random_bytes(1, 1000)).await.unwrap();

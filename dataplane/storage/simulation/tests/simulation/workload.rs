@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkRow, DegradedRow, NamespaceSettings, ReferenceRow, decode, references};
-use eddy_object::{Attributes, Listed, Listing, ObjectError, Objects, Precondition};
+use eddy_object::schema::{ChunkRow, DegradedRow, NamespaceSettings, ReferenceRow, Versioning, decode, references};
+use eddy_object::{Attributes, Listed, Listing, ObjectError, Objects, Precondition, VersionId, VersionsAfter};
 use eddy_storage_testing::{SPACE, check, random_bytes, rows};
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
@@ -51,9 +51,11 @@ pub(crate) async fn run(host: Host, servers: Vec<String>, seed: u64, story: Stor
     hosts::until_whole(&servers).await;
     let (objects, client) = hosts::objects(&servers).await;
     let namespace = loop {
+        let settings = |settings: &mut NamespaceSettings| {
+            settings.versioning = if seed.is_multiple_of(3) { Versioning::On } else { Versioning::Off };
+        };
         // It may be there already where the answer to the first try was lost.
-        if let Ok(row) = objects.metadata().provide_namespace(SPACE, |settings: &mut NamespaceSettings| settings.copies = 3).await
-        {
+        if let Ok(row) = objects.metadata().provide_namespace(SPACE, settings).await {
             break row.id;
         }
         sleep(Duration::from_secs(1)).await;
@@ -211,7 +213,8 @@ impl Writer {
                     let looked = look(&self.objects, self.namespace, &key, &possible).await;
                     self.story.did("get", looked.is_ok());
                 }
-                92..96 => self.list().await,
+                92..94 => self.list().await,
+                94..97 => self.forget_old_version(&key).await,
                 _ => self.drain_or_use().await,
             }
             sleep(Duration::from_millis(self.random.u64(..300))).await;
@@ -283,6 +286,19 @@ impl Writer {
             let is = |one: &Option<Contents>| one.map(|one| one.length as u64).as_ref() == found;
             assert!(possible.iter().any(is), "{key} is listed as {found:?}; it may be {possible:?}");
         }
+    }
+
+    /// Older versions come and go, and what is under the key stays.
+    async fn forget_old_version(&mut self, key: &str) {
+        let metadata = self.objects.metadata().clone();
+        let listed = metadata.list_versions(self.namespace, key, &VersionsAfter::Nothing, 100).await;
+        let Ok((versions, _)) = listed else { return };
+        let older: Vec<VersionId> =
+            versions.iter().filter(|one| one.key == key).skip(1).map(|one| VersionId::of(&one.row)).collect();
+        let Some(version) = self.random.choice(&older) else { return };
+        let forgotten = metadata.delete_version(SPACE, key, *version, &Precondition::None, false);
+        let done = tokio::time::timeout(PATIENCE, forgotten).await;
+        self.story.did("forget version", matches!(done, Ok(Ok(_))));
     }
 
     async fn drain_or_use(&mut self) {
