@@ -11,6 +11,7 @@ use eddy_kv::{KeyRange, Scan, Store};
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition};
 use eddy_rpc::TcpTransport;
+use tokio::task::JoinHandle;
 
 use crate::processes::{Process, Replicas, dataplane, ports};
 
@@ -103,6 +104,22 @@ async fn write(objects: Objects, writer: usize, acknowledged: Arc<Mutex<Vec<usiz
     }
 }
 
+/// Ends the writers; what was acknowledged.
+async fn stop(writers: Vec<JoinHandle<()>>, acknowledged: &Mutex<Vec<usize>>) -> Vec<usize> {
+    for writer in writers {
+        writer.abort();
+        let _ = writer.await;
+    }
+    std::mem::take(&mut *acknowledged.lock().unwrap())
+}
+
+/// All that was acknowledged is there.
+async fn check(objects: &Objects, namespace: u64, acknowledged: &[usize]) {
+    for number in acknowledged {
+        assert!(get(objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_lost() {
     let mut storage = Storage::start(4);
@@ -121,14 +138,8 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     storage.replicas.kill(leader);
     more(100, "objects are written under another leader");
     storage.replicas.run(leader);
-    for writer in writers {
-        writer.abort();
-        let _ = writer.await;
-    }
-    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
-    for number in &acknowledged {
-        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
-    }
+    let acknowledged = stop(writers, &acknowledged).await;
+    check(&objects, namespace, &acknowledged).await;
     // The master copies what the dead one had.
     let store = storage.replicas.client();
     let rows = async |tag: &'static [u8]| store.scan(Scan::new(KeyRange::prefix(tag), 10_000)).await.unwrap().rows;
@@ -146,9 +157,7 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     tokio::time::timeout(Duration::from_secs(120), copied()).await.unwrap();
     // Now another may go.
     storage.chunkservers[2] = None;
-    for number in &acknowledged {
-        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
-    }
+    check(&objects, namespace, &acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,14 +192,8 @@ async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written(
     wait("objects are written on", || written() > before + 100);
     tool(&["remove", &address]).unwrap();
     assert_eq!(state(), None);
-    for writer in writers {
-        writer.abort();
-        let _ = writer.await;
-    }
-    let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
-    for number in &acknowledged {
-        assert!(get(&objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
-    }
+    let acknowledged = stop(writers, &acknowledged).await;
+    check(&objects, namespace, &acknowledged).await;
 }
 
 /// curl, as users have it: the status and the body.

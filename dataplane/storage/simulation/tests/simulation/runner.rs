@@ -1,12 +1,18 @@
 //! Many seeds, each as a process, some at once.
 
 use std::ops::RangeInclusive;
-use std::process::{Command, ExitCode, Output, Stdio};
-use std::sync::Mutex;
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// As many as a test has time for.
 const SEEDS: RangeInclusive<u64> = 0..=199;
+/// A seed takes about a second.
+const REAL_TIME_MAX: Duration = Duration::from_secs(180);
 /// A seed that failed tells as much of its end.
 const LINES: usize = 30;
 
@@ -74,14 +80,31 @@ fn tell(seed: u64) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.env("EDDY_SEED", seed.to_string()).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
-    if std::env::var_os("EDDY_STORY").is_some() {
-        command.stderr(Stdio::inherit());
-    }
-    let Output { status, stdout, stderr } = command.output().map_err(|error| error.to_string())?;
+    let aloud = std::env::var_os("EDDY_STORY").is_some();
+    command.stderr(if aloud { Stdio::inherit() } else { Stdio::piped() });
+    let child = command.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
+    let Output { status, stdout, stderr } = within(REAL_TIME_MAX, child).map_err(|error| error.to_string())?;
     if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).trim().to_owned());
     }
     let end = String::from_utf8_lossy(&stderr);
     let lines: Vec<&str> = end.lines().collect();
     Err(format!("{status}\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n")))
+}
+
+/// What a process says to its end, which comes within this time.
+fn within(time: Duration, child: Child) -> std::io::Result<Output> {
+    let process = Pid::from_raw(child.id().cast_signed());
+    let (ended, wait) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            if wait.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It may have ended this moment.
+                let _ = kill(process, Signal::SIGKILL);
+            }
+        });
+        let output = child.wait_with_output();
+        drop(ended);
+        output
+    })
 }
