@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
 use eddy_chunkserver::{ChunkClient, ClientError, Refusal, ServerAddress};
-
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::pace::Pace;
