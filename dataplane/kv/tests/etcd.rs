@@ -3,27 +3,31 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod reserved;
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eddy_kv::{Etcd, EtcdOptions, KvError, Row, Store, Transaction, Value};
 use futures::{StreamExt, stream};
+use tokio::net::TcpSocket;
+
+use crate::reserved::reserved;
 
 /// A member of its own, ended with the test.
 struct EtcdProcess {
     endpoint: String,
     process: Child,
     _folder: tempfile::TempDir,
+    _ports: [TcpSocket; 2],
 }
 
 impl EtcdProcess {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [client, peer] =
-            [(); 2].map(|()| format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()));
+        let ports = [reserved(), reserved()];
+        let [client, peer] = ports.each_ref().map(|port| format!("http://{}", port.local_addr().unwrap()));
         let process = Command::new("etcd")
             .arg(format!("--data-dir={}", folder.path().display()))
             .args(["--name=test", "--log-level=error", &format!("--initial-cluster=test={peer}")])
@@ -32,7 +36,7 @@ impl EtcdProcess {
             .stderr(Stdio::null())
             .spawn()
             .expect("etcd is installed (Debian: etcd-server)");
-        let this = Self { endpoint: client, process, _folder: folder };
+        let this = Self { endpoint: client, process, _folder: folder, _ports: ports };
         let store = this.store("ready/").await;
         let started = Instant::now();
         while let Err(error) = store.get("a".into()).await {

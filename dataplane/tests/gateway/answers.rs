@@ -1,8 +1,9 @@
 //! What the gateway answers itself, and what it passes on of a client's headers.
 
+use eddy_e2e::reserved_address;
 use serde_json::json;
 
-use crate::support::{GatewayProcess, backend, free};
+use crate::support::{GatewayProcess, backend};
 
 fn request(host: &str, path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nX-Request-Id: asked-by-me\r\n\r\n")
@@ -19,7 +20,7 @@ fn slice(name: &str, addresses: &[std::net::SocketAddr]) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_says_why_and_which_request_it_was() {
-    let inputs = json!({"routes": [route("down"), route("empty")], "slices": [slice("down", &[free()])]});
+    let inputs = json!({"routes": [route("down"), route("empty")], "slices": [slice("down", &[reserved_address()])]});
     let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
     for (host, path, status) in [
         ("nobody.example", "/", "404 Not Found"),

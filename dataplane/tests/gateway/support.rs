@@ -1,10 +1,10 @@
 //! The gateway as a process of its own, fed from a file.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command};
 
-use eddy_e2e::wait;
+use eddy_e2e::{reserved_address, wait};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -22,16 +22,19 @@ impl GatewayProcess {
     pub(crate) fn start(inputs: &Value, arguments: &[&str]) -> Self {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(inputs.to_string().as_bytes()).unwrap();
-        let address = free();
-        let child = Command::new(env!("CARGO_BIN_EXE_eddy-dataplane"))
+        let address = reserved_address();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_eddy-dataplane"))
             .args(["gateway", "--threads=1", "--access-log=false", "--drain-delay-seconds=0"])
             .arg(format!("--listen={address}"))
-            .arg(format!("--admin-address={}", free()))
+            .arg(format!("--admin-address={}", reserved_address()))
             .arg(format!("--static-file={}", file.path().display()))
             .args(arguments)
             .spawn()
             .unwrap();
-        wait("the gateway listens", || TcpStream::connect(address).is_ok());
+        wait("the gateway listens", || {
+            assert!(child.try_wait().unwrap().is_none(), "the gateway ended before it listened");
+            TcpStream::connect(address).is_ok()
+        });
         Self { address, child, _inputs: file }
     }
 
@@ -56,11 +59,6 @@ impl Drop for GatewayProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port that nobody listens on.
-pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A backend that answers every request with 200, and tells what it was asked.

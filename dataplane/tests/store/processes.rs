@@ -1,18 +1,15 @@
 //! Processes that come, are killed and come again.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 
-use eddy_e2e::wait;
+use eddy_e2e::{reserved_address, wait};
 use eddy_kv::Remote;
 use eddy_rpc::TcpTransport;
 
-/// Ports that differ and that nobody has.
+/// Ports that differ and that nobody else gets.
 pub(crate) fn ports(count: usize) -> Vec<u16> {
-    // Held until all are chosen.
-    let free: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    free.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    (0..count).map(|_| reserved_address().port()).collect()
 }
 
 /// A process of `eddy-dataplane`, killed with the test.

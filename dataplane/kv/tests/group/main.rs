@@ -5,6 +5,8 @@
 mod conformance;
 mod faults;
 mod members;
+#[path = "../reserved/mod.rs"]
+mod reserved;
 mod support;
 
 use std::sync::Arc;

@@ -10,6 +10,8 @@ use tempfile::TempDir;
 use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
+use crate::reserved::reserved;
+
 pub(crate) struct Group {
     pub(crate) folder: TempDir,
     pub(crate) addresses: Vec<String>,
@@ -116,15 +118,6 @@ impl Group {
         })
         .await;
     }
-}
-
-/// A port that nobody else takes: bound, not listened on.
-fn reserved() -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.set_reuseport(false).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    socket
 }
 
 pub(crate) async fn until<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
