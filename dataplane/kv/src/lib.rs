@@ -11,6 +11,8 @@ pub mod component;
 mod embedded;
 mod error;
 mod etcd;
+#[cfg(feature = "fdb")]
+mod fdb;
 mod file;
 pub mod journal;
 pub mod model;
@@ -24,6 +26,8 @@ mod store;
 pub use self::embedded::{Embedded, EmbeddedOptions, OpenError};
 pub use self::error::{Invalid, KvError, Result};
 pub use self::etcd::{Etcd, EtcdOptions};
+#[cfg(feature = "fdb")]
+pub use self::fdb::{Fdb, FdbClient, FdbOptions};
 pub use self::model::{
     Check, KeyRange, Page, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Transaction, Value, Version, Write, after_prefix,
 };
