@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eddy_kv::Remote;
 use eddy_object::Metadata;
-use eddy_rpc::TcpTransport;
+use eddy_rpc::TlsError;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 
@@ -27,10 +27,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, metrics: Metrics, options: &Options) -> Self {
+    pub(crate) fn new(client: Client, metrics: Metrics, options: &Options, storage: Option<Metadata>) -> Self {
         let reporter = Reporter { controller: "eddy-operator".into(), instance: Some(options.identity.clone()) };
-        let servers = Some(&options.storage_servers).filter(|servers| !servers.is_empty());
-        let storage = servers.map(|servers| Metadata::new(Arc::new(Remote::new(Arc::new(TcpTransport), servers))));
         Self {
             applier: Applier::new(client.clone()),
             recorder: Recorder::new(client.clone(), reporter),
@@ -41,4 +39,16 @@ impl Context {
             storage,
         }
     }
+}
+
+/// Storage's metadata, if there is storage.
+///
+/// # Errors
+/// That it cannot be talked to as the options say.
+pub(crate) fn storage(options: &Options) -> Result<Option<Metadata>, TlsError> {
+    if options.storage_servers.is_empty() {
+        return Ok(None);
+    }
+    let remote = Remote::new(options.storage_transport.transport()?, &options.storage_servers);
+    Ok(Some(Metadata::new(Arc::new(remote))))
 }

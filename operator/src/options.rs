@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Parser;
+use eddy_kv::component::TransportOptions;
 use eddy_telemetry::TelemetryOptions;
 
 /// Options of the operator.
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// host:port of every replica of storage's metadata, separated by commas; without any, Namespaces are not acted on
     #[arg(long, value_delimiter = ',')]
     pub(crate) storage_servers: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) storage_transport: TransportOptions,
 
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]

@@ -39,6 +39,10 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{- define "eddy.tlsVolume" -}}
+{name: tls, secret: {secretName: {{ .Values.storage.tls.secretName | default "eddy-storage-tls" }}, defaultMode: 0440}}
+{{- end }}
+
 {{- define "eddy.kvServers" -}}
 {{- $servers := list }}
 {{- range $number := until (int .Values.storage.kv.replicas) }}

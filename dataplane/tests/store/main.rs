@@ -3,4 +3,5 @@
 
 mod kv;
 mod processes;
+mod secured;
 mod storage;

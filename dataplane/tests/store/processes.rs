@@ -1,11 +1,14 @@
 //! Processes that come, are killed and come again.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 
 use eddy_e2e::{reserved_address, wait};
 use eddy_kv::Remote;
-use eddy_rpc::TcpTransport;
+use eddy_rpc::{TcpTransport, TlsTransport, Transport};
+
+use crate::secured::write_identity;
 
 /// Ports that differ and that nobody else gets.
 pub(crate) fn ports(count: usize) -> Vec<u16> {
@@ -33,14 +36,28 @@ pub(crate) struct Replicas {
     pub(crate) folder: tempfile::TempDir,
     ports: Vec<(u16, u16)>,
     children: Vec<Option<Process>>,
+    /// Where the identity of all processes is, if they talk TLS.
+    tls_folder: Option<PathBuf>,
 }
 
 impl Replicas {
     pub(crate) fn start(count: usize) -> Self {
+        Self::run_all(count, tempfile::tempdir().unwrap(), None)
+    }
+
+    /// Whoever talks to them shows a certificate.
+    pub(crate) fn start_with_tls(count: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tls_folder = folder.path().join("tls");
+        write_identity(&tls_folder);
+        Self::run_all(count, folder, Some(tls_folder))
+    }
+
+    fn run_all(count: usize, folder: tempfile::TempDir, tls_folder: Option<PathBuf>) -> Self {
         let mut ports = ports(2 * count);
         ports.sort_unstable();
         let ports = ports.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        let mut replicas = Self { folder: tempfile::tempdir().unwrap(), ports, children: (0..count).map(|_| None).collect() };
+        let mut replicas = Self { folder, ports, children: (0..count).map(|_| None).collect(), tls_folder };
         for number in 0..count {
             replicas.run(number);
         }
@@ -58,7 +75,7 @@ impl Replicas {
 
     pub(crate) fn run(&mut self, number: usize) {
         let (port, admin_port) = self.ports[number];
-        let arguments = [
+        let mut arguments = vec![
             "kv".to_owned(),
             "serve".to_owned(),
             "--advertise-host=localhost".to_owned(),
@@ -67,6 +84,7 @@ impl Replicas {
             format!("--admin-address=127.0.0.1:{admin_port}"),
             format!("--peers={}", self.servers().join(",")),
         ];
+        arguments.extend(self.tls());
         self.children[number] = Some(Process::start(&arguments));
     }
 
@@ -76,11 +94,30 @@ impl Replicas {
     }
 
     pub(crate) fn client(&self) -> Remote {
-        Remote::new(Arc::new(TcpTransport), &self.servers())
+        Remote::new(self.transport(), &self.servers())
+    }
+
+    /// The way to all processes.
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        match &self.tls_folder {
+            Some(folder) => Arc::new(TlsTransport::open(folder).unwrap()),
+            None => Arc::new(TcpTransport),
+        }
+    }
+
+    /// What every process is told of that way.
+    pub(crate) fn tls(&self) -> Option<String> {
+        self.tls_folder.as_ref().map(|folder| format!("--tls-folder={}", folder.display()))
+    }
+
+    /// What processes other than replicas are told of them.
+    pub(crate) fn store(&self) -> Vec<String> {
+        [format!("--kv-servers={}", self.servers().join(","))].into_iter().chain(self.tls()).collect()
     }
 
     pub(crate) fn tool(&self, arguments: &[&str]) -> Output {
-        tool(&[arguments, &[&format!("--servers={}", self.servers().join(","))]].concat())
+        let more: Vec<String> = [format!("--servers={}", self.servers().join(","))].into_iter().chain(self.tls()).collect();
+        tool(&arguments.iter().copied().chain(more.iter().map(String::as_str)).collect::<Vec<_>>())
     }
 
     pub(crate) fn leader(&self) -> Option<usize> {

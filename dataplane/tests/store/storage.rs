@@ -1,6 +1,6 @@
 //! Chunkservers, the master and the store's leader, killed while objects are written.
 
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use eddy_e2e::wait;
 use eddy_kv::{KeyRange, Scan, Store};
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition};
-use eddy_rpc::TcpTransport;
 use tokio::task::JoinHandle;
 
 use crate::processes::{Process, Replicas, dataplane, ports};
@@ -23,18 +22,17 @@ struct Storage {
 }
 
 impl Storage {
-    fn start(chunkservers: usize) -> Self {
-        let replicas = Replicas::start(3);
+    fn start(replicas: Replicas, chunkservers: usize) -> Self {
         let free = ports(2 * chunkservers + 1);
-        let master = [
+        let mut master = vec![
             "storage-master".to_owned(),
-            format!("--kv-servers={}", replicas.servers().join(",")),
             format!("--admin-address=127.0.0.1:{}", free[2 * chunkservers]),
             "--patience-seconds=2".to_owned(),
             "--repair-interval-seconds=1".to_owned(),
             "--balance-interval-seconds=1".to_owned(),
             "--settle-seconds=7".to_owned(),
         ];
+        master.extend(replicas.store());
         let ports = free.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         let mut storage =
             Self { replicas, ports, chunkservers: (0..chunkservers).map(|_| None).collect(), _master: Process::start(&master) };
@@ -46,9 +44,8 @@ impl Storage {
 
     fn run(&mut self, number: usize) {
         let (port, admin_port) = self.ports[number];
-        self.chunkservers[number] = Some(Process::start(&[
+        let mut arguments = vec![
             "chunkserver".to_owned(),
-            format!("--kv-servers={}", self.replicas.servers().join(",")),
             format!("--folder={}", self.replicas.folder.path().join(format!("chunks-{number}")).display()),
             // What it binds is not where others reach it.
             format!("--bind=0.0.0.0:{port}"),
@@ -57,7 +54,16 @@ impl Storage {
             format!("--failure-domain={number}"),
             format!("--admin-address=127.0.0.1:{admin_port}"),
             "--reserved-mebibytes=10".to_owned(),
-        ]));
+        ];
+        arguments.extend(self.replicas.store());
+        self.chunkservers[number] = Some(Process::start(&arguments));
+    }
+
+    /// What a tool says, having ended.
+    fn tool(&self, name: &str, arguments: &[&str]) -> Output {
+        let store = self.replicas.store();
+        let all = [name].into_iter().chain(store.iter().map(String::as_str)).chain(arguments.iter().copied());
+        dataplane(&all.collect::<Vec<_>>())
     }
 
     async fn objects(&self) -> Objects {
@@ -67,7 +73,7 @@ impl Storage {
         while metadata.servers().await.unwrap().len() < self.chunkservers.len() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Objects::open(metadata, ChunkClient::new(Arc::new(TcpTransport), group), 0).await.unwrap()
+        Objects::open(metadata, ChunkClient::new(self.replicas.transport(), group), 0).await.unwrap()
     }
 }
 
@@ -122,7 +128,7 @@ async fn check(objects: &Objects, namespace: u64, acknowledged: &[usize]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_lost() {
-    let mut storage = Storage::start(4);
+    let mut storage = Storage::start(Replicas::start(3), 4);
     let objects = storage.objects().await;
     let namespace = objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap().id;
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
@@ -161,24 +167,23 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written() {
-    let storage = Storage::start(4);
+async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written_over_tls() {
+    let storage = Storage::start(Replicas::start_with_tls(3), 4);
     let objects = storage.objects().await;
     let namespace = objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap().id;
     let acknowledged = Arc::new(Mutex::new(Vec::new()));
     let writers: Vec<_> = (0..4).map(|writer| tokio::spawn(write(objects.clone(), writer, acknowledged.clone()))).collect();
     let written = || acknowledged.lock().unwrap().len();
     wait("objects are written", || written() > 100);
-    let kv = format!("--kv-servers={}", storage.replicas.servers().join(","));
     let address = format!("localhost:{}", storage.ports[2].0);
     let tool = |arguments: &[&str]| {
-        let output = dataplane(&[&["storage-server", &kv], arguments].concat());
+        let output = storage.tool("storage-server", arguments);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     };
     let state = || {
         let all = tool(&["list"]).unwrap();
-        all.lines().find(|line| line.contains(&address)).map(|line| line.split('\t').nth(3).unwrap().to_owned())
+        all.lines().find(|line| line.contains(&address)).map(|line| line.split('\t').nth(4).unwrap().to_owned())
     };
     assert_eq!(state().unwrap(), "serving");
     assert!(tool(&["drain", "localhost"]).unwrap_err().contains("more than one server"));
@@ -204,23 +209,23 @@ fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_go_in_and_out_by_the_door_while_a_chunkserver_dies() {
-    let mut storage = Storage::start(4);
+async fn files_go_in_and_out_by_the_door_over_tls_while_a_chunkserver_dies() {
+    let mut storage = Storage::start(Replicas::start_with_tls(3), 4);
     drop(storage.objects().await);
-    let kv = format!("--kv-servers={}", storage.replicas.servers().join(","));
-    let made = dataplane(&["storage-namespace", &kv, "put", "photos", "--owner=alice", "--bytes-max=100000000"]);
+    let made = storage.tool("storage-namespace", &["put", "photos", "--owner=alice", "--bytes-max=100000000"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let keys = storage.replicas.folder.path().join("keys");
     std::fs::create_dir(&keys).unwrap();
     std::fs::write(keys.join("alice"), "key:0123456789abcdef\n").unwrap();
     let free = ports(2);
-    let _door = Process::start(&[
+    let mut door = vec![
         "storage-door".to_owned(),
-        kv.clone(),
         format!("--keys-folder={}", keys.display()),
         format!("--bind=127.0.0.1:{}", free[0]),
         format!("--admin-address=127.0.0.1:{}", free[1]),
-    ]);
+    ];
+    door.extend(storage.replicas.store());
+    let _door = Process::start(&door);
     wait("the door is ready", || curl(&[&format!("http://127.0.0.1:{}/readyz", free[1])]).0 == "200");
     let files = format!("http://127.0.0.1:{}/v1/files/photos", free[0]);
     let large = storage.replicas.folder.path().join("large");
@@ -244,10 +249,10 @@ async fn files_go_in_and_out_by_the_door_while_a_chunkserver_dies() {
     for line in [r#"requests_total{api="files",code="2xx"} 4"#, r#"requests_total{api="s3",code="4xx"} 1"#] {
         assert!(counted.contains(&format!("eddy_door_{line}")), "{counted}");
     }
-    let listed = dataplane(&["storage-namespace", &kv, "list"]);
+    let listed = storage.tool("storage-namespace", &["list"]);
     assert_eq!(String::from_utf8(listed.stdout).unwrap(), "photos\talice\tPrivate\t1\t30000000\n");
-    let refused = dataplane(&["storage-namespace", &kv, "remove", "photos"]);
+    let refused = storage.tool("storage-namespace", &["remove", "photos"]);
     assert!(String::from_utf8(refused.stderr).unwrap().contains("still holds 1 objects"));
     assert_eq!(curl(&[&user[..], &["--request", "DELETE", &url]].concat()).0, "204");
-    assert!(dataplane(&["storage-namespace", &kv, "remove", "photos"]).status.success());
+    assert!(storage.tool("storage-namespace", &["remove", "photos"]).status.success());
 }

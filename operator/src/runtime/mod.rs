@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_crds::{Domain, Network, ServiceAccount, Token, Vm, Volume};
+use eddy_rpc::TlsError;
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
 use kube::Client;
 use kube::client::ClientBuilder;
 use prometheus_client::registry::Registry;
 
-use crate::context::Context;
+use crate::context::{self, Context};
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::{container, namespace, pending, route, user};
@@ -24,6 +25,8 @@ pub(crate) enum RuntimeError {
     Configuration(#[source] Box<kube::config::InferConfigError>),
     #[error("failed to set up the Kubernetes client")]
     Client(#[source] Box<kube::Error>),
+    #[error("failed to prepare for storage")]
+    Storage(#[from] TlsError),
     #[error("failed to hold the Lease")]
     Lease(#[from] kube_lease_manager::LeaseManagerError),
     #[error("lost the Lease: another replica leads now")]
@@ -40,6 +43,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     let metrics = Metrics::register(&mut registry);
     let health = Health::default();
     let definitions = health.part("definitions");
+    let storage = context::storage(&options)?;
     let admin = Admin::bind(options.admin_address).await?;
     // Health and metrics are there to the very end, so they do not heed the request to end.
     tokio::spawn(admin.serve(health, registry, Shutdown::default()));
@@ -61,7 +65,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     tracing::info!(identity = options.identity, "leading");
     metrics.leading.set(1);
 
-    let context = Arc::new(Context::new(client.clone(), metrics, &options));
+    let context = Arc::new(Context::new(client.clone(), metrics, &options, storage));
     let deadline = Duration::from_secs(options.shutdown_deadline_seconds);
     let work = controllers(&client, &context, options.concurrency, &shutdown);
     let outcome = tokio::select! {

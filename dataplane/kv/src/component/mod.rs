@@ -4,11 +4,14 @@ mod metrics;
 mod options;
 mod serve;
 mod tools;
+mod transport;
 
+use eddy_rpc::TlsError;
 use eddy_telemetry::{AdminError, Shutdown};
 
 use self::options::KvCommand;
 pub use self::options::KvOptions;
+pub use self::transport::TransportOptions;
 use crate::backup::BackupError;
 use crate::error::KvError;
 use crate::replicated::ReplicaError;
@@ -24,6 +27,9 @@ pub enum KvComponentError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Nobody can be talked to.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The replica cannot be used.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
@@ -48,10 +54,10 @@ pub enum KvComponentError {
 pub async fn run(options: KvOptions, shutdown: Shutdown) -> Result<(), KvComponentError> {
     match options.command {
         KvCommand::Serve(options) => serve::run(options, shutdown).await,
-        KvCommand::Status(servers) => tools::status(&servers.remote()).await,
-        KvCommand::Backup { servers, file } => tools::backup(&servers.remote(), &file).await,
-        KvCommand::Restore { servers, file } => tools::restore(&servers.remote(), &file).await,
+        KvCommand::Status(servers) => tools::status(&servers.remote()?).await,
+        KvCommand::Backup { servers, file } => tools::backup(&servers.remote()?, &file).await,
+        KvCommand::Restore { servers, file } => tools::restore(&servers.remote()?, &file).await,
         KvCommand::Verify { file } => tools::verify(&file).await,
-        KvCommand::Remove { servers, address } => Ok(servers.remote().remove(&address).await?),
+        KvCommand::Remove { servers, address } => Ok(servers.remote()?.remove(&address).await?),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use eddy_rpc::TcpTransport;
+use eddy_rpc::TlsError;
 
+use super::transport::TransportOptions;
 use crate::remote::Remote;
 use crate::replicated::{GroupOptions, LogOptions, ReplicatedOptions};
 
@@ -59,11 +59,14 @@ pub(super) struct Servers {
     /// host:port of every replica, separated by commas
     #[arg(long, env = "EDDY_KV_SERVERS", value_delimiter = ',', required = true)]
     servers: Vec<String>,
+
+    #[command(flatten)]
+    transport: TransportOptions,
 }
 
 impl Servers {
-    pub(super) fn remote(&self) -> Remote {
-        Remote::new(Arc::new(TcpTransport), &self.servers)
+    pub(super) fn remote(&self) -> Result<Remote, TlsError> {
+        Ok(Remote::new(self.transport.transport()?, &self.servers))
     }
 }
 
@@ -101,6 +104,9 @@ pub(super) struct ServeOptions {
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     pub(super) admin_address: SocketAddr,
+
+    #[command(flatten)]
+    pub(super) transport: TransportOptions,
 }
 
 impl ServeOptions {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use eddy_rpc::{TcpTransport, Transport};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
 
@@ -15,9 +14,10 @@ pub(super) async fn run(options: ServeOptions, shutdown: Shutdown) -> Result<(),
     let health = Health::default();
     let member = health.part("member");
     let admin = Admin::bind(options.admin_address).await?;
-    let listening = TcpTransport.bind(options.bind).await;
+    let transport = options.transport.transport()?;
+    let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| KvComponentError::Bind { address: options.bind, source })?;
-    let replica = Arc::new(Replicated::open(options.replica(), Some(Arc::new(TcpTransport))).await?);
+    let replica = Arc::new(Replicated::open(options.replica(), Some(transport)).await?);
     let mut registry = Registry::default();
     let figures = replica.clone();
     registry.register_collector(Box::new(Gauges(move || gauges(&figures))));

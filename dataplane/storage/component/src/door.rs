@@ -9,7 +9,7 @@ use eddy_authz::Keys;
 use eddy_chunkserver::ChunkClient;
 use eddy_kv::Remote;
 use eddy_object::{Metadata, Objects};
-use eddy_rpc::TcpTransport;
+use eddy_rpc::Transport;
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Health, Shutdown};
@@ -65,11 +65,12 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let bound = TcpListener::bind(options.bind).await;
     let listener = bound.map_err(|source| StorageError::Bind { address: options.bind, source })?;
     let keys = Keys::open(&options.keys_folder)?;
+    let transport = options.kv.transport()?;
     let mut registry = Registry::default();
     let metrics = DoorMetrics::register(&mut registry);
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let objects = tokio::select! {
-        objects = objects(options.kv.remote(), options.cache_mebibytes * 1024 * 1024) => objects,
+        objects = objects(options.kv.remote(&transport), transport, options.cache_mebibytes * 1024 * 1024) => objects,
         () = shutdown.requested() => return Ok(()),
     };
     open.ready();
@@ -83,11 +84,12 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     Ok(())
 }
 
-async fn objects(remote: Remote, cache_bytes: u64) -> Objects {
+async fn objects(remote: Remote, transport: Arc<dyn Transport>, cache_bytes: u64) -> Objects {
     let cluster = cluster_of(&remote).await;
     let metadata = Metadata::new(Arc::new(remote));
+    let client = ChunkClient::new(transport, cluster);
     loop {
-        match Objects::open(metadata.clone(), ChunkClient::new(Arc::new(TcpTransport), cluster), cache_bytes).await {
+        match Objects::open(metadata.clone(), client.clone(), cache_bytes).await {
             Ok(objects) => return objects,
             Err(error) => {
                 tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to open storage; it is tried again");

@@ -14,6 +14,9 @@ pub enum StorageError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Nobody can be talked to.
+    #[error(transparent)]
+    Tls(#[from] eddy_rpc::TlsError),
     /// A thread could not be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),

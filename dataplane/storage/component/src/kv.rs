@@ -4,22 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_kv::Remote;
-use eddy_rpc::TcpTransport;
+use eddy_kv::component::TransportOptions;
+use eddy_rpc::{TlsError, Transport};
 
 /// Between tries to reach it.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Which store has the metadata.
+/// Which store has the metadata, and how it and chunkservers are talked to.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct KvServers {
     /// host:port of every replica of the store, separated by commas
     #[arg(long, env = "EDDY_KV_SERVERS", value_delimiter = ',', required = true)]
     kv_servers: Vec<String>,
+
+    #[command(flatten)]
+    transport: TransportOptions,
 }
 
 impl KvServers {
-    pub(crate) fn remote(&self) -> Remote {
-        Remote::new(Arc::new(TcpTransport), &self.kv_servers)
+    pub(crate) fn transport(&self) -> Result<Arc<dyn Transport>, TlsError> {
+        self.transport.transport()
+    }
+
+    pub(crate) fn remote(&self, transport: &Arc<dyn Transport>) -> Remote {
+        Remote::new(transport.clone(), &self.kv_servers)
     }
 }
 
