@@ -84,10 +84,11 @@ async fn patched_by_operator(cluster: &Cluster, patch: Value) -> String {
 
 #[tokio::test]
 #[ignore = "needs a cluster: run ./test"]
-async fn what_storage_cannot_keep_is_refused_with_a_sentence() {
+async fn what_waits_for_more_servers_can_be_used_and_says_so() {
     let cluster = Cluster::connect().await;
     cluster.tenant("asker");
-    cluster.apply(&namespace("e2e-coded", "u-asker", "{redundancy: {mode: ErasureCoded}}"));
-    let sentence = cluster.wait_reason(KIND, "u-asker", "e2e-coded", "NotSupported");
-    assert!(sentence.contains("ErasureCoded"), "{sentence}");
+    cluster.apply(&namespace("e2e-coded", "u-asker", "{redundancy: {mode: ErasureCoded}, tierPolicy: {coldAfterDays: 30}}"));
+    let sentence = cluster.wait_reason(KIND, "u-asker", "e2e-coded", "Provisioned");
+    assert!(sentence.contains("until there are six chunkservers"), "{sentence}");
+    cluster.wait_ready(KIND, "u-asker", "e2e-coded");
 }

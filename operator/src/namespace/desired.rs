@@ -1,7 +1,10 @@
 //! What a Namespace asks of storage (pure).
 
 use eddy_crds::{Lifecycle, Namespace, NamespaceSpec, RedundancyMode, Visibility};
-use eddy_object::schema::{self, Expire, ExpireOlder, LifecycleFilter, LifecycleRule, NamespaceSettings, Quota, Versioning};
+use eddy_object::coded::{DATA_SHARDS, PARITY_SHARDS};
+use eddy_object::schema::{
+    self, Class, Expire, ExpireOlder, LifecycleFilter, LifecycleRule, NamespaceSettings, Quota, ServerRow, Tiering, Versioning,
+};
 
 use crate::quantity;
 use crate::reason::{Reason, Verdict};
@@ -11,15 +14,7 @@ const RULE_PREFIX: &str = "eddy.cloud/";
 
 /// Why storage cannot do what a Namespace asks for. What is not kept is refused, rather than promised.
 pub(super) fn obstacle(namespace: &Namespace) -> Option<Verdict> {
-    let NamespaceSpec { redundancy, tier_policy, quota, .. } = &namespace.spec;
-    let not_yet = |what: &str| Some(Verdict::new(Reason::NotSupported, format!("{what} is still to come: leave it out")));
-    if redundancy.mode == RedundancyMode::ErasureCoded {
-        return not_yet("spec.redundancy.mode ErasureCoded");
-    }
-    if tier_policy.is_some() {
-        return not_yet("spec.tierPolicy");
-    }
-    let bytes = quota.as_ref().and_then(|quota| quota.bytes.as_deref());
+    let bytes = namespace.spec.quota.as_ref().and_then(|quota| quota.bytes.as_deref());
     bytes.filter(|bytes| quantity::whole(bytes).is_none()).map(|bytes| {
         Verdict::new(Reason::Rejected, format!("spec.quota.bytes {bytes:?} is no number of bytes: write one such as 10Gi"))
     })
@@ -36,6 +31,10 @@ pub(super) fn decide(spec: &NamespaceSpec, owner: &str, settings: &mut Namespace
     };
     settings.quota = Quota { bytes: quota.bytes.as_deref().and_then(quantity::whole), objects: quota.objects };
     settings.copies = u8::try_from(spec.redundancy.copies).unwrap_or(u8::MAX);
+    settings.tiering = Tiering {
+        coded: spec.redundancy.mode == RedundancyMode::ErasureCoded,
+        cold_after_days: spec.tier_policy.as_ref().and_then(|policy| u32::try_from(policy.cold_after_days).ok()),
+    };
     settings.versioning = if spec.versioning { Versioning::On } else { Versioning::Off };
 }
 
@@ -57,6 +56,22 @@ fn rule(lifecycle: &Lifecycle) -> LifecycleRule {
     }
 }
 
+/// What its user should know of a namespace that can be used, where there are so many chunkservers.
+pub(super) fn remark(spec: &NamespaceSpec, servers: &[ServerRow]) -> String {
+    let codes = servers.len() >= usize::from(DATA_SHARDS + PARITY_SHARDS);
+    let usable = "it can be read and written";
+    if spec.redundancy.mode == RedundancyMode::ErasureCoded && !codes {
+        let count = servers.len();
+        return format!(
+            "{usable}; it is kept as whole copies until there are six chunkservers to code it for, and there are {count}"
+        );
+    }
+    if spec.tier_policy.is_some() && !codes && !servers.iter().any(|server| server.class == Class::Slow) {
+        return format!("{usable}; nothing becomes cold until there are slow chunkservers, or six to code it for");
+    }
+    usable.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,13 +80,16 @@ mod tests {
     #[test]
     fn what_a_namespace_says_is_what_storage_is_told_and_what_a_door_was_told_stays() {
         let quota = NamespaceQuota { objects: Some(7), bytes: Some("1Ki".into()) };
-        let spec = NamespaceSpec { visibility: Visibility::Public, quota: Some(quota), ..NamespaceSpec::default() };
+        let mut spec = NamespaceSpec { visibility: Visibility::Public, quota: Some(quota), ..NamespaceSpec::default() };
+        spec.redundancy.mode = RedundancyMode::ErasureCoded;
+        spec.tier_policy = Some(TierPolicy { cold_after_days: 30 });
         let mut settings = NamespaceSettings { grants: Some(Vec::new()), ..NamespaceSettings::default() };
         decide(&spec, "ada", &mut settings);
         let expected = NamespaceSettings {
             owner: "ada".into(),
             visibility: schema::Visibility::Public,
             quota: Quota { bytes: Some(1024), objects: Some(7) },
+            tiering: Tiering { coded: true, cold_after_days: Some(30) },
             grants: Some(Vec::new()),
             ..NamespaceSettings::default()
         };
@@ -98,14 +116,26 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_servers_is_said() {
+        let servers = |fast: usize, slow: usize| -> Vec<ServerRow> {
+            let row = |class| ServerRow { address: "a:1".into(), failure_domain: "m".into(), class };
+            [vec![row(Class::Fast); fast], vec![row(Class::Slow); slow]].concat()
+        };
+        let plain = NamespaceSpec::default();
+        let mut coded = NamespaceSpec::default();
+        coded.redundancy.mode = RedundancyMode::ErasureCoded;
+        let tiered = NamespaceSpec { tier_policy: Some(TierPolicy { cold_after_days: 30 }), ..NamespaceSpec::default() };
+        let usable = "it can be read and written";
+        assert_eq!(remark(&plain, &servers(1, 0)), usable);
+        assert_eq!((remark(&coded, &servers(6, 0)), remark(&tiered, &servers(3, 1))), (usable.into(), usable.into()));
+        assert!(remark(&coded, &servers(3, 2)).ends_with("and there are 5"));
+        assert!(remark(&tiered, &servers(3, 0)).contains("nothing becomes cold"));
+    }
+
+    #[test]
     fn what_storage_cannot_keep_is_not_promised() {
         let judged = |spec: NamespaceSpec| obstacle(&Namespace::new("photos", spec)).map(|verdict| verdict.reason);
         assert_eq!(judged(NamespaceSpec::default()), None);
-        let tiers = NamespaceSpec { tier_policy: Some(TierPolicy { cold_after_days: 3 }), ..NamespaceSpec::default() };
-        assert_eq!(judged(tiers), Some(Reason::NotSupported));
-        let mut coded = NamespaceSpec::default();
-        coded.redundancy.mode = RedundancyMode::ErasureCoded;
-        assert_eq!(judged(coded), Some(Reason::NotSupported));
         let quota = NamespaceQuota { objects: None, bytes: Some("900E".into()) };
         assert_eq!(judged(NamespaceSpec { quota: Some(quota), ..NamespaceSpec::default() }), Some(Reason::Rejected));
     }

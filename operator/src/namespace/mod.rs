@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_crds::{DeletionPolicy, Namespace, STORAGE_FINALIZER, User};
-use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, decode, encode};
+use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, ServerRow, decode, encode};
 use eddy_object::{Metadata, ObjectError, Usage};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::finalizer::{self, finalizer};
@@ -84,8 +84,8 @@ async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>, users: &Sto
             status::write(&context, &api, &namespace, &verdict, last_known(&namespace)).await?;
             Ok(again)
         }
-        Ok(Progress::There(usage)) => {
-            let verdict = Verdict::new(Reason::Provisioned, "it can be read and written");
+        Ok(Progress::There(usage, remark)) => {
+            let verdict = Verdict::new(Reason::Provisioned, remark);
             status::write(&context, &api, &namespace, &verdict, fields(usage)).await?;
             Ok(Action::requeue(LOOK_AGAIN))
         }
@@ -105,8 +105,8 @@ enum Progress {
     Settled,
     /// It waits, for this reason.
     Waiting(Verdict, Action),
-    /// Storage has it, and it holds this.
-    There(Usage),
+    /// Storage has it, it holds this, and this is to be said of it.
+    There(Usage, String),
 }
 
 /// Whose it is, and who keeps it.
@@ -175,7 +175,8 @@ async fn provide(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
         let value = if rules.is_empty() { None } else { Some(encode(&LifecycleRules(rules))?) };
         metadata.set_configuration(&name, LIFECYCLE, value).await?;
     }
-    metadata.usage(&name).await.map(Progress::There)
+    let servers: Vec<ServerRow> = metadata.servers().await?.into_values().collect();
+    Ok(Progress::There(metadata.usage(&name).await?, desired::remark(&namespace.spec, &servers)))
 }
 
 /// Removes the storage namespace as the deletion policy lets it.

@@ -9,8 +9,7 @@ use eddy_chunks::{ChunkStore, StoreOptions};
 use eddy_chunkserver::{Server, serve};
 use eddy_disk::RealDisk;
 use eddy_object::Metadata;
-use eddy_object::schema::ServerRow;
-use eddy_rpc::{TcpTransport, Transport};
+use eddy_object::schema::{Class, ServerRow};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
@@ -46,6 +45,10 @@ pub struct ChunkserverOptions {
     #[arg(long, env = "EDDY_FAILURE_DOMAIN")]
     failure_domain: Option<String>,
 
+    /// How fast the disk is: cold objects go to slow servers, if there are such, all others to fast ones
+    #[arg(long, env = "EDDY_CLASS", value_enum, default_value_t = DiskClass::Fast)]
+    class: DiskClass,
+
     /// Room that is left on the disk when no chunk is made any more
     #[arg(long, default_value_t = 1024)]
     reserved_mebibytes: u64,
@@ -62,6 +65,15 @@ pub struct ChunkserverOptions {
     kv: KvServers,
 }
 
+/// How fast a disk is.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum DiskClass {
+    /// For what is read.
+    Fast,
+    /// For what is kept.
+    Slow,
+}
+
 /// Serves until the end is requested.
 ///
 /// # Errors
@@ -70,9 +82,10 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let health = Health::default();
     let registered = health.part("registered");
     let admin = Admin::bind(options.admin_address).await?;
-    let listening = TcpTransport.bind(options.bind).await;
+    let transport = options.kv.transport()?;
+    let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
-    let remote = options.kv.remote();
+    let remote = options.kv.remote(&transport);
     let cluster = tokio::select! {
         cluster = cluster_of(&remote) => cluster,
         () = shutdown.requested() => return Ok(()),
@@ -107,7 +120,11 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
 async fn register(metadata: &Metadata, server: u64, options: &ChunkserverOptions) {
     let port = options.advertise_port.unwrap_or_else(|| options.bind.port());
     let failure_domain = options.failure_domain.clone().unwrap_or_else(|| options.advertise_host.clone());
-    let row = ServerRow { address: format!("{}:{port}", options.advertise_host), failure_domain };
+    let class = match options.class {
+        DiskClass::Fast => Class::Fast,
+        DiskClass::Slow => Class::Slow,
+    };
+    let row = ServerRow { address: format!("{}:{port}", options.advertise_host), failure_domain, class };
     while let Err(error) = metadata.put_server(server, &row).await {
         tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to say where this server is");
         tokio::time::sleep(PAUSE).await;

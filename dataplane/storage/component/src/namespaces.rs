@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use eddy_kv::Remote;
-use eddy_object::schema::{NamespaceSettings, Quota, Versioning, Visibility};
+use eddy_object::schema::{NamespaceSettings, Quota, Tiering, Versioning, Visibility};
 use eddy_object::{Metadata, ObjectError};
 use std::sync::Arc;
 
@@ -54,6 +54,14 @@ struct Put {
     /// Whether objects that are replaced or deleted are kept as older versions
     #[arg(long)]
     versioning: bool,
+
+    /// All of it is erasure coded, four parts and two more, once there are six chunkservers
+    #[arg(long)]
+    coded: bool,
+
+    /// Days without a read after which an object goes to the cold tier; a read brings it back
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    cold_after_days: Option<u32>,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug)]
@@ -69,7 +77,7 @@ enum Seen {
 /// See [`StorageError`].
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_namespace(options: StorageNamespaceOptions) -> Result<(), StorageError> {
-    let remote: Remote = options.kv.remote();
+    let remote: Remote = options.kv.remote(&options.kv.transport()?);
     let metadata = Metadata::new(Arc::new(remote));
     match options.command {
         Command::Put(put) => put_namespace(&metadata, put).await?,
@@ -96,6 +104,7 @@ async fn put_namespace(metadata: &Metadata, put: Put) -> Result<(), ObjectError>
         quota: Quota { bytes: put.bytes_max, objects: put.objects_max },
         copies: put.copies,
         versioning: if put.versioning { Versioning::On } else { Versioning::Off },
+        tiering: Tiering { coded: put.coded, cold_after_days: put.cold_after_days },
         ..NamespaceSettings::default()
     };
     // What was decided through a door stays.

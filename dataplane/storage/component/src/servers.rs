@@ -8,7 +8,6 @@ use eddy_chunkserver::{ChunkClient, Load};
 use eddy_object::placement::Candidate;
 use eddy_object::schema::{AwayRow, ServerRow};
 use eddy_object::{Metadata, Servers, now_ms};
-use eddy_rpc::TcpTransport;
 use eddy_storage_master::{Fresh, Moves, Survey, plan_moves};
 
 use crate::error::StorageError;
@@ -26,7 +25,7 @@ pub struct StorageServerOptions {
 
 #[derive(Subcommand, Clone, Debug)]
 enum Command {
-    /// All servers: number, address, failure domain, state, chunks, what is taken of their disks, and how busy their machines are
+    /// All servers: number, address, failure domain, class, state, chunks, what is taken of their disks, and how busy their machines are
     List,
     /// Empties a server: it gets nothing new, and what it has goes to others. `list` shows how far that is
     Drain(Which),
@@ -57,8 +56,9 @@ struct Which {
 /// See [`StorageError`].
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_server(options: StorageServerOptions) -> Result<(), StorageError> {
-    let remote = options.kv.remote();
-    let client = ChunkClient::new(Arc::new(TcpTransport), cluster_of(&remote).await);
+    let transport = options.kv.transport()?;
+    let remote = options.kv.remote(&transport);
+    let client = ChunkClient::new(transport, cluster_of(&remote).await);
     let metadata = Metadata::new(Arc::new(remote));
     let known = metadata.servers().await?;
     match options.command {
@@ -111,13 +111,13 @@ async fn list(metadata: &Metadata, client: &ChunkClient, known: &BTreeMap<u64, S
     let (servers, aways, drains) = (Servers::new(), metadata.aways().await?, metadata.drains().await?);
     let survey = Survey::take(metadata, client, &servers, Fresh::NEVER).await?;
     let candidates: BTreeMap<u64, Candidate> = servers.candidates().into_iter().map(|one| (one.server, one)).collect();
-    println!("SERVER\tADDRESS\tDOMAIN\tSTATE\tCHUNKS\tUSED\tROOM\tDISK BUSY\tPROCESSORS BUSY\tMEMORY TAKEN");
+    println!("SERVER\tADDRESS\tDOMAIN\tCLASS\tSTATE\tCHUNKS\tUSED\tROOM\tDISK BUSY\tPROCESSORS BUSY\tMEMORY TAKEN");
     for (server, row) in known {
         let chunks = survey.counts.get(server).copied().unwrap_or_default();
         let candidate = candidates.get(server);
         let state = state(candidate, drains.contains_key(server), aways.get(server), chunks);
         let figures = candidate.map_or_else(|| "-\t-\t-\t-\t-".to_owned(), figures);
-        println!("{server}\t{}\t{}\t{state}\t{chunks}\t{figures}", row.address, row.failure_domain);
+        println!("{server}\t{}\t{}\t{:?}\t{state}\t{chunks}\t{figures}", row.address, row.failure_domain, row.class);
     }
     Ok(())
 }
@@ -154,11 +154,13 @@ fn gibibytes(bytes: u64) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use eddy_object::schema::Class;
+
     use super::*;
 
     #[test]
     fn a_server_is_meant_by_its_number_its_address_or_its_first_name_and_by_nothing_less() {
-        let row = |address: &str| ServerRow { address: address.into(), failure_domain: "m".into() };
+        let row = |address: &str| ServerRow { address: address.into(), failure_domain: "m".into(), class: Class::Fast };
         let known = BTreeMap::from([
             (1, row("chunks-1.set.ns:7500")),
             (10, row("chunks-10.set.ns:7500")),
@@ -181,6 +183,7 @@ mod tests {
         let candidate = Candidate {
             server: 1,
             failure_domain: "m".into(),
+            class: Class::Fast,
             total_bytes: 100,
             available_bytes: 50,
             load: Load::default(),

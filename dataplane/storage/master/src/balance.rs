@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use eddy_object::schema::Class;
+
 /// Of a disk's room, in percent, so much stays when chunks come to it.
 const LEFT_PERCENT: u64 = 10;
 
@@ -26,6 +28,8 @@ pub struct Disk {
     pub server: u64,
     /// What fails as one with it.
     pub failure_domain: String,
+    /// How fast it is.
+    pub class: Class,
     /// What it may do.
     pub role: Role,
     /// Its room.
@@ -128,11 +132,18 @@ impl<'a> State<'a> {
         u128::from(left) * 100 >= u128::from(disk.total_bytes) * u128::from(LEFT_PERCENT)
     }
 
-    /// Whether what fails as one has no more copies of a chunk after it went.
+    /// Whether what fails as one has no more of a chunk after it went than before.
     fn keeps_apart(&self, at: usize, from: u64, to: u64) -> bool {
         let domain = |server: u64| self.disks.get(&server).map(|disk| disk.failure_domain.as_str());
-        let others = || self.holders[at].iter().filter(|holder| **holder != from).map(|holder| domain(*holder));
-        !others().any(|other| other == domain(to)) || others().any(|other| other == domain(from))
+        let others = |of: u64| {
+            let others = self.holders[at].iter().filter(|holder| **holder != from);
+            others.filter(|holder| domain(**holder) == domain(of)).count()
+        };
+        others(to) <= others(from)
+    }
+
+    fn class(&self, server: u64) -> Option<Class> {
+        self.disks.get(&server).map(|disk| disk.class)
     }
 
     fn go(&mut self, at: usize, from: u64, to: u64) -> Move {
@@ -161,7 +172,8 @@ impl<'a> State<'a> {
                 if self.moved.contains(&at) {
                     continue;
                 }
-                let may: Vec<u64> = self.serving().into_iter().filter(|to| self.has_room(at, *to)).collect();
+                let mut may: Vec<u64> = self.serving().into_iter().filter(|to| self.has_room(at, *to)).collect();
+                may.sort_by_key(|to| self.class(*to) != self.class(from));
                 let apart = may.iter().find(|to| self.keeps_apart(at, from, **to));
                 match apart.or(may.first()).copied() {
                     Some(to) => moves.moves.push(self.go(at, from, to)),
@@ -182,7 +194,7 @@ impl<'a> State<'a> {
     fn next_to_level(&self, above_thousandths: u64) -> Option<(usize, u64, u64)> {
         let serving = self.serving();
         for from in serving.iter().rev() {
-            for to in &serving {
+            for to in serving.iter().filter(|to| self.class(**to) == self.class(*from)) {
                 if self.fill(*from) <= self.fill(*to) + above_thousandths {
                     break;
                 }
@@ -223,7 +235,8 @@ mod tests {
 
     fn disk(server: u64, domain: u64, role: Role, total_bytes: u64, used_bytes: u64) -> Disk {
         let available_bytes = total_bytes.saturating_sub(used_bytes);
-        Disk { server, failure_domain: domain.to_string(), role, total_bytes, used_bytes, available_bytes }
+        let class = Class::Fast;
+        Disk { server, failure_domain: domain.to_string(), class, role, total_bytes, used_bytes, available_bytes }
     }
 
     fn placed(chunk: u64, servers: &[u64], bytes: u64) -> Placed {
@@ -289,6 +302,40 @@ mod tests {
         assert_eq!((plan.moves.len(), plan.stuck), (2, 3));
         // Two servers for two copies: there is no third.
         assert_eq!(plan_moves(&disks[..2], &chunks, 5, 1000), Moves { moves: Vec::new(), stuck: 5 });
+    }
+
+    #[test]
+    fn fast_and_slow_servers_are_levelled_apart_and_emptied_to_their_like_while_there_is_room() {
+        let slow = |disk: Disk| Disk { class: Class::Slow, ..disk };
+        let disks = [
+            disk(1, 1, Role::Serving, 1000, 900),
+            slow(disk(2, 2, Role::Serving, 1000, 0)),
+            slow(disk(3, 3, Role::Draining, 1000, 100)),
+            disk(4, 4, Role::Serving, 1000, 890),
+            slow(disk(5, 5, Role::Serving, 1000, 650)),
+        ];
+        let mut chunks: Vec<Placed> = (0..9).map(|chunk| placed(chunk, &[1], 50)).collect();
+        chunks.extend((10..14).map(|chunk| placed(chunk, &[3], 100)));
+        let plan = plan_moves(&disks, &chunks, 100, 1000);
+        assert!(plan.moves.iter().all(|one| one.from == 3 && [2, 5].contains(&one.to)) && plan.moves.len() == 4, "{plan:?}");
+    }
+
+    #[test]
+    fn shards_stay_spread_as_they_are() {
+        // Two on each of three machines; a fourth machine is empty.
+        let mut disks: Vec<Disk> = (1..=6).map(|server| disk(server, server.div_ceil(2), Role::Serving, 1000, 500)).collect();
+        disks.extend([disk(7, 4, Role::Serving, 1000, 0), disk(8, 3, Role::Serving, 1000, 0)]);
+        let chunks: Vec<Placed> = (0..50).map(|chunk| placed(chunk, &[1, 2, 3, 4, 5, 6], 10)).collect();
+        let plan = plan_moves(&disks, &chunks, 5, 1000);
+        assert!(!plan.moves.is_empty());
+        let (_, chunks) = after(&disks, &chunks, &plan.moves);
+        for chunk in &chunks {
+            let on = |domain: &str| {
+                let of = |server: &&u64| disks[**server as usize - 1].failure_domain == domain;
+                chunk.servers.iter().filter(of).count()
+            };
+            assert!(["1", "2", "3", "4"].iter().all(|domain| on(domain) <= 2), "{chunk:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use eddy_kv::{KeyRange, KvError, Row, Transaction};
-use eddy_object::schema::{ChunkRow, StrayRow, chunk_key, decode, degraded_key, encode, live_key, references, stray_key};
+use eddy_object::schema::{
+    ChunkForm, ChunkRow, StrayRow, chunk_key, decode, degraded_key, encode, live_key, references, stray_key,
+};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
@@ -54,7 +56,14 @@ impl Master {
     async fn collect_chunks(&self) -> Result<usize, ObjectError> {
         let mut collected = 0;
         for (chunk, (row, found)) in all(&self.metadata).await? {
-            if !self.is_old(row.touched_ms) || !self.metadata.scan_all(references(chunk)).await?.is_empty() {
+            if !self.is_old(row.touched_ms) {
+                continue;
+            }
+            if let ChunkForm::Shards(shards) = &row.form {
+                collected += usize::from(self.collect_shards(chunk, shards.of, &found).await?);
+                continue;
+            }
+            if !self.metadata.scan_all(references(chunk)).await?.is_empty() {
                 continue;
             }
             let live = self.metadata.store().get(live_key(chunk)).await?;
@@ -73,6 +82,24 @@ impl Master {
             collected += usize::from(self.try_commit(delete).await?);
         }
         Ok(collected)
+    }
+
+    /// Shards of a chunk that is gone, or never came to be coded as these.
+    async fn collect_shards(&self, chunk: u64, of: u64, found: &Row) -> Result<bool, ObjectError> {
+        let values = self.metadata.get_all([chunk_key(of), degraded_key(chunk)]).await?;
+        let [whole, degraded] = &values[..] else { return Ok(false) };
+        if let Some(whole) = whole
+            && decode::<ChunkRow>(&whole.bytes)?.form == ChunkForm::Coded(chunk)
+        {
+            return Ok(false);
+        }
+        let delete = Transaction::new()
+            .check(chunk_key(chunk), Some(&found.value))
+            .check(chunk_key(of), whole.as_ref())
+            .check(degraded_key(chunk), degraded.as_ref())
+            .delete(chunk_key(chunk))
+            .delete(degraded_key(chunk));
+        self.try_commit(delete).await
     }
 
     /// Files of chunks that servers have and should not.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
+use eddy_kv::Row;
 use eddy_object::ObjectError;
-use eddy_object::schema::{ReferenceRow, decode, references};
+use eddy_object::schema::{ChunkForm, ChunkRow, ReferenceRow, decode, references};
 
 use crate::Master;
 use crate::chunks::all;
@@ -39,8 +40,19 @@ impl Master {
             }
         }
         let mut wasteful = Vec::new();
-        for (chunk, (row, _)) in all(&self.metadata).await? {
-            let Some(size) = sizes.get(&chunk).copied().filter(|_| self.is_old(row.touched_ms)) else { continue };
+        let rows = all(&self.metadata).await?;
+        let image = |(chunk, (row, _)): (&u64, &(ChunkRow, Row))| match &row.form {
+            ChunkForm::Shards(shards) => Some((*chunk, u64::from(shards.image_bytes))),
+            _ => None,
+        };
+        let images: BTreeMap<u64, u64> = rows.iter().filter_map(image).collect();
+        for (chunk, (row, _)) in rows {
+            let size = match row.form {
+                ChunkForm::Coded(shards) => images.get(&shards).copied(),
+                ChunkForm::Whole => sizes.get(&chunk).copied(),
+                ChunkForm::Shards(_) => None,
+            };
+            let Some(size) = size.filter(|_| self.is_old(row.touched_ms)) else { continue };
             let rows = self.metadata.scan_all(references(chunk)).await?;
             let needed: Vec<ReferenceRow> = rows.iter().map(|row| decode(&row.value.bytes)).collect::<Result<_, _>>()?;
             let live: u64 = needed.iter().map(|reference| u64::from(stored_bytes(reference.extent.bytes))).sum();
@@ -54,7 +66,7 @@ impl Master {
         for (_, needed) in wasteful.into_iter().take(AT_ONCE) {
             compacted.chunks += 1;
             for reference in needed {
-                if self.objects.relocate(&reference).await? {
+                if self.objects.relocate(&reference, None).await? {
                     compacted.needles += 1;
                     compacted.bytes += u64::from(reference.extent.bytes);
                 }

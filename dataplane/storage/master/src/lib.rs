@@ -1,14 +1,17 @@
 //! What keeps stored objects whole: repair, the reading of what nobody reads, the collection of what nobody needs, and of what its
-//! namespace's rules let go; and what keeps servers alike, and empties those that are to go.
+//! namespace's rules let go; what keeps servers alike, and empties those that are to go; and what keeps in less room, or on slower
+//! servers, what is not read.
 //!
 //! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
 //! Each round looks at what is so, does some of what follows, and says what it did.
 
 mod balance;
 mod chunks;
+mod code;
 mod collect;
 mod compact;
 mod copy;
+mod expected;
 mod expire;
 mod lifecycle;
 mod moves;
@@ -16,7 +19,9 @@ mod pace;
 mod plan;
 mod repair;
 mod scrub;
+mod shards;
 mod survey;
+mod tier;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -27,14 +32,15 @@ use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, ObjectError, Objects, Servers};
 
 pub use self::balance::{Disk, Move, Moves, Placed, Role, plan_moves};
+pub use self::code::Coded;
 pub use self::collect::Collected;
 pub use self::compact::Compacted;
 pub use self::expire::Expired;
 pub use self::moves::Balanced;
-pub use self::plan::{Holding, Plan, plan};
 pub use self::repair::Repaired;
 pub use self::scrub::Scrubbed;
 pub use self::survey::{Fresh, Survey};
+pub use self::tier::Tiered;
 
 use self::pace::Pace;
 
@@ -53,6 +59,8 @@ pub struct MasterOptions {
     pub settle: Duration,
     /// Bytes that are copied a second to empty servers and to balance them; as many as can be if not set.
     pub move_bytes_per_second: Option<NonZeroU64>,
+    /// Bytes that are copied a second to another tier, and coded; as many as can be if not set.
+    pub tier_bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Default for MasterOptions {
@@ -64,6 +72,7 @@ impl Default for MasterOptions {
             repair_bytes_per_second: None,
             settle: Duration::from_secs(60),
             move_bytes_per_second: None,
+            tier_bytes_per_second: None,
         }
     }
 }
@@ -79,6 +88,7 @@ pub struct Master {
     lost: Mutex<BTreeSet<u64>>,
     repair_pace: Pace,
     move_pace: Pace,
+    tier_pace: Pace,
 }
 
 impl Master {
@@ -86,7 +96,8 @@ impl Master {
     pub fn new(objects: Objects, client: ChunkClient, options: MasterOptions) -> Self {
         let metadata = objects.metadata().clone();
         let (repair_pace, move_pace) = (Pace::new(options.repair_bytes_per_second), Pace::new(options.move_bytes_per_second));
-        Self { objects, metadata, client, servers: Servers::new(), options, lost: Mutex::default(), repair_pace, move_pace }
+        let (tier_pace, servers, lost) = (Pace::new(options.tier_bytes_per_second), Servers::new(), Mutex::default());
+        Self { objects, metadata, client, servers, options, lost, repair_pace, move_pace, tier_pace }
     }
 
     async fn refresh(&self) -> Result<(), ObjectError> {

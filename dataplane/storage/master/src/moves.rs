@@ -14,8 +14,8 @@ use futures::StreamExt;
 
 use crate::Master;
 use crate::balance::{Move, Moves, plan_moves};
-use crate::chunks::needed;
 use crate::copy::copy;
+use crate::expected::Expected;
 use crate::survey::{Fresh, Survey};
 
 /// Moves that are planned at once; then servers are looked at again.
@@ -79,16 +79,19 @@ impl Master {
             Some(stray) => decode::<StrayRow>(&stray.bytes)?.doomed,
             None => false,
         };
-        if doomed || !row.servers.contains(&from) || row.servers.contains(&to) {
+        if doomed || row.servers.contains(&to) {
             return Ok(None);
         }
         let Some(target) = self.servers.address(to) else { return Ok(None) };
-        let needed = needed(&self.metadata, chunk).await?;
+        let Some(place) = row.servers.iter().position(|server| *server == from) else { return Ok(None) };
+        let expected = Expected::of(&self.metadata, chunk, &row).await?;
+        let needed = expected.at(place);
         let answering = self.servers.candidates();
+        let has_it = |server: &u64| matches!(expected, Expected::Copies(_)) || *server == from;
         let sources: Vec<ServerAddress> = row
             .servers
             .iter()
-            .filter(|server| answering.iter().any(|one| one.server == **server))
+            .filter(|server| has_it(server) && answering.iter().any(|one| one.server == **server))
             .filter_map(|server| self.servers.address(*server))
             .collect();
         let sources: BTreeMap<_, _> = needed.iter().map(|extent| (*extent, sources.clone())).collect();
@@ -101,7 +104,8 @@ impl Master {
                 return Ok(None);
             }
         };
-        let servers = row.servers.iter().copied().filter(|server| *server != from).chain([to]).collect();
+        let mut servers = row.servers.clone();
+        servers[place] = to;
         let mut transaction = Transaction::new()
             .check(chunk_key(chunk), Some(value))
             .put(chunk_key(chunk), encode(&ChunkRow { servers, ..row })?)

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use eddy_chunks::Extent;
 
+use crate::expected::Expected;
+
 /// What a server has of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holding {
+pub(crate) enum Holding {
     /// These needles, and they can be read.
     Needles(BTreeSet<Extent>),
     /// It does not answer, but may come back.
@@ -17,43 +19,44 @@ pub enum Holding {
 
 /// What is to be done about a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Servers that have all that is needed.
-    pub whole: Vec<u64>,
+    pub(crate) whole: Vec<u64>,
     /// Servers that answer and lack something.
-    pub lacking: Vec<u64>,
+    pub(crate) lacking: Vec<u64>,
     /// Servers that may come back.
-    pub away: Vec<u64>,
+    pub(crate) away: Vec<u64>,
     /// Servers that are not waited for.
-    pub lost: Vec<u64>,
+    pub(crate) lost: Vec<u64>,
     /// Copies to be made.
-    pub missing: usize,
+    pub(crate) missing: usize,
     /// Needles that no server gives: nothing can be done before one comes back.
-    pub unreadable: Vec<Extent>,
+    pub(crate) unreadable: Vec<Extent>,
 }
 
 impl Plan {
     /// Whether all is as it should be.
-    pub fn is_healthy(&self) -> bool {
+    pub(crate) fn is_healthy(&self) -> bool {
         self.missing == 0 && self.lacking.is_empty() && self.away.is_empty()
     }
 }
 
-/// What is to be done about a chunk of which these needles are needed, in so many copies.
-pub fn plan(holdings: &[(u64, Holding)], needed: &BTreeSet<Extent>, copies: usize) -> Plan {
+/// What is to be done about a chunk whose servers, in their order, have this, and should have that, as copies or shards of this number.
+pub(crate) fn plan(holdings: &[(u64, Holding)], expected: &Expected, copies: usize) -> Plan {
     let mut plan = Plan::default();
     let mut readable = BTreeSet::new();
-    for (server, holding) in holdings {
+    for (place, (server, holding)) in holdings.iter().enumerate() {
         match holding {
             Holding::Needles(has) => {
-                readable.extend(has.intersection(needed).copied());
+                let needed = expected.at(place);
+                readable.extend(has.intersection(&needed).copied());
                 if needed.is_subset(has) { plan.whole.push(*server) } else { plan.lacking.push(*server) }
             }
             Holding::Away => plan.away.push(*server),
             Holding::Lost => plan.lost.push(*server),
         }
     }
-    plan.unreadable = needed.difference(&readable).copied().collect();
+    plan.unreadable = expected.unreadable(&readable);
     plan.missing = copies.saturating_sub(plan.whole.len() + plan.away.len());
     plan
 }
@@ -72,7 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_whole_stays_and_what_lacks_is_copied() {
-        let needed = [1, 2].map(extent).into();
+        let needed = Expected::Copies([1, 2].map(extent).into());
         let healthy = plan(&[(1, has(&[1, 2])), (2, has(&[1, 2, 3])), (3, has(&[1, 2]))], &needed, 3);
         assert!(healthy.is_healthy() && healthy.whole == [1, 2, 3]);
         let one_lacks = plan(&[(1, has(&[1, 2])), (2, has(&[1])), (3, has(&[1, 2]))], &needed, 3);
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn one_that_may_come_back_is_waited_for_and_one_that_is_lost_is_not() {
-        let needed = [1].map(extent).into();
+        let needed = Expected::Copies([1].map(extent).into());
         let away = plan(&[(1, has(&[1])), (2, Holding::Away)], &needed, 2);
         assert!(away.missing == 0 && !away.is_healthy());
         let lost = plan(&[(1, has(&[1])), (2, Holding::Lost)], &needed, 2);
@@ -91,8 +94,24 @@ mod tests {
     }
 
     #[test]
+    fn shards_are_each_of_one_server_and_two_of_six_can_be_lost() {
+        let shards = Expected::Shards { extents: (0..6).map(extent).collect(), data: 4 };
+        let holdings = |has_own: &[u64]| -> Vec<(u64, Holding)> {
+            (0..6).map(|at| (at + 10, if has_own.contains(&at) { has(&[at]) } else { has(&[]) })).collect()
+        };
+        assert!(plan(&holdings(&[0, 1, 2, 3, 4, 5]), &shards, 6).is_healthy());
+        let two_lack = plan(&holdings(&[0, 2, 3, 5]), &shards, 6);
+        assert_eq!((two_lack.lacking, two_lack.missing, two_lack.unreadable), (vec![11, 14], 2, vec![]));
+        assert_eq!(plan(&holdings(&[0, 2, 3]), &shards, 6).unreadable.len(), 3);
+        // What another should have is nothing.
+        let mut swapped = holdings(&[2, 3, 4, 5]);
+        swapped[0].1 = has(&[1]);
+        assert_eq!(plan(&swapped, &shards, 6).lacking, [10, 11]);
+    }
+
+    #[test]
     fn a_needle_that_no_one_gives_is_told() {
-        let needed = [1, 2].map(extent).into();
+        let needed = Expected::Copies([1, 2].map(extent).into());
         // Each has what the other lacks: together all.
         let together = plan(&[(1, has(&[1])), (2, has(&[2]))], &needed, 2);
         assert!(together.unreadable.is_empty() && together.missing == 2);

@@ -9,18 +9,23 @@ use eddy_chunks::Extent;
 use eddy_chunkserver::{ClientError, Refusal, ServerAddress};
 use eddy_kv::{KeyRange, KvError, Row, Transaction, Value};
 use eddy_object::placement::choose;
-use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, encode, stray_key};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, StrayRow, Tier, chunk_key, decode, encode, stray_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
 use crate::Master;
-use crate::chunks::{needed, number_of};
+use crate::chunks::number_of;
 use crate::copy::copy;
+use crate::expected::Expected;
 use crate::plan::{Holding, Plan, plan};
 
 /// What a round of repair did, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
+    /// Chunks of which it was known before that they lack something.
+    pub noted: usize,
+    /// Those of them of which nothing more may be lost.
+    pub at_risk: usize,
     /// Chunks all of whose copies were read and are whole.
     pub healthy: usize,
     /// Copies that were made; the next round reads them.
@@ -35,10 +40,20 @@ pub struct Repaired {
 
 /// Copies that were made, and what was noted of their servers before: it must still be so when a row says that they have them.
 #[derive(Default)]
-struct Made {
-    servers: Vec<u64>,
-    strays: Vec<(Bytes, Option<Value>)>,
-    bytes: u64,
+pub(crate) struct Made {
+    pub(crate) servers: Vec<u64>,
+    pub(crate) strays: Vec<(Bytes, Option<Value>)>,
+    pub(crate) bytes: u64,
+}
+
+impl Made {
+    /// The transaction that says that these servers have the chunk holds only if what they had of it was not removed.
+    pub(crate) fn say_they_have(&self, transaction: Transaction) -> Transaction {
+        self.strays.iter().fold(transaction, |transaction, (key, stray)| {
+            let transaction = transaction.check(key.clone(), stray.as_ref());
+            if stray.is_some() { transaction.delete(key.clone()) } else { transaction }
+        })
+    }
 }
 
 /// A chunk that is noted, and what is known without asking.
@@ -102,14 +117,21 @@ impl Master {
         let mut queue = Vec::new();
         for row in self.metadata.scan_all(KeyRange::prefix(&b"d"[..])).await? {
             let (chunk, degraded): (u64, DegradedRow) = (number_of(&row)?, decode(&row.value.bytes)?);
-            let servers = self.metadata.chunk(chunk).await?.map(|chunk| chunk.servers).unwrap_or_default();
-            let good = servers.iter().filter(|server| there.contains(server) && !degraded.servers.contains(server)).count();
-            queue.push((good, degraded.since_ms, Noted { chunk, row, degraded }));
+            let found = self.metadata.chunk(chunk).await?;
+            let servers = found.iter().flat_map(|chunk| &chunk.servers);
+            let good = servers.filter(|server| there.contains(server) && !degraded.servers.contains(server)).count();
+            // Of shards, more must be left than one.
+            let enough = match found.map(|chunk| chunk.form) {
+                Some(ChunkForm::Shards(shards)) => usize::from(shards.data),
+                _ => 1,
+            };
+            queue.push((good.saturating_sub(enough), degraded.since_ms, Noted { chunk, row, degraded }));
         }
-        queue.sort_by_key(|(good, since, _)| (*good, *since));
+        queue.sort_by_key(|(spare, since, _)| (*spare, *since));
+        let at_risk = queue.iter().filter(|(spare, ..)| *spare == 0).count();
+        let mut all = Repaired { noted: queue.len(), at_risk, ..Repaired::default() };
         let work = queue.into_iter().map(|(_, _, noted)| self.repair_one(noted));
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
-        let mut all = Repaired::default();
         while let Some(outcome) = outcomes.next().await {
             let one = outcome?;
             all.healthy += one.healthy;
@@ -129,24 +151,33 @@ impl Master {
             return Ok(Repaired::default());
         };
         let row: ChunkRow = decode(&value.bytes)?;
-        let needed = needed(&self.metadata, chunk).await?;
+        let check = Transaction::new().check(chunk_key(chunk), Some(&value));
+        if !self.is_in_use(chunk, &row).await? {
+            self.forget(&noted, check).await?;
+            return Ok(Repaired::default());
+        }
+        let expected = Expected::of(&self.metadata, chunk, &row).await?;
         let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
         let holdings = self.holdings(chunk, &row.servers, patient).await;
-        let plan = plan(&holdings, &needed, usize::from(row.copies));
+        let plan = plan(&holdings, &expected, usize::from(row.copies));
         if !plan.unreadable.is_empty() {
             tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
             return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
         }
         let as_many = plan.whole.len() == row.servers.len() && plan.whole.len() <= usize::from(row.copies);
         if plan.is_healthy() && as_many {
-            let done = self.forget(&noted, Transaction::new().check(chunk_key(chunk), Some(&value))).await?;
+            let done = self.forget(&noted, check).await?;
             return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
         }
-        let made = self.make_copies(chunk, &needed, &holdings, &plan).await?;
+        let needed = match expected {
+            Expected::Copies(needed) => needed,
+            Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
+        };
+        let made = self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?;
         let copies = usize::from(row.copies);
         let servers: Vec<u64> = match plan.whole.len() >= copies {
             // Those that were away or lost may have come back after others took their place.
-            true => self.keep(&plan.whole, copies),
+            true => self.keep(&plan.whole, copies, row.tier),
             false => [&plan.whole[..], &made.servers, &plan.away].concat(),
         };
         let enough = servers.len() >= copies;
@@ -157,11 +188,7 @@ impl Master {
         if servers != row.servers {
             let next = encode(&ChunkRow { servers, ..row })?;
             let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), next);
-            let put = made.strays.iter().fold(put, |put, (key, stray)| {
-                let put = put.check(key.clone(), stray.as_ref());
-                if stray.is_some() { put.delete(key.clone()) } else { put }
-            });
-            match self.metadata.store().commit(put).await {
+            match self.metadata.store().commit(made.say_they_have(put)).await {
                 // It changed meanwhile: the next round sees.
                 Err(KvError::Conflict { .. }) => return Ok(Repaired { waiting: 1, ..Repaired::default() }),
                 done => drop(done?),
@@ -172,12 +199,12 @@ impl Master {
     }
 
     /// Of more servers than are needed, those that a new chunk would rather be on.
-    fn keep(&self, whole: &[u64], copies: usize) -> Vec<u64> {
+    fn keep(&self, whole: &[u64], copies: usize, tier: Tier) -> Vec<u64> {
         if whole.len() == copies {
             return whole.to_vec();
         }
         let candidates: Vec<_> = self.servers.candidates().into_iter().filter(|one| whole.contains(&one.server)).collect();
-        let mut kept = choose(&candidates, copies, &BTreeSet::new(), &mut fastrand::Rng::new());
+        let mut kept = choose(&candidates, copies, tier.class(), &BTreeSet::new(), &mut fastrand::Rng::new());
         let others = whole.iter().filter(|server| !kept.contains(server)).take(copies - kept.len());
         let others: Vec<u64> = others.copied().collect();
         kept.extend(others);
@@ -212,13 +239,14 @@ impl Master {
     async fn make_copies(
         &self,
         chunk: u64,
+        tier: Tier,
         needed: &BTreeSet<Extent>,
         holdings: &[(u64, Holding)],
         plan: &Plan,
     ) -> Result<Made, ObjectError> {
         let taken: BTreeSet<u64> = holdings.iter().map(|(server, _)| *server).collect();
         let candidates = self.servers.candidates();
-        let mut targets = choose(&candidates, plan.missing, &taken, &mut fastrand::Rng::new());
+        let mut targets = choose(&candidates, plan.missing, tier.class(), &taken, &mut fastrand::Rng::new());
         // Where there is no other server, one that lacks something gets all of it anew, if others have what it has.
         for server in &plan.lacking {
             let others = sources(&self.servers, holdings, *server);
@@ -229,13 +257,7 @@ impl Master {
         let mut made = Made::default();
         for server in targets {
             let Some(address) = self.servers.address(server) else { continue };
-            // What it has of the chunk may be removed this moment.
-            let stray = self.metadata.store().get(stray_key(server, chunk)).await?;
-            if let Some(stray) = &stray
-                && decode::<StrayRow>(&stray.bytes)?.doomed
-            {
-                continue;
-            }
+            let Some(stray) = self.may_have(server, chunk).await? else { continue };
             match copy(&self.client, chunk, needed, &sources(&self.servers, holdings, server), &address, &self.repair_pace).await
             {
                 Ok(copied) => {
@@ -250,6 +272,16 @@ impl Master {
             }
         }
         Ok(made)
+    }
+
+    /// What is noted of a chunk on a server, if the server may have it: not where what it has of it may be removed this moment.
+    pub(crate) async fn may_have(&self, server: u64, chunk: u64) -> Result<Option<Option<Value>>, ObjectError> {
+        let stray = self.metadata.store().get(stray_key(server, chunk)).await?;
+        let doomed = match &stray {
+            Some(stray) => decode::<StrayRow>(&stray.bytes)?.doomed,
+            None => false,
+        };
+        Ok((!doomed).then_some(stray))
     }
 
     /// A chunk is noted no more, unless it was noted again meanwhile.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eddy_kv::{KvError, Transaction};
-use eddy_object::schema::{ChunkRow, chunk_key, encode};
+use eddy_object::schema::{ChunkForm, ChunkRow, chunk_key, encode};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
-use crate::chunks::{all, needed};
+use crate::chunks::all;
+use crate::expected::Expected;
 use crate::plan::{Holding, plan};
 
 /// What a round of scrubbing did, and what is left.
@@ -34,6 +35,8 @@ impl Master {
         self.refresh().await?;
         let mut chunks: Vec<(Duration, u64, ChunkRow, eddy_kv::Row)> =
             all(&self.metadata).await?.into_iter().map(|(chunk, (row, found))| (unread_for(&row), chunk, row, found)).collect();
+        // What is coded is read as shards.
+        chunks.retain(|(_, _, row, _)| !matches!(row.form, ChunkForm::Coded(_)));
         chunks.sort_by_key(|(unread, ..)| std::cmp::Reverse(*unread));
         let oldest = chunks.first().map_or(Duration::ZERO, |(unread, ..)| *unread);
         let mut scrubbed = Scrubbed { oldest, ..Scrubbed::default() };
@@ -41,9 +44,9 @@ impl Master {
         chunks.retain(|(unread, ..)| *unread >= age);
         scrubbed.due = chunks.len();
         for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
-            let needed = needed(&self.metadata, chunk).await?;
+            let expected = Expected::of(&self.metadata, chunk, &row).await?;
             let holdings = self.holdings(chunk, &row.servers, true).await;
-            let plan = plan(&holdings, &needed, usize::from(row.copies));
+            let plan = plan(&holdings, &expected, usize::from(row.copies));
             if plan.is_healthy() {
                 let verified = encode(&ChunkRow { verified_ms: now_ms(), ..row })?;
                 let put = Transaction::new().check(found.key.clone(), Some(&found.value)).put(chunk_key(chunk), verified);

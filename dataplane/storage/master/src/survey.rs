@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_chunkserver::ChunkClient;
+use eddy_kv::Row;
+use eddy_object::schema::ChunkRow;
 use eddy_object::{Metadata, ObjectError, Servers};
 
 use crate::balance::{Disk, Placed, Role};
@@ -65,12 +67,14 @@ impl Survey {
             let garbage: u64 = files.get(&server).into_iter().flatten().filter(unnamed).map(|(_, bytes)| bytes).sum();
             let (total_bytes, available_bytes) = asked.map_or((0, 0), |(one, _)| (one.total_bytes, one.available_bytes));
             let used_bytes = total_bytes.saturating_sub(available_bytes).saturating_sub(garbage);
-            Disk { server, failure_domain: row.failure_domain, role, total_bytes, used_bytes, available_bytes }
+            Disk { server, failure_domain: row.failure_domain, class: row.class, role, total_bytes, used_bytes, available_bytes }
         });
         let disks = disks.collect();
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
         rows.values().flat_map(|(row, _)| &row.servers).for_each(|server| *counts.entry(*server).or_default() += 1);
-        let chunks = rows.into_iter().filter(|(chunk, _)| !degraded.contains(chunk)).map(|(chunk, (row, _))| {
+        // What is coded is where its shards are, which are chunks, too.
+        let placed = |(chunk, (row, _)): &(u64, (ChunkRow, Row))| !degraded.contains(chunk) && !row.servers.is_empty();
+        let chunks = rows.into_iter().filter(placed).map(|(chunk, (row, _))| {
             let lengths = row.servers.iter().filter_map(|server| files.get(server)?.get(&chunk).copied());
             let bytes = lengths.max().unwrap_or_default();
             Placed { chunk, bytes, settled: row.touched_ms <= fresh.written_ms, servers: row.servers }

@@ -15,8 +15,8 @@ use eddy_chunks::Extent;
 use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
 use eddy_kv::{Replicated, ReplicatedOptions, Row, Store, Value};
 use eddy_object::schema::{
-    Attributes, ChunkRow, Contents, ETag, NamespaceRow, NamespaceSettings, Needed, ObjectRow, ReferenceRow, chunk_key, encode,
-    live_key, namespace_key, object_key, reference_key, usage_bytes_key, usage_objects_key,
+    Attributes, ChunkForm, ChunkRow, Contents, ETag, NamespaceRow, NamespaceSettings, Needed, ObjectRow, ReferenceRow, Tier,
+    chunk_key, encode, live_key, namespace_key, object_key, reference_key, usage_bytes_key, usage_objects_key,
 };
 use eddy_object::{Listing, Metadata, Precondition};
 use futures::StreamExt;
@@ -47,7 +47,8 @@ fn rows(objects: u64) -> impl Iterator<Item = Result<Row>> {
     let chunks = objects.div_ceil(IN_A_CHUNK);
     let chunk = |number: u64| {
         let servers = vec![1, 2, 3];
-        let chunk = ChunkRow { servers, copies: 3, touched_ms: 1_790_000_000_000, verified_ms: 1_790_000_000_000 };
+        let (tier, form, at_ms) = (Tier::Hot, ChunkForm::Whole, 1_790_000_000_000);
+        let chunk = ChunkRow { servers, copies: 3, tier, form, touched_ms: at_ms, verified_ms: at_ms };
         Ok(row(chunk_key(number), encode(&chunk)?))
     };
     let live = |number: u64| {

@@ -11,6 +11,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::error::{ObjectError, Result};
 use crate::objects::Objects;
+use crate::replicas::Location;
 use crate::schema::{Contents, Run};
 
 /// A server that has not answered for so long gets company: another one is asked, too.
@@ -23,12 +24,20 @@ pub struct Download {
     pieces: VecDeque<Span>,
     /// Needles that are still to be read, and from and to where.
     left: VecDeque<(Extent, u32, u32)>,
-    current: Option<(u64, ReadCall)>,
+    current: Option<Current>,
     /// What came of the first needle that is left, where all of it is to be kept in memory.
     gathered: Option<BytesMut>,
     /// Servers that failed to give the first needle that is left.
     failed: Vec<u64>,
     last: String,
+}
+
+/// Where bytes come from.
+enum Current {
+    /// A server that has the whole chunk.
+    Whole(u64, ReadCall),
+    /// Shards: these blocks came, and more may have to be asked for.
+    Coded(VecDeque<Bytes>),
 }
 
 /// Some of a piece.
@@ -92,39 +101,77 @@ impl Download {
                     self.gathered = Some(BytesMut::with_capacity(to as usize));
                 }
             }
-            let (server, mut call) = match self.current.take() {
+            let current = match self.current.take() {
                 Some(current) => current,
                 None => self.open(extent, from, to).await?,
             };
-            match call.next().await {
-                Ok(Some(block)) => {
-                    let from = from + block.len() as u32;
-                    if let Some(gathered) = &mut self.gathered {
-                        gathered.extend_from_slice(&block);
-                    }
-                    if from == to {
-                        if let Some(gathered) = self.gathered.take() {
-                            self.objects.shared().cache.put(extent, &gathered);
-                        }
-                        self.left.pop_front();
-                        self.failed.clear();
-                    } else {
-                        self.left[0].1 = from;
-                        self.current = Some((server, call));
-                    }
-                    return Ok(Some(block));
-                }
-                Ok(None) => self.fail(server, extent.chunk, "it ended too soon".into(), false),
-                Err(error) => self.fail_with(server, extent.chunk, &error),
+            let Some(block) = self.block(current, extent.chunk).await else { continue };
+            let from = from + block.len() as u32;
+            if let Some(gathered) = &mut self.gathered {
+                gathered.extend_from_slice(&block);
             }
+            if from == to {
+                if let Some(gathered) = self.gathered.take() {
+                    self.objects.shared().cache.put(extent, &gathered);
+                }
+                self.current = None;
+                self.left.pop_front();
+                self.failed.clear();
+            } else {
+                self.left[0].1 = from;
+            }
+            return Ok(Some(block));
         }
     }
 
+    /// The next block; none where another server is to be asked.
+    async fn block(&mut self, current: Current, chunk: u64) -> Option<Bytes> {
+        match current {
+            Current::Whole(server, mut call) => match call.next().await {
+                Ok(Some(block)) => {
+                    self.current = Some(Current::Whole(server, call));
+                    return Some(block);
+                }
+                Ok(None) => self.fail(server, chunk, "it ended too soon".into(), false),
+                Err(error) => self.fail_with(server, chunk, &error),
+            },
+            Current::Coded(mut blocks) => {
+                let block = blocks.pop_front();
+                self.current = (!blocks.is_empty()).then_some(Current::Coded(blocks));
+                return block;
+            }
+        }
+        None
+    }
+
+    /// Asks whoever has it, as far as that is known, and where they have it no more, whoever has it by now.
+    async fn open(&mut self, extent: Extent, from: u32, to: u32) -> Result<Current> {
+        let objects = self.objects.clone();
+        let shared = objects.shared();
+        for _ in 0..2 {
+            let found = match shared.locations.of(&shared.metadata, extent.chunk).await? {
+                Location::Whole(servers) => self.open_at(&servers, extent, from, to).await,
+                // It is large, and every reading would be.
+                Location::Coded(coded) => match Box::pin(coded.blocks(&objects, &extent, from..to)).await {
+                    Ok(blocks) => Some(Current::Coded(blocks.into())),
+                    Err(error) => {
+                        self.last = error.to_string();
+                        None
+                    }
+                },
+            };
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            shared.locations.forget(extent.chunk);
+        }
+        Err(ObjectError::Unreadable(self.last.clone()))
+    }
+
     /// Asks a server that has not failed, and after a while another.
-    async fn open(&mut self, extent: Extent, from: u32, to: u32) -> Result<(u64, ReadCall)> {
+    async fn open_at(&mut self, servers: &[u64], extent: Extent, from: u32, to: u32) -> Option<Current> {
         let shared = self.objects.clone();
         let shared = shared.shared();
-        let servers = shared.locations.of(&shared.metadata, extent.chunk).await?;
         let mut order: Vec<u64> = servers.iter().copied().filter(|server| !self.failed.contains(server)).collect();
         fastrand::shuffle(&mut order);
         let mut order = order.into_iter();
@@ -135,7 +182,7 @@ impl Download {
         let mut asked = FuturesUnordered::new();
         loop {
             if asked.is_empty() {
-                let Some(server) = order.next() else { break };
+                let server = order.next()?;
                 asked.push(ask(server));
             }
             let answered = if order.len() == 0 {
@@ -150,15 +197,12 @@ impl Download {
                 }
             };
             match answered {
-                Some((server, Some(Ok(call)))) => return Ok((server, call)),
+                Some((server, Some(Ok(call)))) => return Some(Current::Whole(server, call)),
                 Some((server, Some(Err(error)))) => self.fail_with(server, extent.chunk, &error),
                 Some((server, None)) => self.fail(server, extent.chunk, "its address is not known".into(), false),
                 None => {}
             }
         }
-        // It may have moved meanwhile: whoever tries again asks anew.
-        shared.locations.forget(extent.chunk);
-        Err(ObjectError::Unreadable(self.last.clone()))
     }
 
     fn fail_with(&mut self, server: u64, chunk: u64, error: &ClientError) {

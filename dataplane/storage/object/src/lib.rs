@@ -4,7 +4,9 @@
 //! bytes: an [`Upload`] is durable on two servers before the one transaction that makes it an object; a [`Download`] goes on with
 //! another server where one fails.
 
+mod access;
 mod cache;
+pub mod coded;
 mod download;
 mod error;
 mod metadata;

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use eddy_chunks::Extent;
 use eddy_chunkserver::ChunkClient;
 
+use crate::access::Accesses;
 use crate::cache::Cache;
 use crate::download::Download;
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
 use crate::replicas::{Locations, Pack, Placed, Servers, Written};
-use crate::schema::{NamespaceRow, ObjectRow};
+use crate::schema::{Contents, NamespaceRow, ObjectRow};
 use crate::upload::Upload;
 
 /// Servers are asked this often how they are.
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) locations: Locations,
     pub(crate) pack: Pack,
     pub(crate) cache: Cache,
+    accesses: Accesses,
 }
 
 impl Objects {
@@ -39,7 +42,8 @@ impl Objects {
         let (servers, locations) = (Servers::new(), Locations::default());
         servers.refresh(&metadata, &client).await?;
         let pack = Pack::new(metadata.clone(), client.clone(), servers.clone(), locations.clone());
-        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache: Cache::new(cache_bytes) });
+        let (cache, accesses) = (Cache::new(cache_bytes), Accesses::new());
+        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache, accesses });
         tokio::spawn(refresh(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -60,7 +64,7 @@ impl Objects {
 
     /// Begins to write an object to a namespace that was read just now.
     pub fn upload_to(&self, namespace: &str, space: &NamespaceRow, bytes: Option<u64>) -> Upload {
-        Upload::new(self.clone(), namespace, space.settings.copies, bytes)
+        Upload::new(self.clone(), namespace, space.settings.copies, space.settings.tiering.begins(), bytes)
     }
 
     /// Begins to read some bytes of an object, from `start` to before `end`.
@@ -72,6 +76,32 @@ impl Objects {
             return Err(ObjectError::WrongLength { announced: object.bytes, came: end });
         }
         Ok(Download::new(self.clone(), object.upload, &object.contents, start, end))
+    }
+
+    /// All of a needle.
+    ///
+    /// # Errors
+    /// [`ObjectError::Unreadable`] where no server gives it now, or the store's.
+    pub async fn needle(&self, extent: Extent) -> Result<Vec<u8>> {
+        let mut download = Download::new(self.clone(), 0, &Contents::Needles(vec![extent]), 0, u64::from(extent.bytes));
+        let mut data = Vec::with_capacity(extent.bytes as usize);
+        while let Some(block) = download.next().await? {
+            data.extend_from_slice(&block);
+        }
+        Ok(data)
+    }
+
+    /// An object of a namespace was read. That is written down within seconds, where it decides its tier.
+    pub fn note_read(&self, space: &NamespaceRow, key: &str) {
+        self.0.accesses.note(space, key);
+    }
+
+    /// Writes down at once which objects were read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn write_down_reads(&self) -> Result<()> {
+        self.0.accesses.write_down(&self.0.metadata).await
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -115,6 +145,9 @@ async fn refresh(shared: std::sync::Weak<Shared>) {
         let Some(shared) = shared.upgrade() else { return };
         if let Err(error) = shared.servers.refresh(&shared.metadata, &shared.client).await {
             tracing::warn!(%error, "failed to ask which chunkservers there are");
+        }
+        if let Err(error) = shared.accesses.write_down(&shared.metadata).await {
+            tracing::warn!(%error, "failed to write down what was read");
         }
     }
 }

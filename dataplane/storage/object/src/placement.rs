@@ -1,9 +1,12 @@
 //! Which servers get a chunk.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_chunkserver::Load;
 use fastrand::Rng;
+
+use crate::coded::{DATA_SHARDS, PARITY_SHARDS};
+use crate::schema::Class;
 
 /// A server gets no new chunk with less of its room left, in thousandths.
 pub const AVAILABLE_MIN_THOUSANDTHS: u64 = 50;
@@ -17,6 +20,8 @@ pub struct Candidate {
     pub server: u64,
     /// What fails as one with it.
     pub failure_domain: String,
+    /// How fast its disk is.
+    pub class: Class,
     /// The room of its disk.
     pub total_bytes: u64,
     /// What may still be written to it.
@@ -50,23 +55,39 @@ impl Candidate {
     }
 }
 
-/// So many servers, or as many as there are: in distinct failure domains as far as there are such, the emptier and less busy of
-/// each two drawn at random, none that is almost full or draining, none of `not`.
-pub fn choose(candidates: &[Candidate], count: usize, not: &BTreeSet<u64>, random: &mut Rng) -> Vec<u64> {
+/// So many servers, or as many as there are: those of a class first, spread over failure domains as evenly as may be, the emptier
+/// and less busy of each two drawn at random, none that is almost full or draining, none of `not`.
+pub fn choose(candidates: &[Candidate], count: usize, class: Class, not: &BTreeSet<u64>, random: &mut Rng) -> Vec<u64> {
     let mut left: Vec<&Candidate> = candidates.iter().filter(|one| !not.contains(&one.server) && one.accepts()).collect();
-    let taken = candidates.iter().filter(|one| not.contains(&one.server));
-    let mut domains: BTreeSet<&str> = taken.map(|one| one.failure_domain.as_str()).collect();
+    let mut domains: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in candidates.iter().filter(|one| not.contains(&one.server)) {
+        *domains.entry(&one.failure_domain).or_default() += 1;
+    }
     let mut chosen = Vec::new();
     while chosen.len() < count && !left.is_empty() {
-        let elsewhere: Vec<usize> = (0..left.len()).filter(|at| !domains.contains(left[*at].failure_domain.as_str())).collect();
-        let pool = if elsewhere.is_empty() { (0..left.len()).collect() } else { elsewhere };
+        let of_class = left.iter().any(|one| one.class == class);
+        let taken = |one: &Candidate| domains.get(one.failure_domain.as_str()).copied().unwrap_or_default();
+        let may = |at: &usize| !of_class || left[*at].class == class;
+        let least = (0..left.len()).filter(may).map(|at| taken(left[at])).min().unwrap_or_default();
+        let pool: Vec<usize> = (0..left.len()).filter(|at| may(at) && taken(left[*at]) == least).collect();
         let (first, second) = (pool[random.usize(..pool.len())], pool[random.usize(..pool.len())]);
         let better = if left[second].score() > left[first].score() { second } else { first };
         let one = left.swap_remove(better);
-        domains.insert(&one.failure_domain);
+        *domains.entry(&one.failure_domain).or_default() += 1;
         chosen.push(one.server);
     }
     chosen
+}
+
+/// Servers for the shards of a chunk, one each; none where there are too few, or where more of them would fail as one than can be lost.
+pub fn choose_for_shards(candidates: &[Candidate], class: Class, random: &mut Rng) -> Option<Vec<u64>> {
+    let count = usize::from(DATA_SHARDS + PARITY_SHARDS);
+    let chosen = choose(candidates, count, class, &BTreeSet::new(), random);
+    let mut domains: BTreeMap<&str, u8> = BTreeMap::new();
+    for one in candidates.iter().filter(|one| chosen.contains(&one.server)) {
+        *domains.entry(&one.failure_domain).or_default() += 1;
+    }
+    (chosen.len() == count && domains.values().all(|taken| *taken <= PARITY_SHARDS)).then_some(chosen)
 }
 
 #[cfg(test)]
@@ -78,7 +99,8 @@ mod tests {
 
     fn candidate(server: u64, domain: u8, available_bytes: u64) -> Candidate {
         let failure_domain = domain.to_string();
-        Candidate { server, failure_domain, total_bytes: 1000, available_bytes, load: Load::default(), draining: false }
+        let (class, load) = (Class::Fast, Load::default());
+        Candidate { server, failure_domain, class, total_bytes: 1000, available_bytes, load, draining: false }
     }
 
     proptest! {
@@ -93,7 +115,7 @@ mod tests {
             });
             let candidates: Vec<Candidate> = made.collect();
             let not = BTreeSet::from([1]);
-            let chosen = choose(&candidates, count, &not, &mut fastrand::Rng::with_seed(seed));
+            let chosen = choose(&candidates, count, Class::Fast, &not, &mut fastrand::Rng::with_seed(seed));
             let may = |one: &&Candidate| one.available_bytes >= 50 && one.server != 1 && !one.draining;
             let with_room: Vec<&Candidate> = candidates.iter().filter(may).collect();
             prop_assert_eq!(chosen.len(), count.min(with_room.len()));
@@ -113,9 +135,37 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let mut counts = [0; 4];
         for _ in 0..3000 {
-            counts[choose(candidates, 1, &BTreeSet::new(), &mut random)[0] as usize] += 1;
+            counts[choose(candidates, 1, Class::Fast, &BTreeSet::new(), &mut random)[0] as usize] += 1;
         }
         counts
+    }
+
+    #[test]
+    fn those_of_the_class_come_first_and_others_before_none() {
+        let of = |server, class| Candidate { class, ..candidate(server, server as u8, 500) };
+        let candidates = [of(1, Class::Slow), of(2, Class::Fast), of(3, Class::Slow), of(4, Class::Fast)];
+        for seed in 0..100 {
+            let chosen = |count, class| choose(&candidates, count, class, &BTreeSet::new(), &mut fastrand::Rng::with_seed(seed));
+            assert!(chosen(2, Class::Slow).iter().all(|server| [1, 3].contains(server)));
+            assert!(chosen(2, Class::Fast).iter().all(|server| [2, 4].contains(server)));
+            let three = chosen(3, Class::Slow);
+            assert!(three.len() == 3 && [1, 3].iter().all(|server| three.contains(server)), "{three:?}");
+        }
+    }
+
+    #[test]
+    fn no_more_shards_than_can_be_lost_fail_as_one() {
+        let on = |domains: &[u8]| -> Vec<Candidate> {
+            domains.iter().zip(1..).map(|(domain, server)| candidate(server, *domain, 500)).collect()
+        };
+        for seed in 0..100 {
+            let chosen = |domains: &[u8]| choose_for_shards(&on(domains), Class::Fast, &mut fastrand::Rng::with_seed(seed));
+            assert_eq!(chosen(&[1, 2, 3, 4, 5]), None, "five servers");
+            assert_eq!(chosen(&[1, 1, 1, 2, 2, 3, 3]).map(|chosen| chosen.len()), Some(6));
+            assert_eq!(chosen(&[1, 1, 1, 2, 2, 2]), None, "a machine would have three");
+            let two_of_each = chosen(&[1, 1, 1, 1, 2, 2, 2, 3, 3]).unwrap();
+            assert!(two_of_each.contains(&8) && two_of_each.contains(&9), "{two_of_each:?}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::{ObjectError, Result};
 use crate::metadata::{NewObject, Precondition};
 use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Written, needed};
-use crate::schema::{Attributes, ObjectRow, PieceRow};
+use crate::schema::{Attributes, ObjectRow, PieceRow, Tier};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -32,6 +32,7 @@ pub struct Upload {
     namespace: String,
     number: u64,
     copies: u8,
+    tier: Tier,
     announced: Option<u64>,
     came: u64,
     /// Bytes that came and were not sent.
@@ -53,12 +54,13 @@ struct Streaming {
 }
 
 impl Upload {
-    pub(crate) fn new(objects: Objects, namespace: &str, copies: u8, announced: Option<u64>) -> Self {
+    pub(crate) fn new(objects: Objects, namespace: &str, copies: u8, tier: Tier, announced: Option<u64>) -> Self {
         Self {
             objects,
             namespace: namespace.to_owned(),
             number: fastrand::u64(1..),
             copies,
+            tier,
             announced,
             came: 0,
             buffer: BytesMut::new(),
@@ -155,7 +157,7 @@ impl Upload {
         let data = self.buffer.split().freeze();
         let mut tries = 1;
         loop {
-            let placed = self.objects.shared().pack.place(self.copies, data.len() as u32).await?;
+            let placed = self.objects.shared().pack.place(self.copies, self.tier, data.len() as u32).await?;
             let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &stored(&placed, 0, &data));
             match fan_out.finish().await {
                 Ok(written) => {
@@ -215,7 +217,7 @@ impl Upload {
         let before: u64 = self.extents.iter().chain(finishing).map(|extent| u64::from(extent.bytes)).sum();
         let left = self.announced.unwrap_or_default().saturating_sub(before);
         let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(NEEDLE_BYTES_MAX);
-        let placed = self.objects.shared().pack.place(self.copies, bytes).await?;
+        let placed = self.objects.shared().pack.place(self.copies, self.tier, bytes).await?;
         let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &Bytes::new());
         Ok(Streaming { placed, fan_out, sent: 0 })
     }

@@ -13,7 +13,7 @@ use eddy_chunks::{ChunkStore, Extent, StoreOptions};
 use eddy_chunkserver::{ChunkClient, Server, serve};
 use eddy_disk::RealDisk;
 use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row};
-use eddy_object::schema::{Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
+use eddy_object::schema::{Class, Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
 use eddy_object::{Attributes, Metadata, Objects, Precondition, Result};
 use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
@@ -190,7 +190,7 @@ pub async fn check(metadata: &Metadata, space: &str) {
 
 async fn introduce(metadata: &Metadata, folder: &TempDir, at: usize, capacity_bytes: Option<u64>) -> ChunkServer {
     let server = run(&folder.path().join(at.to_string()), "127.0.0.1:0", capacity_bytes).await;
-    let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string() };
+    let row = ServerRow { address: server.address.clone(), failure_domain: at.to_string(), class: Class::Fast };
     metadata.put_server(server.number, &row).await.expect("the store takes a server's row");
     server
 }

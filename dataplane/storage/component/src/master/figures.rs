@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use eddy_storage_master::{Balanced, Collected, Compacted, Repaired, Scrubbed};
+use eddy_storage_master::{Balanced, Coded, Collected, Compacted, Repaired, Scrubbed, Tiered};
 use eddy_telemetry::{Figure, figure};
 
 /// What became of the rounds. Nothing is said of a work before its first round has ended.
@@ -17,6 +17,10 @@ struct Rounds {
     collected: Collected,
     scrubbed: Scrubbed,
     balanced: Balanced,
+    tiered: Tiered,
+    coded: Coded,
+    tiered_bytes: u64,
+    coded_bytes: u64,
     expired: u64,
     compacted: u64,
     copies: u64,
@@ -61,6 +65,13 @@ impl Figures {
         rounds.balanced = balanced;
     }
 
+    pub(super) fn tiered(&self, tiered: Tiered, coded: Coded) {
+        let mut rounds = self.lock();
+        rounds.tiered_bytes += tiered.bytes;
+        rounds.coded_bytes += coded.bytes;
+        (rounds.tiered, rounds.coded) = (tiered, coded);
+    }
+
     pub(super) fn gauges(&self) -> Vec<Figure> {
         let rounds = self.lock();
         let of = |work: &str, figures: Vec<Figure>| if rounds.ended.contains_key(work) { figures } else { Vec::new() };
@@ -68,6 +79,7 @@ impl Figures {
         all.extend(of("collect", collect(&rounds)));
         all.extend(of("scrub", scrub(&rounds)));
         all.extend(of("balance", balance(&rounds)));
+        all.extend(of("tier", tier(&rounds)));
         all.extend(of(
             "expire",
             vec![(
@@ -89,8 +101,14 @@ impl Figures {
 }
 
 fn repair(rounds: &Rounds) -> Vec<Figure> {
-    let Repaired { waiting, unreadable, .. } = &rounds.repaired;
+    let Repaired { noted, at_risk, waiting, unreadable, .. } = &rounds.repaired;
     vec![
+        (
+            "eddy_storage_chunks_under_replicated",
+            "Chunks of which a server lacks something, or that lack a server",
+            figure(*noted),
+        ),
+        ("eddy_storage_chunks_at_risk", "Those of them of which nothing more may be lost", figure(*at_risk)),
         ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(*waiting)),
         ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", figure(unreadable.len())),
         ("eddy_storage_copies_made", "Copies that this process has made", figure(rounds.copies)),
@@ -118,6 +136,19 @@ fn scrub(rounds: &Rounds) -> Vec<Figure> {
             "Since all copies of the chunk were read for which that is longest ago",
             figure(rounds.scrubbed.oldest.as_secs()),
         ),
+    ]
+}
+
+fn tier(rounds: &Rounds) -> Vec<Figure> {
+    let (Tiered { left, cold_bytes, nowhere, .. }, coded) = (rounds.tiered, rounds.coded);
+    vec![
+        ("eddy_storage_cold_bytes", "Bytes of objects that are in the cold tier", figure(cold_bytes)),
+        ("eddy_storage_tier_left", "Needles that the last round was to move to another tier and did not come to", figure(left)),
+        ("eddy_storage_tier_nowhere", "1 where there are no slow servers, and too few for shards", figure(u8::from(nowhere))),
+        ("eddy_storage_bytes_tiered", "Bytes that this process moved to another tier", figure(rounds.tiered_bytes)),
+        ("eddy_storage_chunks_coded", "Chunks that are kept as shards", figure(coded.coded + coded.chunks)),
+        ("eddy_storage_coding_left", "Chunks that are to be coded", figure(coded.left)),
+        ("eddy_storage_bytes_coded", "Bytes of shards that this process made", figure(rounds.coded_bytes)),
     ]
 }
 

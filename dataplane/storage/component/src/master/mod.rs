@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, Objects};
-use eddy_rpc::TcpTransport;
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
@@ -85,6 +84,18 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 86_400, hide = true)]
     lifecycle_day_seconds: u64,
 
+    /// Seconds between rounds of moving objects to the cold tier and back, and of coding chunks
+    #[arg(long, default_value_t = 300)]
+    tier_interval_seconds: u64,
+
+    /// MiB that are moved to another tier, or coded, a second; 0 for as many as can be
+    #[arg(long, default_value_t = 32)]
+    tier_mebibytes_per_second: u64,
+
+    /// Seconds of a day after which objects are cold: fewer are for tests
+    #[arg(long, default_value_t = 86_400, hide = true)]
+    tier_day_seconds: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -106,9 +117,10 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
     let scraped = figures.clone();
     registry.register_collector(Box::new(Gauges(move || scraped.gauges())));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let transport = options.kv.transport()?;
     let work = async {
-        let remote = options.kv.remote();
-        let client = ChunkClient::new(Arc::new(TcpTransport), cluster_of(&remote).await);
+        let remote = options.kv.remote(&transport);
+        let client = ChunkClient::new(transport, cluster_of(&remote).await);
         store.ready();
         let patience = MasterOptions {
             grace: Duration::from_secs(options.grace_seconds),
@@ -117,6 +129,7 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             repair_bytes_per_second: mebibytes(options.repair_mebibytes_per_second),
             settle: Duration::from_secs(options.settle_seconds),
             move_bytes_per_second: mebibytes(options.move_mebibytes_per_second),
+            tier_bytes_per_second: mebibytes(options.tier_mebibytes_per_second),
         };
         let metadata = Metadata::new(Arc::new(remote));
         let objects = loop {
@@ -128,7 +141,8 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
         };
         let master = Master::new(objects, client, patience);
         tracing::info!("keeping objects whole");
-        rounds::run(&master, &options, &figures).await;
+        // It is large, and whoever waits for it would be.
+        Box::pin(rounds::run(&master, &options, &figures)).await;
     };
     tokio::select! { () = work => {}, () = shutdown.requested() => {} }
     Ok(())

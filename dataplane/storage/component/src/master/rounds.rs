@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use eddy_object::ObjectError;
-use eddy_storage_master::{Balanced, Collected, Expired, Master, Repaired};
+use eddy_storage_master::{Balanced, Coded, Collected, Expired, Master, Repaired, Tiered};
 use tokio::time::MissedTickBehavior;
 
 use super::StorageMasterOptions;
 use super::figures::Figures;
 
+/// How long objects are moved to another tier, and chunks coded, in a round.
+const TIER_FOR: Duration = Duration::from_secs(240);
 /// How long chunks are moved before servers are looked at again.
 const BALANCE_FOR: Duration = Duration::from_secs(60);
 
@@ -22,6 +24,7 @@ pub(super) async fn run(master: &Master, options: &StorageMasterOptions, figures
         every("scrub", options.scrub_interval_seconds, figures, || scrub(master, age, scrub_interval, figures)),
         every("expire", options.lifecycle_interval_seconds, figures, || expire(master, options, figures)),
         every("balance", options.balance_interval_seconds, figures, || balance(master, options, figures)),
+        every("tier", options.tier_interval_seconds, figures, || tier(master, options, figures)),
     );
 }
 
@@ -87,6 +90,21 @@ async fn collect(master: &Master, options: &StorageMasterOptions, figures: &Figu
         tracing::info!(objects, uploads, chunks, files, strays, "collected");
     }
     figures.collected(collected, compacted);
+    Ok(())
+}
+
+async fn tier(master: &Master, options: &StorageMasterOptions, figures: &Figures) -> Result<(), ObjectError> {
+    let tiered = master.tier(Duration::from_secs(options.tier_day_seconds.max(1)), TIER_FOR).await?;
+    let Tiered { cooled, warmed, bytes, left, .. } = tiered;
+    if cooled + warmed + left > 0 {
+        tracing::info!(cooled, warmed, bytes, left, "tiered");
+    }
+    let coded = master.code(TIER_FOR).await?;
+    let Coded { chunks, bytes, left, too_few_servers, .. } = coded;
+    if chunks + left > 0 {
+        tracing::info!(chunks, bytes, left, too_few_servers, "coded");
+    }
+    figures.tiered(tiered, coded);
     Ok(())
 }
 

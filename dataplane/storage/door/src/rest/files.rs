@@ -39,13 +39,14 @@ pub(super) async fn read(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let row = match &reading.share {
+    let (space, row) = match &reading.share {
         Some(share) => {
             let (space, row) = resolve(&door, &caller, &target).await?;
             shares::check(door.keys(), share, &space, &target.key)?;
-            row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?
+            let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
+            (space, row)
         }
-        None => reach_present(&door, &caller, &target, Right::GetObject).await?.1,
+        None => reach_present(&door, &caller, &target, Right::GetObject).await?,
     };
     let tag = etag(&row);
     let state = Stored { etag: &tag, modified_ms: row.modified_ms };
@@ -87,6 +88,7 @@ pub(super) async fn read(
     };
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
     if method != Method::HEAD {
+        door.objects().note_read(&space, &target.key);
         *response.body_mut() = send(door.objects(), &row, range).await?;
     }
     Ok(response)

@@ -154,6 +154,7 @@ macro_rules! described {
 pub(super) async fn get(asking: Asking, input: GetObjectInput) -> Result<GetObjectOutput, Failure> {
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let reading = reading(&asking, target, input.part_number, input.checksum_mode.as_ref()).await?;
+    asking.door.objects().note_read(&reading.bucket.space, &input.key);
     let body = transfer::send(asking.door.objects(), &reading.row, reading.range).await?;
     let body = StreamingBlob::from(s3s::Body::http_body_unsync(body));
     let tags = i32::try_from(reading.row.attributes.tags.len()).ok().filter(|tags| *tags > 0);

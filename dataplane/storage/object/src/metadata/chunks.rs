@@ -10,7 +10,7 @@ use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::replicas::needed;
-use crate::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
+use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Tier, chunk_key, decode, degraded_key, encode};
 
 fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
     extents.iter().map(|extent| extent.chunk).collect()
@@ -26,13 +26,13 @@ impl Metadata {
     ///
     /// # Errors
     /// The store's.
-    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8) -> Result<()> {
+    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8, tier: Tier) -> Result<()> {
         let mut put = Transaction::new().check(chunk_key(chunk), None);
         if servers.len() < usize::from(copies) {
             let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);
         }
-        let row = ChunkRow { servers, copies, touched_ms: now_ms(), verified_ms: 0 };
+        let row = ChunkRow { servers, copies, tier, form: ChunkForm::Whole, touched_ms: now_ms(), verified_ms: 0 };
         self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
         Ok(())
     }

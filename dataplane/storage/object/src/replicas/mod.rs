@@ -6,7 +6,7 @@ mod pack;
 mod servers;
 
 pub(crate) use self::fan_out::{FanOut, Written};
-pub(crate) use self::locations::Locations;
+pub(crate) use self::locations::{Location, Locations};
 pub(crate) use self::pack::{Pack, Placed};
 pub use self::servers::Servers;
 

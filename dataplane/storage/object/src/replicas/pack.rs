@@ -10,10 +10,11 @@ use eddy_chunkserver::{ChunkClient, ServerAddress};
 use futures::future::join_all;
 use tokio::sync::Mutex;
 
-use super::{Locations, Servers, needed};
+use super::{Location, Locations, Servers, needed};
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
 use crate::placement::choose;
+use crate::schema::Tier;
 
 /// Longest needle that shares a chunk with others.
 const SHARED_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -43,8 +44,8 @@ pub(crate) struct Pack {
     client: ChunkClient,
     servers: Servers,
     locations: Locations,
-    /// One for each number of copies.
-    open: Mutex<HashMap<u8, Open>>,
+    /// One for each number of copies and each tier.
+    open: Mutex<HashMap<(u8, Tier), Open>>,
 }
 
 struct Open {
@@ -75,22 +76,23 @@ impl Pack {
     }
 
     /// Gives a needle with so much data a place.
-    pub(crate) async fn place(&self, copies: u8, bytes: u32) -> Result<Placed> {
+    pub(crate) async fn place(&self, copies: u8, tier: Tier, bytes: u32) -> Result<Placed> {
         let impossible = || ObjectError::Broken(format!("no chunk holds {bytes} bytes at once"));
         if bytes > SHARED_BYTES_MAX {
-            return self.begin(copies).await?.take(bytes).ok_or_else(impossible);
+            return self.begin(copies, tier).await?.take(bytes).ok_or_else(impossible);
         }
         let mut open = self.open.lock().await;
         open.retain(|_, open| !open.targets.iter().any(|target| self.servers.is_draining(target.server)));
-        if let Some(placed) = open.get_mut(&copies).and_then(|open| open.take(bytes)) {
-            if open.get(&copies).is_some_and(Open::is_done) {
-                open.remove(&copies);
+        let kind = (copies, tier);
+        if let Some(placed) = open.get_mut(&kind).and_then(|open| open.take(bytes)) {
+            if open.get(&kind).is_some_and(Open::is_done) {
+                open.remove(&kind);
             }
             return Ok(placed);
         }
-        let mut next = self.begin(copies).await?;
+        let mut next = self.begin(copies, tier).await?;
         let placed = next.take(bytes).ok_or_else(impossible)?;
-        open.insert(copies, next);
+        open.insert(kind, next);
         Ok(placed)
     }
 
@@ -100,15 +102,15 @@ impl Pack {
     }
 
     /// Makes a chunk on servers with room.
-    async fn begin(&self, copies: u8) -> Result<Open> {
+    async fn begin(&self, copies: u8, tier: Tier) -> Result<Open> {
         let chunk = fastrand::u64(1..);
         let (mut targets, mut tried, mut last) = (Vec::<Target>::new(), BTreeSet::new(), String::from("none has room"));
         for _ in 0..ROUNDS {
             let missing = usize::from(copies) - targets.len();
-            let mut chosen = choose(&self.servers.candidates(), missing, &tried, &mut fastrand::Rng::new());
+            let mut chosen = self.choose(missing, tier, &tried);
             if chosen.is_empty() && targets.len() < needed(copies) {
                 self.servers.refresh(&self.metadata, &self.client).await?;
-                chosen = choose(&self.servers.candidates(), missing, &tried, &mut fastrand::Rng::new());
+                chosen = self.choose(missing, tier, &tried);
             }
             tried.extend(&chosen);
             for made in join_all(chosen.into_iter().map(|server| self.create(server, chunk))).await {
@@ -125,9 +127,13 @@ impl Pack {
             return Err(ObjectError::NoRoom(format!("{} of {copies} made a chunk: {last}", targets.len())));
         }
         let servers: Vec<u64> = targets.iter().map(|target| target.server).collect();
-        self.metadata.put_chunk(chunk, servers.clone(), copies).await?;
-        self.locations.remember(chunk, servers.into());
+        self.metadata.put_chunk(chunk, servers.clone(), copies, tier).await?;
+        self.locations.remember(chunk, Location::Whole(servers.into()));
         Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, targets: targets.into() })
+    }
+
+    fn choose(&self, count: usize, tier: Tier, not: &BTreeSet<u64>) -> Vec<u64> {
+        choose(&self.servers.candidates(), count, tier.class(), not, &mut fastrand::Rng::new())
     }
 
     async fn create(&self, server: u64, chunk: u64) -> Result<Target, String> {

@@ -43,6 +43,7 @@ impl Servers {
             let candidate = status.map(|status| Candidate {
                 server,
                 failure_domain: row.failure_domain,
+                class: row.class,
                 total_bytes: status.total_bytes,
                 available_bytes: status.available_bytes,
                 load: status.load,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::error::ObjectError;
 
 /// The form of all values so far.
-const FORM: u8 = 1;
+const FORM: u8 = 2;
 
 /// A row's value.
 ///
@@ -34,12 +34,12 @@ pub fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, ObjectError> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::ServerRow;
+    use super::super::{Class, ServerRow};
     use super::*;
 
     #[test]
     fn a_row_comes_back_and_a_later_form_is_refused() {
-        let row = ServerRow { address: "a:1".into(), failure_domain: "m".into() };
+        let row = ServerRow { address: "a:1".into(), failure_domain: "m".into(), class: Class::Slow };
         let value = encode(&row).unwrap();
         assert_eq!(decode::<ServerRow>(&value).unwrap(), row);
         assert!(decode::<ServerRow>(&[&[FORM + 1], &value[1..]].concat()).is_err());

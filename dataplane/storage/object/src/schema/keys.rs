@@ -151,6 +151,16 @@ pub fn stray_key(server: u64, chunk: u64) -> Bytes {
     named(b'g', server, &chunk.to_be_bytes())
 }
 
+/// That the object under a key was read.
+pub fn access_key(namespace: u64, key: &str) -> Bytes {
+    named(b'h', namespace, key.as_bytes())
+}
+
+/// All objects of a namespace that were read.
+pub fn accesses(namespace: u64) -> KeyRange {
+    KeyRange::prefix(numbered(b'h', namespace).freeze())
+}
+
 /// A chunkserver.
 pub fn server_key(server: u64) -> Bytes {
     numbered(b's', server).freeze()

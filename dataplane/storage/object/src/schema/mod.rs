@@ -16,6 +16,7 @@
 //! | `r` chunk offset | [`ReferenceRow`] | who needs a needle |
 //! | `d` chunk | [`DegradedRow`] | a chunk of which a server lacks something |
 //! | `g` server chunk | [`StrayRow`] | a chunk that a server has and should not |
+//! | `h` namespace key | [`AccessRow`] | when an object was read, where that decides its tier |
 //! | `s` server | [`ServerRow`] | a chunkserver |
 //! | `x` server | [`DrainRow`] | a chunkserver that is being emptied |
 //! | `a` server | [`AwayRow`] | a chunkserver that does not answer |
@@ -33,13 +34,18 @@ mod rows;
 
 pub use self::form::{decode, encode};
 pub use self::keys::{
-    after, away_key, aways, chunk_key, configuration_key, configurations, degraded_key, drain_key, drains, gone_key,
-    key_and_number, live_key, multipart_key, multiparts, namespace_key, namespaces, object_key, objects, pending_key, piece_key,
-    pieces, reference_key, references, server_key, servers, stray_key, usage_bytes_key, usage_objects_key, version_key, versions,
-    versions_of,
+    access_key, accesses, after, away_key, aways, chunk_key, configuration_key, configurations, degraded_key, drain_key, drains,
+    gone_key, key_and_number, live_key, multipart_key, multiparts, namespace_key, namespaces, object_key, objects, pending_key,
+    piece_key, pieces, reference_key, references, server_key, servers, stray_key, usage_bytes_key, usage_objects_key,
+    version_key, versions, versions_of,
 };
 pub use self::lifecycle::{Expire, ExpireOlder, FilterForm, LIFECYCLE, LifecycleFilter, LifecycleRule, LifecycleRules};
 pub use self::lock::{Lock, LockMode, LockRule, Period, Retention};
-pub use self::namespace::{NamespaceRow, NamespaceSettings, Ownership, PublicBlock, Quota, Sharing, Versioning, Visibility};
+pub use self::namespace::{
+    NamespaceRow, NamespaceSettings, Ownership, PublicBlock, Quota, Sharing, Tiering, Versioning, Visibility,
+};
 pub use self::object::{Attributes, Checksum, ChecksumAlgorithm, Contents, ETag, MultipartRow, ObjectRow, Part, PieceRow, Run};
-pub use self::rows::{AwayRow, ChunkRow, DegradedRow, DrainRow, GoneRow, Needed, PendingRow, ReferenceRow, ServerRow, StrayRow};
+pub use self::rows::{
+    AccessRow, AwayRow, ChunkForm, ChunkRow, Class, DegradedRow, DrainRow, GoneRow, Needed, PendingRow, ReferenceRow, ServerRow,
+    Shards, StrayRow, Tier,
+};

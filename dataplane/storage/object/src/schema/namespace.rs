@@ -4,6 +4,7 @@ use eddy_authz::Grant;
 use serde::{Deserialize, Serialize};
 
 use super::lock::LockRule;
+use super::rows::Tier;
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct NamespaceSettings {
     pub quota: Quota,
     /// Copies of each chunk.
     pub copies: u8,
+    /// What is kept in less room, or on slower servers.
+    pub tiering: Tiering,
     /// What becomes of objects that are replaced or deleted.
     pub versioning: Versioning,
     /// With whom it is shared besides; none that says so where it never was.
@@ -44,11 +47,28 @@ impl Default for NamespaceSettings {
             visibility: Visibility::default(),
             quota: Quota::default(),
             copies: 3,
+            tiering: Tiering::default(),
             versioning: Versioning::default(),
             grants: None,
             sharing: Sharing::default(),
             lock: None,
         }
+    }
+}
+
+/// What of a namespace is kept in less room, or on slower servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tiering {
+    /// All of it is erasure coded.
+    pub coded: bool,
+    /// Days without a read after which an object is cold; a read makes it warm again. None are, if not set.
+    pub cold_after_days: Option<u32>,
+}
+
+impl Tiering {
+    /// Where new objects go.
+    pub const fn begins(self) -> Tier {
+        if self.coded { Tier::HotCoded } else { Tier::Hot }
     }
 }
 

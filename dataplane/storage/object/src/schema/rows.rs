@@ -6,14 +6,82 @@ use serde::{Deserialize, Serialize};
 /// A chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRow {
-    /// The numbers of the servers that have it.
+    /// The numbers of the servers that have it, or its shards, in their order.
     pub servers: Vec<u64>,
-    /// How many should.
+    /// How many should; of a coded chunk, how many did, and will of what moves out of it.
     pub copies: u8,
+    /// What its needles are kept for.
+    pub tier: Tier,
+    /// As what it is kept.
+    pub form: ChunkForm,
     /// When it was made, or last said to be still written to, in milliseconds since 1970.
     pub touched_ms: u64,
     /// When all its copies were last read and found whole, in milliseconds since 1970; 0 if never.
     pub verified_ms: u64,
+}
+
+/// What bytes are kept for, which says where and as what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Tier {
+    /// To be read: whole copies on fast servers.
+    #[default]
+    Hot,
+    /// To be read, in less room: erasure coded, on fast servers.
+    HotCoded,
+    /// To be kept: erasure coded, on slow servers.
+    Cold,
+}
+
+impl Tier {
+    /// Whether it is to be erasure coded when nobody writes to it any more.
+    pub const fn is_coded(self) -> bool {
+        matches!(self, Self::HotCoded | Self::Cold)
+    }
+
+    /// The servers that it is for.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Hot | Self::HotCoded => Class::Fast,
+            Self::Cold => Class::Slow,
+        }
+    }
+}
+
+/// How fast a server's disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Class {
+    /// For what is read.
+    #[default]
+    Fast,
+    /// For what is kept.
+    Slow,
+}
+
+/// As what a chunk is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChunkForm {
+    /// Each of its servers has all of it.
+    #[default]
+    Whole,
+    /// No server has it: its bytes are made of the shards that the chunk of this number is.
+    Coded(u64),
+    /// It is shards of another chunk: each of its servers has one.
+    Shards(Shards),
+}
+
+/// Shards of a chunk: a Reed-Solomon code of its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shards {
+    /// The chunk that they are of.
+    pub of: u64,
+    /// As many of them are its bytes, cut into as many parts.
+    pub data: u8,
+    /// As many can be lost.
+    pub parity: u8,
+    /// How many bytes of its file they are of.
+    pub image_bytes: u32,
+    /// The number of the first one's needle; the others' follow.
+    pub needle: u64,
 }
 
 /// Who needs a needle.
@@ -89,6 +157,15 @@ pub struct ServerRow {
     pub address: String,
     /// What fails as one: the machine, if nothing else is known.
     pub failure_domain: String,
+    /// How fast its disk is.
+    pub class: Class,
+}
+
+/// That an object was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRow {
+    /// When, in milliseconds since 1970; no more than an hour before it was last read.
+    pub read_ms: u64,
 }
 
 /// A chunkserver that is being emptied.

@@ -147,7 +147,7 @@ async fn an_object_gets_another_key_and_takes_its_needles_along() {
     assert!(cluster.get("b").await.unwrap() == random_bytes(5_000, 5_000));
     // What is known of who needs them is right, too: they can be moved to another chunk.
     for row in cluster.rows(b"r").await {
-        assert!(cluster.objects.relocate(&decode(&row.value.bytes).unwrap()).await.unwrap());
+        assert!(cluster.objects.relocate(&decode(&row.value.bytes).unwrap(), None).await.unwrap());
     }
     cluster.check().await;
     assert!(cluster.get("d/e").await.unwrap() == random_bytes(30_000_000, 30_000_000));

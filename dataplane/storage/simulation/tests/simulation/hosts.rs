@@ -9,7 +9,7 @@ use eddy_chunks::{ChunkStore, StoreOptions};
 use eddy_chunkserver::{ChunkClient, Server};
 use eddy_disk::SimulatedDisk;
 use eddy_kv::{GroupOptions, LogOptions, Remote, Replicated, ReplicatedOptions};
-use eddy_object::schema::ServerRow;
+use eddy_object::schema::{Class, ServerRow};
 use eddy_object::{Metadata, Objects};
 use eddy_rpc::Transport;
 use eddy_storage_master::{Master, MasterOptions};
@@ -105,7 +105,8 @@ pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Re
     };
     let listener = Network.bind(any(CHUNK_PORT)).await?;
     let serving = tokio::spawn(eddy_chunkserver::serve(listener, Server::new(store.clone(), cluster)?));
-    let row = ServerRow { address: format!("{}:{CHUNK_PORT}", host.name), failure_domain: host.name.clone() };
+    let (address, failure_domain) = (format!("{}:{CHUNK_PORT}", host.name), host.name.clone());
+    let row = ServerRow { address, failure_domain, class: Class::Fast };
     let metadata = Metadata::new(Arc::new(remote));
     while metadata.put_server(store.server(), &row).await.is_err() {
         sleep(PAUSE).await;
@@ -149,6 +150,10 @@ pub(crate) async fn master(host: Host, servers: Vec<String>) -> turmoil::Result 
         }),
         every(seconds(7), async || master.scrub(seconds(14), seconds(7)).await.map(drop)),
         every(seconds(5), async || master.balance(10, seconds(5)).await.map(drop)),
+        every(seconds(6), async || {
+            let tiered = master.tier(seconds(10), seconds(5)).await.map(drop);
+            tiered.and(master.code(seconds(5)).await.map(drop))
+        }),
     );
     Ok(())
 }

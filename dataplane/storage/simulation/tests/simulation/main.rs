@@ -78,7 +78,9 @@ fn simulate(seed: u64) -> String {
         Host { name, disk, wrong_ms: random.i64(-WRONG_MAX_MS..=WRONG_MAX_MS) }
     };
     let replicas: Vec<Host> = (0..if seed.is_multiple_of(2) { 3 } else { 1 }).map(|at| host(format!("kv-{at}"))).collect();
-    let chunkservers: Vec<Host> = (0..4 + seed % 2).map(|at| host(format!("chunks-{at}"))).collect();
+    // With as many as are coded for in every fourth.
+    let coded = seed % 4 == 3;
+    let chunkservers: Vec<Host> = (0..if coded { 7 } else { 4 + seed % 2 }).map(|at| host(format!("chunks-{at}"))).collect();
     let (master, client) = (host("master".into()), host("client".into()));
     let servers: Vec<String> = replicas.iter().map(|host| kv_address(&host.name)).collect();
     for one in &replicas {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkRow, DegradedRow, NamespaceSettings, ReferenceRow, Versioning, decode, references};
+use eddy_object::schema::{
+    ChunkForm, ChunkRow, DegradedRow, NamespaceRow, NamespaceSettings, ReferenceRow, Tiering, Versioning, decode, references,
+};
 use eddy_object::{Attributes, Listed, Listing, ObjectError, Objects, Precondition, VersionId, VersionsAfter};
 use eddy_storage_testing::{SPACE, check, random_bytes, rows};
 use fastrand::Rng;
@@ -40,6 +42,8 @@ struct Writer {
     number: u64,
     objects: Objects,
     namespace: u64,
+    /// As it was made.
+    space: NamespaceRow,
     model: Model,
     random: Rng,
     story: Story,
@@ -50,31 +54,36 @@ pub(crate) async fn run(host: Host, servers: Vec<String>, seed: u64, story: Stor
     crate::clock::set_wrong(host.wrong_ms);
     hosts::until_whole(&servers).await;
     let (objects, client) = hosts::objects(&servers).await;
-    let namespace = loop {
+    let space = loop {
         let settings = |settings: &mut NamespaceSettings| {
             settings.versioning = if seed.is_multiple_of(3) { Versioning::On } else { Versioning::Off };
+            // All of it is coded, or what nobody reads for two days, which are short here.
+            let coded = Tiering { coded: seed % 8 == 3, cold_after_days: (seed % 8 == 7).then_some(2) };
+            settings.tiering = coded;
         };
         // It may be there already where the answer to the first try was lost.
         if let Ok(row) = objects.metadata().provide_namespace(SPACE, settings).await {
-            break row.id;
+            break row;
         }
         sleep(Duration::from_secs(1)).await;
     };
+    let namespace = space.id;
     story.began();
     let writers = (0..WRITERS).map(|number| {
         let random = Rng::with_seed(seed * 1000 + number);
-        let (objects, story) = (objects.clone(), story.clone());
-        Writer { number, objects, namespace, model: Model::new(), random, story }.run()
+        let (objects, space, story) = (objects.clone(), space.clone(), story.clone());
+        Writer { number, objects, namespace, space, model: Model::new(), random, story }.run()
     });
     let mut model = Model::new();
     for theirs in futures::future::join_all(writers).await {
         model.extend(theirs);
     }
-    let start = Instant::now();
-    heal(&objects, namespace, &model, &story, start).await;
-    // What nobody needs is collected, and nothing else.
-    sleep(GRACE * 3).await;
-    heal(&objects, namespace, &model, &story, start).await;
+    heal(&objects, namespace, &model, &story, Instant::now()).await;
+    // What nobody needs is collected, and nothing else. What is moved together, coded, and then in the way as whole copies takes
+    // its time thrice.
+    let tiered = space.settings.tiering != Tiering::default();
+    sleep(GRACE * if tiered { 9 } else { 3 }).await;
+    heal(&objects, namespace, &model, &story, Instant::now()).await;
     story.stop_master();
     sleep(Duration::from_secs(5)).await;
     check(objects.metadata(), SPACE).await;
@@ -144,7 +153,8 @@ async fn no_garbage(objects: &Objects, client: &eddy_chunkserver::ChunkClient) {
     for row in rows(objects.metadata(), b"c").await {
         let chunk = u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes"));
         let row: ChunkRow = decode(&row.value.bytes).expect("a row of this kind");
-        assert_eq!(row.servers.len(), usize::from(row.copies), "chunk {chunk:016x}");
+        let copies = if matches!(row.form, ChunkForm::Coded(_)) { 0 } else { usize::from(row.copies) };
+        assert_eq!(row.servers.len(), copies, "chunk {chunk:016x}");
         for server in row.servers {
             named.entry(server).or_default().insert(chunk);
         }
@@ -211,6 +221,7 @@ impl Writer {
                 65..92 => {
                     let possible = self.model.entry(key.clone()).or_insert_with(|| vec![None]).clone();
                     let looked = look(&self.objects, self.namespace, &key, &possible).await;
+                    self.objects.note_read(&self.space, &key);
                     self.story.did("get", looked.is_ok());
                 }
                 92..94 => self.list().await,

@@ -1,0 +1,49 @@
+//! What each server of a chunk should have.
+
+use std::collections::BTreeSet;
+
+use eddy_chunks::Extent;
+use eddy_object::schema::{ChunkForm, ChunkRow};
+use eddy_object::{Metadata, ObjectError};
+
+use crate::chunks::needed;
+
+/// What the servers of a chunk should have.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    /// Each all needles that someone needs.
+    Copies(BTreeSet<Extent>),
+    /// Each its shard, in the order of the chunk's servers; so many of them are enough to make the others.
+    Shards { extents: Vec<Extent>, data: usize },
+}
+
+impl Expected {
+    /// That of a chunk, as its row says.
+    pub(crate) async fn of(metadata: &Metadata, chunk: u64, row: &ChunkRow) -> Result<Self, ObjectError> {
+        Ok(match &row.form {
+            ChunkForm::Shards(shards) => {
+                let extents = (0..shards.count()).map(|index| shards.extent(chunk, index)).collect();
+                Self::Shards { extents, data: usize::from(shards.data) }
+            }
+            ChunkForm::Whole => Self::Copies(needed(metadata, chunk).await?),
+            ChunkForm::Coded(_) => Self::Copies(BTreeSet::new()),
+        })
+    }
+
+    /// What the server at this place among the chunk's should have.
+    pub(crate) fn at(&self, place: usize) -> BTreeSet<Extent> {
+        match self {
+            Self::Copies(needed) => needed.clone(),
+            Self::Shards { extents, .. } => extents.get(place).copied().into_iter().collect(),
+        }
+    }
+
+    /// What can be read from no server nor be made of what can, where this is all that can be read.
+    pub(crate) fn unreadable(&self, readable: &BTreeSet<Extent>) -> Vec<Extent> {
+        match self {
+            Self::Copies(needed) => needed.difference(readable).copied().collect(),
+            Self::Shards { data, .. } if readable.len() >= *data => Vec::new(),
+            Self::Shards { extents, .. } => extents.iter().filter(|extent| !readable.contains(extent)).copied().collect(),
+        }
+    }
+}
