@@ -3,14 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod half_restored;
 mod reserved;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_kv::{Etcd, EtcdOptions, KvError, Row, Store, Transaction, Value};
-use futures::{StreamExt, stream};
+use eddy_kv::{Etcd, EtcdOptions, KvError, Store, Transaction};
 use tokio::net::TcpSocket;
 
 use crate::reserved::reserved;
@@ -58,10 +58,6 @@ impl Drop for EtcdProcess {
     }
 }
 
-fn batch(numbers: std::ops::Range<u32>) -> Vec<Row> {
-    numbers.map(|number| Row { key: format!("{number:04}").into(), value: Value { bytes: "v".into(), version: 0 } }).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms() {
     let etcd = EtcdProcess::start().await;
@@ -79,23 +75,7 @@ async fn it_conforms() {
 async fn what_is_restored_by_half_is_not_served_and_can_be_restored_again() {
     let etcd = EtcdProcess::start().await;
     let store = etcd.store("s/").await;
-    // The process that restores ends in the middle: its future is dropped.
-    let endless = stream::iter([Ok(batch(0..200))]).chain(stream::pending()).boxed();
-    let broke_off = tokio::time::timeout(Duration::from_secs(1), store.import(endless)).await;
-    assert!(broke_off.is_err());
-
-    let other = etcd.store("s/").await;
-    let refused = [
-        other.get("0001".into()).await.map(drop),
-        other.commit(Transaction::new().put("a", "1")).await.map(drop),
-        other.export().await.map(drop),
-    ];
-    for result in refused {
-        assert!(matches!(&result, Err(KvError::Unavailable { reason }) if reason.contains("restore")), "{result:?}");
-    }
-    other.import(stream::iter([Ok(batch(500..700))]).boxed()).await.unwrap();
-    assert_eq!(other.get("0001".into()).await.unwrap(), None, "nothing is left of the first");
-    assert!(other.get("0600".into()).await.unwrap().is_some());
+    half_restored::run(&store, async || etcd.store("s/").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,13 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod conformance;
+mod half_restored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use eddy_kv::{Fdb, FdbClient, FdbOptions, KvError, Row, Store, Transaction, Value};
-use futures::{StreamExt, stream};
+use eddy_kv::{Fdb, FdbClient, FdbOptions, Store};
 
 const CLUSTER_FILE: &str = "EDDY_FDB_CLUSTER_FILE";
 
@@ -32,10 +31,6 @@ impl Cluster {
     }
 }
 
-fn batch(numbers: std::ops::Range<u32>) -> Vec<Row> {
-    numbers.map(|number| Row { key: format!("{number:04}").into(), value: Value { bytes: "v".into(), version: 0 } }).collect()
-}
-
 /// One test, since a process has one client.
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms_and_serves_nothing_that_is_restored_by_half() {
@@ -46,31 +41,11 @@ async fn it_conforms_and_serves_nothing_that_is_restored_by_half() {
     // SAFETY: it and all stores belong to this test and to tasks of its runtime, all of which end before the process does.
     let client = unsafe { FdbClient::start() }.unwrap();
     let cluster = Cluster { client, file: file.into() };
-    what_is_restored_by_half_is_not_served_and_can_be_restored_again(&cluster).await;
+    let (store, options) = cluster.store();
+    half_restored::run(&store, async || cluster.open(&options)).await;
     conformance::run(|| {
         let (store, _) = cluster.store();
         async move { Arc::new(store) as Arc<dyn Store> }
     })
     .await;
-}
-
-async fn what_is_restored_by_half_is_not_served_and_can_be_restored_again(cluster: &Cluster) {
-    let (store, options) = cluster.store();
-    // The process that restores ends in the middle: its future is dropped.
-    let endless = stream::iter([Ok(batch(0..200))]).chain(stream::pending()).boxed();
-    let broke_off = tokio::time::timeout(Duration::from_secs(1), store.import(endless)).await;
-    assert!(broke_off.is_err());
-
-    let other = cluster.open(&options);
-    let refused = [
-        other.get("0001".into()).await.map(drop),
-        other.commit(Transaction::new().put("a", "1")).await.map(drop),
-        other.export().await.map(drop),
-    ];
-    for result in refused {
-        assert!(matches!(&result, Err(KvError::Unavailable { reason }) if reason.contains("restore")), "{result:?}");
-    }
-    other.import(stream::iter([Ok(batch(500..700))]).boxed()).await.unwrap();
-    assert_eq!(other.get("0001".into()).await.unwrap(), None, "nothing is left of the first");
-    assert!(other.get("0600".into()).await.unwrap().is_some());
 }
