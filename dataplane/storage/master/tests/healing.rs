@@ -1,12 +1,16 @@
 //! What is damaged, missing or needed by nobody, on real chunkservers.
 #![allow(clippy::unwrap_used)]
 
+mod heal;
+
 use std::time::Duration;
 
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+
+use crate::heal::heal;
 
 fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
     let options = MasterOptions { grace, patience, settle: Duration::ZERO, ..MasterOptions::default() };
@@ -15,18 +19,6 @@ fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
 
 fn at_once(cluster: &Cluster) -> Master {
     master(cluster, Duration::ZERO, Duration::ZERO)
-}
-
-/// Repairs until nothing is noted any more; all copies that were made.
-async fn heal(cluster: &Cluster, master: &Master) -> usize {
-    let mut copies = 0;
-    for _ in 0..10 {
-        copies += master.repair().await.unwrap().copies;
-        if cluster.rows(b"d").await.is_empty() {
-            return copies;
-        }
-    }
-    panic!("{:?}", master.repair().await);
 }
 
 /// Every copy of every chunk has all that is needed.

@@ -1,6 +1,8 @@
 //! What is kept in less room, or on slower servers, on real chunkservers.
 #![allow(clippy::unwrap_used)]
 
+mod heal;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use eddy_object::schema::{ChunkForm, ChunkRow, Class, ServerRow, Shards, Tier, T
 use eddy_object::{ObjectError, Precondition};
 use eddy_storage_master::{Coded, Master, MasterOptions, Tiered};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+
+use crate::heal::heal;
 
 const LONG: Duration = Duration::from_secs(60);
 /// So long is a day here that nothing is cold, or so short that all is.
@@ -65,17 +69,6 @@ async fn shards(cluster: &Cluster) -> Vec<(u64, Shards, Vec<u64>)> {
         _ => None,
     });
     shards.collect()
-}
-
-async fn heal(cluster: &Cluster, master: &Master) -> usize {
-    let mut copies = 0;
-    for _ in 0..10 {
-        copies += master.repair().await.unwrap().copies;
-        if cluster.rows(b"d").await.is_empty() {
-            return copies;
-        }
-    }
-    panic!("{:?}", master.repair().await);
 }
 
 async fn code_all(cluster: &Cluster, master: &Master) -> Coded {
