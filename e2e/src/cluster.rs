@@ -23,7 +23,10 @@ pub struct Cluster {
 
 /// The checkout.
 pub fn repository() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("CARGO_MANIFEST_DIR is not set: run ./test"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The tool behind `./up` and `./down`, which must succeed.

@@ -109,7 +109,7 @@ async fn open(kind: &str, path: &Path) -> Result<Arc<dyn Store>> {
         "replica" => Arc::new(Replicated::alone(replica(path)).await?),
         servers if servers.contains(':') => {
             let servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
-            Arc::new(Remote::new(Arc::new(TcpTransport), &servers))
+            Arc::new(Remote::new(Arc::new(TcpTransport::default()), &servers))
         }
         other => return Err(format!("there is no kind of store {other}; {USAGE}").into()),
     })

@@ -56,8 +56,12 @@ pub struct Client {
 #[derive(Default)]
 struct State {
     open: Option<Open>,
-    failure: Option<(Instant, String)>,
+    connecting: Option<AbortOnDropHandle<Result<Open, Failure>>>,
+    failure: Option<Failure>,
 }
+
+/// When connecting failed, and why.
+type Failure = (Instant, String);
 
 /// A connection and the two tasks that serve it; it closes with the last holder.
 #[derive(Clone)]
@@ -85,7 +89,9 @@ pub struct Answers {
 impl Client {
     /// Calls to `host:port`, none yet.
     pub fn new(transport: Arc<dyn Transport>, address: impl Into<String>) -> Self {
-        Self { transport, address: address.into(), state: tokio::sync::Mutex::default(), calls: AtomicU64::new(0) }
+        let address = address.into();
+        transport.expect(&address);
+        Self { transport, address, state: tokio::sync::Mutex::default(), calls: AtomicU64::new(0) }
     }
 
     /// Whom it calls.
@@ -130,41 +136,49 @@ impl Client {
             return Ok(open.clone());
         }
         state.open = None;
-        if let Some((_, reason)) = state.failure.as_ref().filter(|(at, _)| at.elapsed() < PAUSE_AFTER_FAILURE) {
-            return Err(failed(reason));
-        }
-        match self.connect().await {
-            Ok(open) => {
-                state.failure = None;
-                Ok(state.open.insert(open).clone())
+        loop {
+            if let Some((_, reason)) = state.failure.as_ref().filter(|(at, _)| at.elapsed() < PAUSE_AFTER_FAILURE) {
+                return Err(failed(reason));
             }
-            Err(error) => {
-                let reason = error.to_string();
-                let error = failed(&reason);
-                state.failure = Some((Instant::now(), reason));
-                Err(error)
+            let connecting = state.connecting.get_or_insert_with(|| connecting(self.transport.clone(), self.address.clone()));
+            let connected = connecting.await;
+            state.connecting = None;
+            match connected {
+                Ok(Ok(open)) => {
+                    state.failure = None;
+                    return Ok(state.open.insert(open).clone());
+                }
+                Ok(Err(failure)) => state.failure = Some(failure),
+                Err(ended) => return Err(failed(&ended.to_string())),
             }
         }
     }
+}
 
-    async fn connect(&self) -> io::Result<Open> {
-        let mut connection = self.transport.connect(&self.address).await?;
-        connection.write_all(&PREAMBLE).await?;
-        let (read, write) = tokio::io::split(connection);
-        let (requests, unwritten) = mpsc::channel(UNWRITTEN_MAX);
-        let waiting = Waiting(Arc::new(Mutex::new(Some(Calls::new()))));
-        let (writing, reading) = (write_all(write, unwritten), read_all(read, waiting.clone()));
-        let lost = waiting.clone();
-        let address = self.address.clone();
-        let task = tokio::spawn(async move {
-            let ended = tokio::select! { ended = writing => ended, ended = reading => ended };
-            if let Err(error) = ended {
-                tracing::debug!(address, %error, "lost a connection");
-            }
-            lost.lose();
-        });
-        Ok(Open { requests, waiting, _reading: Arc::new(AbortOnDropHandle::new(task)) })
-    }
+/// Connects even if the caller that first wanted it is not patient enough to see it: otherwise, callers that each wait less than
+/// connecting takes would never get there.
+fn connecting(transport: Arc<dyn Transport>, address: String) -> AbortOnDropHandle<Result<Open, Failure>> {
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        connect(transport.as_ref(), address).await.map_err(|error| (Instant::now(), error.to_string()))
+    }))
+}
+
+async fn connect(transport: &dyn Transport, address: String) -> io::Result<Open> {
+    let mut connection = transport.connect(&address).await?;
+    connection.write_all(&PREAMBLE).await?;
+    let (read, write) = tokio::io::split(connection);
+    let (requests, unwritten) = mpsc::channel(UNWRITTEN_MAX);
+    let waiting = Waiting(Arc::new(Mutex::new(Some(Calls::new()))));
+    let (writing, reading) = (write_all(write, unwritten), read_all(read, waiting.clone()));
+    let lost = waiting.clone();
+    let task = tokio::spawn(async move {
+        let ended = tokio::select! { ended = writing => ended, ended = reading => ended };
+        if let Err(error) = ended {
+            tracing::debug!(address, %error, "lost a connection");
+        }
+        lost.lose();
+    });
+    Ok(Open { requests, waiting, _reading: Arc::new(AbortOnDropHandle::new(task)) })
 }
 
 impl Waiting {

@@ -6,6 +6,7 @@
 mod accept;
 mod client;
 mod frame;
+mod names;
 mod server;
 mod tls;
 mod transport;

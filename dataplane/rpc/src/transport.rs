@@ -9,6 +9,8 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::names::Names;
+
 /// A connection.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -22,6 +24,9 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// The network's, or that it took too long.
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>>;
+
+    /// Says that `host:port` may be connected to some day, perhaps when much else does not work.
+    fn expect(&self, _address: &str) {}
 
     /// Listens.
     ///
@@ -46,9 +51,12 @@ pub trait Listener: Send {
     fn address(&self) -> io::Result<SocketAddr>;
 }
 
-/// TCP, that notices within seconds that the other machine is gone.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TcpTransport;
+/// TCP, that notices within seconds that the other machine is gone, and that finds machines by the names it once found them by
+/// while names cannot be looked up. Clones share what they know.
+#[derive(Clone, Default)]
+pub struct TcpTransport {
+    names: Names,
+}
 
 /// Connecting takes no longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,9 +69,14 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 impl Transport for TcpTransport {
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting took too long");
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(late)??;
+        let connect = async { TcpStream::connect(self.names.resolve(address).await?.as_slice()).await };
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(late)??;
         configure(&stream)?;
         Ok(Box::new(stream))
+    }
+
+    fn expect(&self, address: &str) {
+        self.names.expect(address);
     }
 
     async fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {

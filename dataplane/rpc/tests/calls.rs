@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eddy_rpc::{CallError, Client, Handler, Parts, ServerLimits, TcpTransport, Transport, serve};
+use eddy_rpc::{CallError, Client, Connection, Handler, Listener, Parts, ServerLimits, TcpTransport, Transport, serve};
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -43,13 +43,13 @@ async fn start() -> (SocketAddr, JoinHandle<()>) {
 }
 
 async fn start_at(address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpTransport.bind(address).await.unwrap();
+    let listener = TcpTransport::default().bind(address).await.unwrap();
     let address = listener.address().unwrap();
     (address, tokio::spawn(serve(listener, Arc::new(Echo::default()), ServerLimits { connections: 8, requests: 128 })))
 }
 
 fn client(address: SocketAddr) -> Client {
-    Client::new(Arc::new(TcpTransport), address.to_string())
+    Client::new(Arc::new(TcpTransport::default()), address.to_string())
 }
 
 #[tokio::test]
@@ -125,4 +125,34 @@ async fn a_server_that_answers_nonsense_is_not_believed() {
     };
     let (answer, _stream) = tokio::join!(client.call("a".into()), serve);
     assert!(matches!(answer, Err(CallError::Lost { .. })), "{answer:?}");
+}
+
+/// A network over which connecting takes a while.
+struct Slow(Duration);
+
+#[async_trait]
+impl Transport for Slow {
+    async fn connect(&self, address: &str) -> std::io::Result<Box<dyn Connection>> {
+        tokio::time::sleep(self.0).await;
+        TcpTransport::default().connect(address).await
+    }
+
+    async fn bind(&self, address: SocketAddr) -> std::io::Result<Box<dyn Listener>> {
+        TcpTransport::default().bind(address).await
+    }
+}
+
+#[tokio::test]
+async fn callers_that_each_wait_less_than_connecting_takes_get_there_together() {
+    let (address, _server) = start().await;
+    let client = Client::new(Arc::new(Slow(Duration::from_millis(200))), address.to_string());
+    let in_time = || tokio::time::timeout(Duration::from_millis(50), client.call("a".into()));
+    let answers = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            if let Ok(answer) = in_time().await {
+                return answer;
+            }
+        }
+    });
+    assert_eq!(answers.await.unwrap().unwrap(), "a");
 }

@@ -129,7 +129,7 @@ async fn what_was_written_arrives_though_nobody_flushes() {
 async fn a_client_that_does_not_show_the_identity_is_refused() {
     let authority = Authority::new();
     let (address, _server) = start(&authority.transport(TLS_NAME)).await;
-    assert!(call(TcpTransport, address).await.is_err(), "a client without TLS");
+    assert!(call(TcpTransport::default(), address).await.is_err(), "a client without TLS");
     assert!(call(authority.transport("other.example"), address).await.is_err(), "a certificate for another name");
 
     // These trust the server, so that it is the server that refuses.
@@ -155,7 +155,7 @@ async fn a_client_that_does_not_show_the_identity_is_refused() {
 async fn a_server_that_does_not_show_the_identity_is_told_nothing() {
     let authority = Authority::new();
     let servers: [(&str, Box<dyn Transport>); 3] = [
-        ("a server without TLS", Box::new(TcpTransport)),
+        ("a server without TLS", Box::new(TcpTransport::default())),
         ("a certificate of another authority", Box::new(Authority::new().transport(TLS_NAME))),
         ("a certificate for another name", Box::new(authority.transport("other.example"))),
     ];

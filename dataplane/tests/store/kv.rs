@@ -48,7 +48,7 @@ async fn the_leader_is_killed_again_and_again_and_nothing_acknowledged_is_lost()
     let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
     for server in replicas.servers() {
         // Each answers for itself.
-        let client = Remote::new(Arc::new(TcpTransport), &[server]);
+        let client = Remote::new(Arc::new(TcpTransport::default()), &[server]);
         let mut rows = std::collections::BTreeSet::new();
         let mut range = KeyRange::all();
         loop {

@@ -101,7 +101,7 @@ impl Replicas {
     pub(crate) fn transport(&self) -> Arc<dyn Transport> {
         match &self.tls_folder {
             Some(folder) => Arc::new(TlsTransport::open(folder).unwrap()),
-            None => Arc::new(TcpTransport),
+            None => Arc::new(TcpTransport::default()),
         }
     }
 

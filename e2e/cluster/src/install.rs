@@ -142,6 +142,7 @@ impl Installation<'_> {
         let manifest = include_str!("../coredns.yaml")
             .replace("$IMAGE", &self.images.coredns)
             .replace("$ADDRESS", &cluster.dns_address())
+            .replace("$REPLICAS", &cluster.shape().nodes.min(2).to_string())
             .replace("$UPSTREAM", &upstream_dns());
         self.apply(&manifest)
     }

@@ -23,7 +23,7 @@ impl TransportOptions {
     pub fn transport(&self) -> Result<Arc<dyn Transport>, TlsError> {
         match &self.tls_folder {
             Some(folder) => Ok(Arc::new(TlsTransport::open(folder)?)),
-            None => Ok(Arc::new(TcpTransport)),
+            None => Ok(Arc::new(TcpTransport::default())),
         }
     }
 }

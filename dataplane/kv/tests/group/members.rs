@@ -126,8 +126,8 @@ async fn replicas_of_two_groups_do_not_mix() {
         }),
         ..ReplicatedOptions::alone(other.folder_of(0), 1024 * 1024)
     };
-    let replica = Arc::new(Replicated::open(options, Some(Arc::new(TcpTransport))).await.unwrap());
-    let listener = TcpTransport.bind(other.addresses[0].parse().unwrap()).await.unwrap();
+    let replica = Arc::new(Replicated::open(options, Some(Arc::new(TcpTransport::default()))).await.unwrap());
+    let listener = TcpTransport::default().bind(other.addresses[0].parse().unwrap()).await.unwrap();
     let server = tokio::spawn(eddy_kv::serve(listener, replica.clone()));
     tokio::time::timeout(std::time::Duration::from_secs(30), replica.join()).await.unwrap();
     assert_eq!(replica.status().group, others_status.group);

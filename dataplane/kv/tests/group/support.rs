@@ -62,8 +62,8 @@ impl Group {
             log: LogOptions { commands_between_snapshots: 100, commands_kept: 10 },
             group: Some(group),
         };
-        let replica = Arc::new(Replicated::open(options, Some(Arc::new(TcpTransport))).await.unwrap());
-        let listener = TcpTransport.bind(self.addresses[number].parse().unwrap()).await.unwrap();
+        let replica = Arc::new(Replicated::open(options, Some(Arc::new(TcpTransport::default()))).await.unwrap());
+        let listener = TcpTransport::default().bind(self.addresses[number].parse().unwrap()).await.unwrap();
         let joining = replica.clone();
         let tasks = [tokio::spawn(serve(listener, replica.clone())), tokio::spawn(async move { joining.join().await })];
         self.running[number] = Some(Running { replica, tasks });
@@ -90,7 +90,7 @@ impl Group {
     }
 
     pub(crate) fn client(&self) -> Remote {
-        Remote::new(Arc::new(TcpTransport), &self.addresses)
+        Remote::new(Arc::new(TcpTransport::default()), &self.addresses)
     }
 
     /// The number of the one that leads, once all that run agree.

@@ -39,7 +39,10 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// TCP with TLS 1.3 over it, where both sides show certificates. Clones share them.
 #[derive(Clone)]
-pub struct TlsTransport(Arc<Identity>);
+pub struct TlsTransport {
+    identity: Arc<Identity>,
+    tcp: TcpTransport,
+}
 
 impl TlsTransport {
     /// With the identity in a folder, as a Secret of type `kubernetes.io/tls` is mounted. `tls.crt` is the certificate, of
@@ -50,22 +53,26 @@ impl TlsTransport {
     /// # Errors
     /// That the files cannot be used now. Later, those that were read last stay.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(Identity::open(folder)?)))
+        Ok(Self { identity: Arc::new(Identity::open(folder)?), tcp: TcpTransport::default() })
     }
 }
 
 #[async_trait]
 impl Transport for TlsTransport {
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
-        let connection = TcpTransport.connect(address).await?;
-        let connector = TlsConnector::from(self.0.configurations().client.clone());
+        let connection = self.tcp.connect(address).await?;
+        let connector = TlsConnector::from(self.identity.configurations().client.clone());
         let stream = in_time(CONNECT_TIMEOUT, connector.connect(name()?, connection)).await?;
         Ok(Box::new(Pushed::new(stream)))
     }
 
+    fn expect(&self, address: &str) {
+        self.tcp.expect(address);
+    }
+
     async fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        let listener = TcpTransport.bind(address).await?;
-        Ok(Box::new(TlsListener { listener, identity: self.0.clone(), handshakes: JoinSet::new(), warned: None }))
+        let listener = self.tcp.bind(address).await?;
+        Ok(Box::new(TlsListener { listener, identity: self.identity.clone(), handshakes: JoinSet::new(), warned: None }))
     }
 }
 

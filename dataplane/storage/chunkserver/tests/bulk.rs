@@ -47,7 +47,7 @@ impl Running {
             capacity_bytes: None,
         };
         let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
-        let listener = TcpTransport.bind(self.address.parse().unwrap()).await.unwrap();
+        let listener = TcpTransport::default().bind(self.address.parse().unwrap()).await.unwrap();
         self.address = listener.address().unwrap().to_string();
         self.task = tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap()));
     }
@@ -67,7 +67,7 @@ impl Running {
 }
 
 fn client() -> ChunkClient {
-    ChunkClient::new(Arc::new(TcpTransport), CLUSTER)
+    ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER)
 }
 
 fn data_of(extent: &Extent) -> Vec<u8> {
@@ -254,7 +254,7 @@ async fn damaged_bytes_never_leave_the_server_and_what_is_before_them_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_are_turned_away() {
     let running = Running::start().await;
-    let stranger = ChunkClient::new(Arc::new(TcpTransport), CLUSTER + 1);
+    let stranger = ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER + 1);
     let turned_away = stranger.status(&running.address).await;
     assert!(matches!(turned_away, Err(ClientError::OtherCluster(_))), "{turned_away:?}");
     let greeting = [&b"eddybulk"[..], &CLUSTER.to_le_bytes()].concat();

@@ -52,7 +52,7 @@ impl Cluster {
         }
         let namespace =
             metadata.create_namespace(SPACE, NamespaceSettings::default()).await.expect("the store takes a namespace").id;
-        let client = ChunkClient::new(Arc::new(TcpTransport), CLUSTER);
+        let client = ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER);
         let objects = Objects::open(metadata, client, 0).await.expect("the store says which servers there are");
         Self { objects, namespace, servers: running, folder, capacity_bytes }
     }
@@ -75,7 +75,7 @@ impl Cluster {
 
     /// A client of the servers.
     pub fn client(&self) -> ChunkClient {
-        ChunkClient::new(Arc::new(TcpTransport), CLUSTER)
+        ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER)
     }
 
     pub fn address(&self, server: usize) -> &str {
@@ -199,7 +199,7 @@ async fn run(folder: &std::path::Path, address: &str, capacity_bytes: Option<u64
     let options = StoreOptions { folder: folder.to_owned(), cluster: CLUSTER, reserved_bytes: 0, capacity_bytes };
     let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).expect("the folder takes chunks"));
     let number = store.server();
-    let listener = TcpTransport.bind(address.parse().expect("an address")).await.expect("the address is free");
+    let listener = TcpTransport::default().bind(address.parse().expect("an address")).await.expect("the address is free");
     let address = listener.address().expect("a listener has an address").to_string();
     ChunkServer {
         address,
