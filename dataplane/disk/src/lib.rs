@@ -104,6 +104,9 @@ pub trait DiskFile: Send + Sync {
     /// [`io::ErrorKind::StorageFull`], or the kernel's. Some of the bytes may be there.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Frees the memory that holds what is on the disk, where there is such.
+    fn forget_cached(&self) {}
+
     /// Cuts off, or fills up with zeroes.
     ///
     /// # Errors

@@ -73,6 +73,10 @@ impl DiskFile for File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_all_at(bytes, offset)
     }
+    fn forget_cached(&self) {
+        // It is advice, which may be left.
+        let _ = rustix::fs::fadvise(self, 0, None, rustix::fs::Advice::DontNeed);
+    }
     fn set_len(&self, bytes: u64) -> io::Result<()> {
         File::set_len(self, bytes)
     }

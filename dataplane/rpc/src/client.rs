@@ -144,6 +144,10 @@ impl Client {
             let connected = connecting.await;
             state.connecting = None;
             match connected {
+                // It may have been there for a while.
+                Ok(Ok(open)) if open.waiting.is_lost() => {
+                    state.failure = Some((Instant::now(), "the connection was lost".into()));
+                }
                 Ok(Ok(open)) => {
                     state.failure = None;
                     return Ok(state.open.insert(open).clone());

@@ -56,11 +56,9 @@ impl Names {
     /// Looks up `host:port` from now on, again and again, so that it is known when it is needed.
     pub(crate) fn expect(&self, name: &str) {
         let Ok(runtime) = Handle::try_current() else { return };
-        if is_address(name) || self.0.lock().contains_key(name) {
-            return;
+        if !is_address(name) && self.0.add(name) {
+            runtime.spawn(refresh(Arc::downgrade(&self.0), name.to_owned()));
         }
-        self.0.lock().entry(name.to_owned()).or_default();
-        runtime.spawn(refresh(Arc::downgrade(&self.0), name.to_owned()));
     }
 
     /// Where `host:port` leads to, or did when it was last known.
@@ -84,6 +82,16 @@ impl Names {
 impl Known {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Name>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it was not there before.
+    fn add(&self, name: &str) -> bool {
+        let mut names = self.lock();
+        let is_new = !names.contains_key(name);
+        if is_new {
+            names.insert(name.to_owned(), Name::default());
+        }
+        is_new
     }
 
     fn ask(self: &Arc<Self>, name: &str) -> Asked {

@@ -18,7 +18,8 @@ struct Storage {
     replicas: Replicas,
     ports: Vec<(u16, u16)>,
     chunkservers: Vec<Option<Process>>,
-    _master: Process,
+    master_admin_port: u16,
+    master: Option<Process>,
 }
 
 impl Storage {
@@ -34,8 +35,13 @@ impl Storage {
         ];
         master.extend(replicas.store());
         let ports = free.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-        let mut storage =
-            Self { replicas, ports, chunkservers: (0..chunkservers).map(|_| None).collect(), _master: Process::start(&master) };
+        let mut storage = Self {
+            replicas,
+            ports,
+            chunkservers: (0..chunkservers).map(|_| None).collect(),
+            master_admin_port: free[2 * chunkservers],
+            master: Some(Process::start(&master)),
+        };
         for number in 0..chunkservers {
             storage.run(number);
         }
@@ -66,14 +72,25 @@ impl Storage {
         dataplane(&all.collect::<Vec<_>>())
     }
 
+    /// What the master says of chunks that lack something.
+    fn under_replicated(&self) -> Option<u64> {
+        let metrics = curl(&[&format!("http://127.0.0.1:{}/metrics", self.master_admin_port)]).1;
+        let metrics = String::from_utf8(metrics).unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix("eddy_storage_chunks_under_replicated ")?.parse().ok())
+    }
+
     async fn objects(&self) -> Objects {
-        let remote = self.replicas.client();
-        let group = remote.status().await.into_iter().find_map(|(_, status)| status.unwrap().group).unwrap();
-        let metadata = Metadata::new(Arc::new(remote));
-        while metadata.servers().await.unwrap().len() < self.chunkservers.len() {
+        let metadata = Metadata::new(Arc::new(self.replicas.client()));
+        let addresses: Vec<String> = self.ports.iter().map(|(port, _)| format!("localhost:{port}")).collect();
+        let known = async || {
+            let servers = metadata.servers().await.unwrap();
+            servers.values().filter(|row| addresses.contains(&row.address)).count()
+        };
+        while known().await < self.chunkservers.len() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        Objects::open(metadata, ChunkClient::new(self.replicas.transport(), group), 0).await.unwrap()
+        let cluster = metadata.cluster().await.unwrap();
+        Objects::open(metadata, ChunkClient::new(self.replicas.transport(), cluster), 0).await.unwrap()
     }
 }
 
@@ -161,6 +178,7 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     tokio::time::timeout(Duration::from_secs(120), copied()).await.unwrap();
+    wait("the master says that nothing is lacking", || storage.under_replicated() == Some(0));
     // Now another may go.
     storage.chunkservers[2] = None;
     check(&objects, namespace, &acknowledged).await;
@@ -181,11 +199,14 @@ async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written_
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     };
-    let state = || {
+    let column = |place: usize| {
         let all = tool(&["list"]).unwrap();
-        all.lines().find(|line| line.contains(&address)).map(|line| line.split('\t').nth(4).unwrap().to_owned())
+        all.lines().find(|line| line.contains(&address)).map(|line| line.split('\t').nth(place).unwrap().to_owned())
     };
+    let state = || column(4);
     assert_eq!(state().unwrap(), "serving");
+    // Chance may leave it out of the first ones.
+    wait("it has a chunk", || column(5).is_some_and(|chunks| chunks != "0"));
     assert!(tool(&["drain", "localhost"]).unwrap_err().contains("more than one server"));
     assert!(tool(&["drain", "nowhere"]).unwrap_err().contains("no server is"));
     assert!(tool(&["remove", &address]).unwrap_err().contains("drain it first"));
@@ -199,6 +220,43 @@ async fn a_chunkserver_is_emptied_and_removed_by_hand_while_objects_are_written_
     assert_eq!(state(), None);
     let acknowledged = stop(writers, &acknowledged).await;
     check(&objects, namespace, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_lost_is_restored_and_what_was_backed_up_is_read_from_the_same_chunkservers() {
+    let mut storage = Storage::start(Replicas::start(1), 3);
+    let objects = storage.objects().await;
+    objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap();
+    let put = async |objects: &Objects, number: usize| {
+        let data = contents(number);
+        let mut upload = objects.upload("space", Some(data.len() as u64)).await.unwrap();
+        upload.write(data).await.unwrap();
+        upload.finish(&number.to_string(), Attributes::default(), &Precondition::None).await.unwrap();
+    };
+    for number in 0..20 {
+        put(&objects, number).await;
+    }
+    let file = format!("--file={}", storage.replicas.folder.path().join("backup").display());
+    assert!(storage.replicas.tool(&["backup", &file]).status.success());
+    put(&objects, 20).await;
+    // All stops, and the store's disk is lost.
+    let servers = storage.chunkservers.len();
+    storage.chunkservers.iter_mut().for_each(|server| *server = None);
+    drop(storage.master.take());
+    storage.replicas.kill(0);
+    std::fs::remove_dir_all(storage.replicas.folder.path().join("0")).unwrap();
+    storage.replicas.run(0);
+    wait("an empty store", || storage.replicas.leader().is_some());
+    let restored = storage.replicas.tool(&["restore", &file]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let Storage { replicas, .. } = storage;
+    let storage = Storage::start(replicas, servers);
+    let objects = storage.objects().await;
+    let namespace = objects.metadata().namespace("space").await.unwrap().id;
+    check(&objects, namespace, &(0..20).collect::<Vec<_>>()).await;
+    assert!(objects.metadata().object(namespace, "20").await.is_err(), "it is newer than the backup");
+    put(&objects, 21).await;
+    check(&objects, namespace, &[21]).await;
 }
 
 /// curl, as users have it: the status and the body.

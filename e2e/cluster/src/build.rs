@@ -77,10 +77,16 @@ pub fn build(repository: &Path, kubernetes: bool, progress: &Progress) -> Result
     Ok(binaries)
 }
 
-/// The whole workspace at once: a part alone would be built with other features of the shared crates, that is, twice.
+/// Set where tests are built as well.
+const WITH_TESTS: &str = "EDDY_BUILD_WITH_TESTS";
+
+/// The whole workspace at once: a part alone would be built with other features of the shared crates, that is, twice. For the same
+/// reason it is built with its tests where these have been built already.
 fn build_rust(repository: &Path, progress: &Progress) -> Result<()> {
+    let tests: &[&str] = if std::env::var_os(WITH_TESTS).is_some() { &["--lib", "--tests", "--examples"] } else { &[] };
     let status = Command::new("cargo")
         .args(["build", "--release", "--locked", "--quiet", "--workspace", "--bins"])
+        .args(tests)
         .current_dir(repository)
         .status()
         .context("failed to start cargo")?;

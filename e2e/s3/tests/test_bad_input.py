@@ -52,15 +52,17 @@ def test_bodies_that_end_too_soon(alice, bucket):
 
 
 def test_lengths_and_names_that_are_wrong(alice, bucket):
-    too_long = signed("PUT", f"/{bucket}/long", b"") | {"Content-Length": str(5 * 1024**3 + 1), "x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
-    request = AWSRequest(method="PUT", url=f"{DOOR}/{bucket}/long", headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
-    S3SigV4Auth(Credentials(*ALICE), "s3", "us-east-1").add_auth(request)
-    too_long = dict(request.prepare().headers) | {"Content-Length": str(5 * 1024**3 + 1)}
-    connection = http.client.HTTPConnection(urlsplit(DOOR).netloc, timeout=10)
-    connection.request("PUT", f"/{bucket}/long", headers=too_long)
-    answer = connection.getresponse()
-    assert answer.status == 400 and b"EntityTooLarge" in answer.read()
-    connection.close()
+    upload = alice.create_multipart_upload(Bucket=bucket, Key="parts")["UploadId"]
+    for path in [f"/{bucket}/long", f"/{bucket}/parts?partNumber=1&uploadId={upload}"]:
+        request = AWSRequest(method="PUT", url=DOOR + path, headers={"x-amz-content-sha256": "UNSIGNED-PAYLOAD"})
+        S3SigV4Auth(Credentials(*ALICE), "s3", "us-east-1").add_auth(request)
+        too_long = dict(request.prepare().headers) | {"Content-Length": str(5 * 1024**3 + 1)}
+        connection = http.client.HTTPConnection(urlsplit(DOOR).netloc, timeout=10)
+        connection.request("PUT", path, headers=too_long)
+        answer = connection.getresponse()
+        assert answer.status == 400 and b"EntityTooLarge" in answer.read()
+        connection.close()
+    assert "Parts" not in alice.list_parts(Bucket=bucket, Key="parts", UploadId=upload)
     assert refused(alice.put_object, Bucket=bucket, Key="k" * 1025)[0] == 400
     alice.put_object(Bucket=bucket, Key="k" * 1024, Body=b"long")
     assert read(alice, bucket, "k" * 1024) == b"long"

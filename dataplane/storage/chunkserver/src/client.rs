@@ -19,9 +19,10 @@ use crate::protocol::{
 
 /// Connections to one server that are kept while nobody needs them.
 const IDLE_MAX: usize = 32;
-/// Whatever is said next is said within this time, but for what means reading a whole chunk.
+/// Whatever is said next is said within this time, but for what means reading or copying much of a chunk.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const SCAN_TIMEOUT: Duration = Duration::from_secs(120);
+const PULL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why a server's chunks cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -170,6 +171,53 @@ impl ChunkClient {
         }
     }
 
+    /// Bytes of a chunk's file as they are, damaged or not, and fewer where it ends before.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub(crate) async fn read_unchecked(
+        &self,
+        at: &ServerAddress,
+        chunk: u64,
+        start: u64,
+        bytes: u32,
+    ) -> Result<Vec<u8>, ClientError> {
+        let (mut taken, answer) = self.begin(at, Request::ReadUnchecked { chunk, start, bytes }, ANSWER_TIMEOUT).await?;
+        let length = match answer {
+            Answer::Unchecked(length) if length <= bytes => length as usize,
+            _ => return Err(unexpected(&at.address)),
+        };
+        let mut read = Vec::with_capacity(length);
+        let came = in_time(ANSWER_TIMEOUT, async {
+            let came = (&mut taken.connection).take(length as u64).read_to_end(&mut read).await?;
+            if came == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        });
+        came.await.map_err(|source| taken.failed(source))?;
+        taken.give_back();
+        Ok(read)
+    }
+
+    /// Has a server copy needles of one chunk from another server, into its own chunk that takes needles: at most
+    /// [`PULL_NEEDLES_MAX`](crate::PULL_NEEDLES_MAX), in the order of the file. They are durable when this returns, but for those that it
+    /// returns: the other does not give them whole.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pull(
+        &self,
+        at: impl Into<ServerAddress>,
+        epoch: u64,
+        from: &ServerAddress,
+        needles: Vec<Extent>,
+    ) -> Result<Vec<Extent>, ClientError> {
+        let at = at.into();
+        let request = Request::Pull { epoch, address: from.address.clone(), server: from.server, needles };
+        match self.ask(&at, request, PULL_TIMEOUT).await? {
+            Answer::Missing(missing) => Ok(missing),
+            _ => Err(unexpected(&at.address)),
+        }
+    }
+
     /// Begins to write a needle, with as many of its stored blocks as are there already.
     ///
     /// # Errors
@@ -214,7 +262,7 @@ impl ChunkClient {
     async fn begin(&self, at: &ServerAddress, request: Request, timeout: Duration) -> Result<(Taken, Answer), ClientError> {
         loop {
             let mut taken = self.take(at).await?;
-            match taken.ask(request, timeout).await {
+            match taken.ask(&request, timeout).await {
                 Ok(answer) => return Ok((taken, answer)),
                 Err(ClientError::Connection { source, .. }) if taken.was_kept && source.kind() != io::ErrorKind::TimedOut => {}
                 Err(error) => return Err(error),
@@ -280,8 +328,8 @@ impl Taken {
         sent.map_err(|source| self.failed(source))
     }
 
-    async fn ask(&mut self, request: Request, timeout: Duration) -> Result<Answer, ClientError> {
-        let sent = in_time(timeout, send(&mut self.connection, &request)).await;
+    async fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Answer, ClientError> {
+        let sent = in_time(timeout, send(&mut self.connection, request)).await;
         sent.map_err(|source| self.failed(source))?;
         self.answer(timeout).await
     }

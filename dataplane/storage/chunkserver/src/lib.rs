@@ -7,9 +7,11 @@ mod address;
 mod client;
 mod committer;
 mod protocol;
+mod pull;
 mod server;
 
 pub use self::address::ServerAddress;
 pub use self::client::{ChunkClient, ClientError, ReadCall, WriteCall};
 pub use self::protocol::{Load, Refusal, ServerStatus};
+pub use self::pull::PULL_NEEDLES_MAX;
 pub use self::server::{Server, serve};

@@ -2,8 +2,9 @@
 //!
 //! Whoever connects says `eddybulk` and the number of the cluster (8 bytes, little end first); the server answers with a message,
 //! [`Greeting`]. Then one request after the other: a message, [`Request`], and for a write the needle's stored blocks;
-//! the answer is a message, `Result<Answer, Refusal>`, and for a read pieces of stored blocks: each its length (4 bytes) and bytes, or
-//! [`PIECE_FAILED`] and a message, [`Refusal`]. A message is its length (4 bytes, little end first) and postcard.
+//! the answer is a message, `Result<Answer, Refusal>`, for an unchecked read its bytes, and for another read pieces of stored blocks: each its
+//! length (4 bytes) and bytes, or [`PIECE_FAILED`] and a message, [`Refusal`]. A message is its length (4 bytes, little end first) and
+//! postcard, which numbers what can be said: what is new goes last, since servers and clients are not replaced at the same moment.
 
 use std::io;
 
@@ -35,7 +36,7 @@ pub(crate) enum Greeting {
 }
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Answered with the epoch.
     Create {
@@ -65,6 +66,20 @@ pub(crate) enum Request {
     },
     List,
     Status,
+    /// Answered with bytes of the chunk's file as they are: whoever asks checks them.
+    ReadUnchecked {
+        chunk: u64,
+        start: u64,
+        bytes: u32,
+    },
+    /// The server copies needles of one chunk, in their order, from another server; answered when they are durable, with those that the
+    /// other does not give whole.
+    Pull {
+        epoch: u64,
+        address: String,
+        server: Option<u64>,
+        needles: Vec<Extent>,
+    },
 }
 
 /// What is answered.
@@ -79,6 +94,10 @@ pub(crate) enum Answer {
     /// Chunks, and the lengths of their files.
     Chunks(Vec<(u64, u64)>),
     Status(ServerStatus),
+    /// So many bytes follow.
+    Unchecked(u32),
+    /// What did not come.
+    Missing(Vec<Extent>),
 }
 
 /// How a server is.

@@ -4,11 +4,13 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eddy_chunks::format::BLOCK_BYTES;
+use eddy_chunks::format::{BLOCK_BYTES, STRETCH_BYTES_MAX};
 use eddy_chunks::{ChunkStore, Extent, StoreError, Writing};
-use eddy_rpc::{Connection, Listener, accept_all};
+use eddy_rpc::{Connection, Listener, Transport, accept_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::address::ServerAddress;
+use crate::client::ChunkClient;
 use crate::committer::Committer;
 use crate::protocol::{
     Answer, Greeting, Load, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode,
@@ -25,8 +27,10 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What answers.
 #[derive(Clone)]
 pub struct Server {
-    store: Arc<ChunkStore>,
-    committer: Committer,
+    pub(crate) store: Arc<ChunkStore>,
+    pub(crate) committer: Committer,
+    /// To the others, for what is copied from them.
+    pub(crate) client: ChunkClient,
     cluster: u64,
     load: Arc<Mutex<Load>>,
 }
@@ -51,13 +55,14 @@ async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> 
 }
 
 impl Server {
-    /// Serves these chunks of a cluster.
+    /// Serves these chunks of a cluster; the other servers are reached over this network.
     ///
     /// # Errors
     /// Where the kernel gives no thread.
-    pub fn new(store: Arc<ChunkStore>, cluster: u64) -> io::Result<Self> {
+    pub fn new(store: Arc<ChunkStore>, cluster: u64, transport: Arc<dyn Transport>) -> io::Result<Self> {
         let committer = Committer::start(store.disk())?;
-        Ok(Self { store, committer, cluster, load: Arc::default() })
+        let client = ChunkClient::new(transport, cluster);
+        Ok(Self { store, committer, client, cluster, load: Arc::default() })
     }
 
     /// Says how busy its machine is from now on.
@@ -98,6 +103,11 @@ impl Server {
             let request: Request = in_time(receive_begun(connection, first)).await?;
             match request {
                 Request::Read { extent, start, end } => self.read(connection, extent, start, end).await?,
+                Request::ReadUnchecked { chunk, start, bytes } => self.read_unchecked(connection, chunk, start, bytes).await?,
+                Request::Pull { epoch, address, server, needles } => {
+                    let pulled = self.pull(epoch, &ServerAddress { address, server }, needles).await;
+                    send(connection, &pulled.map(Answer::Missing)).await?;
+                }
                 Request::Write { epoch, extent } => {
                     let written = self.write(connection, epoch, extent).await?;
                     send(connection, &written.map(|()| Answer::Done)).await?;
@@ -111,7 +121,7 @@ impl Server {
     }
 
     /// Runs what waits for the disk.
-    async fn on_disk<T: Send + 'static>(
+    pub(crate) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -132,7 +142,11 @@ impl Server {
                     Answer::Needles(found.iter().map(|found| (found.extent, found.damage.is_some())).collect())
                 }
                 Request::List => Answer::Chunks(store.list_with_lengths()),
-                Request::Status | Request::Read { .. } | Request::Write { .. } => Answer::Status(server.status()?),
+                Request::Status
+                | Request::Read { .. }
+                | Request::ReadUnchecked { .. }
+                | Request::Pull { .. }
+                | Request::Write { .. } => Answer::Status(server.status()?),
             })
         })
         .await
@@ -192,6 +206,23 @@ impl Server {
             (from, begun) = (to, true);
         }
         Ok(())
+    }
+
+    async fn read_unchecked(&self, connection: &mut Box<dyn Connection>, chunk: u64, start: u64, bytes: u32) -> io::Result<()> {
+        if bytes > STRETCH_BYTES_MAX {
+            return send(connection, &Err::<Answer, _>(Refusal::Malformed("these are too many bytes at once".into()))).await;
+        }
+        let store = self.store.clone();
+        match self.on_disk(move || store.read_unchecked(chunk, start, bytes)).await {
+            Err(refusal) => send(connection, &Err::<Answer, _>(refusal)).await,
+            Ok(read) => {
+                in_time(async {
+                    send(connection, &Ok::<_, Refusal>(Answer::Unchecked(read.len() as u32))).await?;
+                    connection.write_all(&read).await
+                })
+                .await
+            }
+        }
     }
 
     async fn read_piece(&self, extent: Extent, from: u32, to: u32) -> Result<Vec<u8>, Refusal> {

@@ -49,7 +49,7 @@ impl Running {
         let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
         let listener = TcpTransport::default().bind(self.address.parse().unwrap()).await.unwrap();
         self.address = listener.address().unwrap().to_string();
-        self.task = tokio::spawn(serve(listener, Server::new(store, CLUSTER).unwrap()));
+        self.task = tokio::spawn(serve(listener, Server::new(store, CLUSTER, Arc::new(TcpTransport::default())).unwrap()));
     }
 
     fn file_of(&self, chunk: u64) -> PathBuf {
@@ -281,4 +281,73 @@ async fn a_write_that_breaks_off_leaves_nothing_that_can_be_read() {
     let next = Extent { offset: extent.end() as u32, needle: 2, ..extent };
     write(&client, &address, epoch, next).await.unwrap();
     assert!(read(&client, &address, next, 0..next.bytes).await.unwrap() == data_of(&next));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_copies_from_another_and_says_what_that_does_not_give_whole() {
+    let (source, target) = (Running::start().await, Running::start().await);
+    let client = client();
+    let epoch = client.create(&source.address, 1).await.unwrap();
+    let (mut offset, mut needles) = (HEAD_BYTES, Vec::new());
+    for bytes in [1, 4096, 4096, 3_000_000, BLOCK_BYTES, 4096, 2 * BLOCK_BYTES + 17, 5_000_000, 100] {
+        let extent = Extent { chunk: 1, offset, needle: u64::from(offset), bytes };
+        offset = extent.end() as u32;
+        write(&client, &source.address, epoch, extent).await.unwrap();
+        needles.push(extent);
+    }
+    // One that is wanted was never there, one is not wanted, two are damaged: at their beginning, and far behind it.
+    let never = Extent { chunk: 1, offset, needle: 7, bytes: 10 };
+    let unwanted = needles.remove(1);
+    let damaged = [needles[1], needles[6]];
+    source.flip(1, u64::from(damaged[0].offset + 30));
+    source.flip(1, u64::from(damaged[1].offset + 4_000_000));
+    let wanted = [&needles[..], &[never]].concat();
+    let from = ServerAddress::from(&source.address);
+    let epoch = client.create(&target.address, 1).await.unwrap();
+    let missing = client.pull(&target.address, epoch, &from, wanted).await.unwrap();
+    assert_eq!(missing, [damaged[0], damaged[1], never]);
+    // Another server may give what is missing: its place is free.
+    source.flip(1, u64::from(damaged[0].offset + 30));
+    assert_eq!(client.pull(&target.address, epoch, &from, missing).await.unwrap(), [damaged[1], never]);
+    client.close(&target.address, 1).await.unwrap();
+    for extent in &needles {
+        let copied = read(&client, &target.address, *extent, 0..extent.bytes).await;
+        if *extent == damaged[1] {
+            assert!(matches!(refused(copied), Refusal::Damaged(_)));
+        } else {
+            assert!(copied.unwrap() == data_of(extent), "{extent:?}");
+        }
+    }
+    assert!(matches!(refused(read(&client, &target.address, unwanted, 0..1).await), Refusal::Damaged(_)), "never asked for");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_makes_no_sense_is_refused_and_a_source_that_is_away_gives_nothing() {
+    let (source, target) = (Running::start().await, Running::start().await);
+    let (client, from) = (client(), ServerAddress::from(&source.address));
+    let epoch = client.create(&target.address, 1).await.unwrap();
+    let at = |offset: u32, bytes: u32| Extent { chunk: 1, offset: HEAD_BYTES + offset, needle: 1, bytes };
+    for senseless in [
+        vec![at(0, 0)],
+        vec![at(4, 10)],
+        vec![at(8192, 10), at(0, 10)],
+        vec![at(0, 100), at(64, 100)],
+        vec![at(0, 10), Extent { chunk: 2, ..at(8192, 10) }],
+        (0..=eddy_chunkserver::PULL_NEEDLES_MAX as u32).map(|number| at(number * 8192 % (1 << 20), 1)).collect(),
+    ] {
+        assert!(matches!(refused(client.pull(&target.address, epoch, &from, senseless).await), Refusal::Malformed(_)));
+    }
+    let needle = at(0, 100_000);
+    let pull = |epoch, from: ServerAddress| {
+        let (client, address) = (client.clone(), target.address.clone());
+        async move { client.pull(&address, epoch, &from, vec![needle]).await }
+    };
+    assert_eq!(pull(epoch, from.clone()).await.unwrap(), [needle], "it has no such chunk");
+    assert_eq!(pull(epoch, ServerAddress::from("127.0.0.1:1")).await.unwrap(), [needle], "nobody is there");
+    assert_eq!(pull(epoch, ServerAddress::of(1, source.address.clone())).await.unwrap(), [needle], "another is there");
+    let source_epoch = client.create(&source.address, 1).await.unwrap();
+    write(&client, &source.address, source_epoch, needle).await.unwrap();
+    assert!(matches!(refused(pull(epoch + 1, from.clone()).await), Refusal::Closed(_)), "of another run");
+    assert_eq!(pull(epoch, from.clone()).await.unwrap(), []);
+    assert!(matches!(refused(pull(epoch, from).await), Refusal::Closed(_)), "the place is taken");
 }

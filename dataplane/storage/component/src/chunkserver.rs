@@ -85,9 +85,9 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let transport = options.kv.transport()?;
     let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
-    let remote = options.kv.remote(&transport);
+    let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
     let cluster = tokio::select! {
-        cluster = cluster_of(&remote) => cluster,
+        cluster = cluster_of(&metadata) => cluster,
         () = shutdown.requested() => return Ok(()),
     };
     let store = StoreOptions {
@@ -97,7 +97,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
         capacity_bytes: options.capacity_mebibytes.map(|number| number.saturating_mul(MEBIBYTE)),
     };
     let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), store)?);
-    let server = Server::new(store.clone(), cluster).map_err(StorageError::Thread)?;
+    let server = Server::new(store.clone(), cluster, transport.clone()).map_err(StorageError::Thread)?;
     let mut registry = Registry::default();
     let figures = server.clone();
     registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
@@ -106,7 +106,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let serving = tokio::spawn(serve(listener, server));
     tracing::info!(address = %options.bind, folder = %options.folder.display(), epoch = store.epoch(), "serving chunks");
     let register = async {
-        register(&Metadata::new(Arc::new(remote)), store.server(), &options).await;
+        register(&metadata, store.server(), &options).await;
         registered.ready();
         std::future::pending::<()>().await;
     };

@@ -85,9 +85,8 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
 }
 
 async fn objects(remote: Remote, transport: Arc<dyn Transport>, cache_bytes: u64) -> Objects {
-    let cluster = cluster_of(&remote).await;
     let metadata = Metadata::new(Arc::new(remote));
-    let client = ChunkClient::new(transport, cluster);
+    let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     loop {
         match Objects::open(metadata.clone(), client.clone(), cache_bytes).await {
             Ok(objects) => return objects,

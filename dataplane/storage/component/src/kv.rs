@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eddy_kv::Remote;
 use eddy_kv::component::TransportOptions;
+use eddy_object::Metadata;
 use eddy_rpc::{TlsError, Transport};
 
 /// Between tries to reach it.
@@ -31,16 +32,16 @@ impl KvServers {
     }
 }
 
-/// The number of the cluster: that of the group of replicas. It waits until there is one.
-pub(crate) async fn cluster_of(remote: &Remote) -> u64 {
+/// The number of the cluster. It waits until metadata can be reached.
+pub(crate) async fn cluster_of(metadata: &Metadata) -> u64 {
     let mut told = false;
     loop {
-        let groups = remote.status().await.into_iter().filter_map(|(_, status)| status.ok()?.group);
-        if let Some(group) = groups.min() {
-            return group;
-        }
-        if !std::mem::replace(&mut told, true) {
-            tracing::info!("waiting for the store of metadata");
+        match metadata.cluster().await {
+            Ok(cluster) => return cluster,
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata");
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(PAUSE).await;
     }

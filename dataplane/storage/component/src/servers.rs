@@ -57,9 +57,8 @@ struct Which {
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_server(options: StorageServerOptions) -> Result<(), StorageError> {
     let transport = options.kv.transport()?;
-    let remote = options.kv.remote(&transport);
-    let client = ChunkClient::new(transport, cluster_of(&remote).await);
-    let metadata = Metadata::new(Arc::new(remote));
+    let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
+    let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     let known = metadata.servers().await?;
     match options.command {
         Command::Drain(which) => Ok(metadata.drain_server(find(&known, &which.server)?).await?),

@@ -1,7 +1,7 @@
 //! How fast what a lost server had is copied from the others, while objects are read: four chunkservers and the metadata's file in
 //! this process, over loopback and the disk of the temporary folder, three copies.
 //!
-//! Usage: `recovery_bench [objects] [bytes of each]`.
+//! Usage: `recovery_bench [objects] [bytes of each] [readers]`.
 
 #![allow(clippy::print_stdout, missing_docs)]
 
@@ -16,14 +16,13 @@ use futures::StreamExt;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-const READERS: usize = 8;
 const WRITERS: usize = 16;
 const ALONE_FOR: Duration = Duration::from_secs(5);
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let argument = |at, default| std::env::args().nth(at).map_or(Ok(default), |said: String| said.parse::<usize>());
-    let (objects, bytes) = (argument(1, 400)?, argument(2, 8_000_000)?);
+    let (objects, bytes, readers_at_once) = (argument(1, 400)?, argument(2, 8_000_000)?, argument(3, 8)?);
     let mut cluster = Cluster::start(4).await;
     let data = random_bytes(1, bytes);
     let put = futures::stream::iter(0..objects).map(|number| {
@@ -40,7 +39,7 @@ async fn main() -> Result<()> {
     cluster.stop(0).await;
     let (reads, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let cluster = Arc::new(cluster);
-    let readers: Vec<_> = (0..READERS)
+    let readers: Vec<_> = (0..readers_at_once)
         .map(|_| {
             let (cluster, reads, ended) = (cluster.clone(), reads.clone(), ended.clone());
             tokio::spawn(async move {
@@ -59,7 +58,7 @@ async fn main() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let (before, start) = (reads.load(Ordering::Relaxed), Instant::now());
     tokio::time::sleep(ALONE_FOR).await;
-    println!("reads of 155 KB by {READERS}, alone: {:.0}/s", rate(before, start));
+    println!("reads of 155 KB by {readers_at_once}, alone: {:.0}/s", rate(before, start));
     let (before, start) = (reads.load(Ordering::Relaxed), Instant::now());
     let noted = master.note_lost_servers().await?;
     let mut repaired = master.repair().await?;

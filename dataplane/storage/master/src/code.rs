@@ -100,6 +100,7 @@ impl Master {
         let number = fastrand::u64(1..);
         let shards_row = ChunkRow {
             servers: servers.clone(),
+            remade: BTreeSet::new(),
             copies: shards.count() as u8,
             tier: row.tier,
             form: ChunkForm::Shards(shards),
@@ -116,9 +117,9 @@ impl Master {
         let addresses: Vec<ServerAddress> = addresses.collect::<Result<_, _>>()?;
         self.write_shards(number, &shards, &image, &addresses).await?;
         self.verify_shards(number, &shards, &image, &addresses).await?;
-        let written = self.metadata.get_all([chunk_key(number)]).await?.pop().flatten();
+        let written = store.get(chunk_key(number)).await.map_err(ObjectError::from)?;
         let coded = ChunkRow { servers: Vec::new(), form: ChunkForm::Coded(number), ..row };
-        let noted = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
+        let noted = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
         let flip = Transaction::new()
             .check(chunk_key(chunk), Some(value))
             .check(live_key(chunk), live.as_ref())

@@ -1,21 +1,28 @@
-//! A new copy of a chunk's needles, each from any server that can give it.
+//! A new copy of a chunk's needles, each from any server that can give it. The bytes go from server to server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_chunks::Extent;
-use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
-use eddy_chunkserver::{ChunkClient, ClientError, Refusal, ServerAddress};
+use eddy_chunkserver::{ChunkClient, ClientError, PULL_NEEDLES_MAX, Refusal, ServerAddress};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::pace::Pace;
+use crate::shards::create_anew;
 
-/// Data that is sent at once.
-const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
-/// Needles that are copied at once: small ones share the disk's syncs.
-const AT_ONCE: usize = 16;
+/// Data that a server is asked at once to copy.
+const BATCH_BYTES: u64 = 16 * 1024 * 1024;
+/// Batches of a chunk that are copied at once.
+const AT_ONCE: usize = 2;
+
+/// Needles that one server is to give.
+struct Batch {
+    source: ServerAddress,
+    needles: Vec<Extent>,
+    bytes: u64,
+}
 
 /// Makes a server have all that is needed of a chunk: what it has already, if that is all, or a new chunk in its place. Returns how many
-/// bytes were copied. Each needle is durable when this returns.
+/// bytes were copied. Each needle is durable when this returns, and its checksums were found right.
 pub(crate) async fn copy(
     client: &ChunkClient,
     chunk: u64,
@@ -27,10 +34,11 @@ pub(crate) async fn copy(
     let epoch = match client.create(target, chunk).await {
         Err(ClientError::Refused { source: Refusal::Exists, .. }) => {
             if has_all(client, chunk, needed, target).await {
+                // Whoever made it may have gone before it was durable.
+                client.close(target, chunk).await?;
                 return Ok(0);
             }
-            client.remove(target, chunk).await?;
-            client.create(target, chunk).await?
+            create_anew(client, target, chunk).await?
         }
         made => made?,
     };
@@ -46,6 +54,7 @@ async fn has_all(client: &ChunkClient, chunk: u64, needed: &BTreeSet<Extent>, ta
     needed.is_subset(&whole)
 }
 
+/// Copies all needles of a chunk from one server, and what that does not give from the next.
 async fn fill(
     client: &ChunkClient,
     needed: &BTreeSet<Extent>,
@@ -54,38 +63,87 @@ async fn fill(
     epoch: u64,
     pace: &Pace,
 ) -> Result<u64, ClientError> {
-    let copies = needed.iter().filter_map(|extent| Some((extent, fastrand::choice(sources.get(extent)?)?)));
-    let copies = copies.map(|(extent, source)| async move {
-        pace.spend(u64::from(extent.bytes)).await;
-        copy_needle(client, extent, source, target, epoch).await?;
-        Ok(u64::from(extent.bytes))
-    });
-    stream::iter(copies).buffer_unordered(AT_ONCE).try_fold(0, async |all, bytes| Ok(all + bytes)).await
+    let first = fastrand::usize(..);
+    let tries = sources.values().map(Vec::len).max().unwrap_or_default();
+    let (mut left, mut copied) = (needed.clone(), 0);
+    for turn in 0..tries {
+        let pulls = batches(&left, sources, first.wrapping_add(turn)).into_iter().map(|batch| async move {
+            pace.spend(batch.bytes).await;
+            let missing = client.pull(target, epoch, &batch.source, batch.needles).await?;
+            Ok::<_, ClientError>((batch.bytes - missing.iter().map(|extent| u64::from(extent.bytes)).sum::<u64>(), missing))
+        });
+        let mut pulls = stream::iter(pulls).buffer_unordered(AT_ONCE);
+        let mut missing: BTreeSet<Extent> = left.into_iter().filter(|extent| sources_of(sources, extent).is_empty()).collect();
+        while let Some((bytes, not_given)) = pulls.try_next().await? {
+            copied += bytes;
+            missing.extend(not_given);
+        }
+        if missing.is_empty() {
+            return Ok(copied);
+        }
+        left = missing;
+    }
+    if left.is_empty() {
+        return Ok(copied);
+    }
+    let source = Refusal::Damaged(format!("no server gives it {} of the needles that it lacks", left.len()));
+    Err(ClientError::Refused { address: target.address.clone(), source })
 }
 
-async fn copy_needle(
-    client: &ChunkClient,
-    extent: &Extent,
-    source: &ServerAddress,
-    target: &ServerAddress,
-    epoch: u64,
-) -> Result<(), ClientError> {
-    let mut reading = client.read(source, *extent, 0..extent.bytes).await?;
-    let mut writing = client.write(target, epoch, *extent, &[]).await?;
-    let (mut first, mut data, mut stored) = (0, Vec::with_capacity(PIECE_BYTES), Vec::new());
-    loop {
-        let block = reading.next().await?;
-        let ended = block.is_none();
-        data.extend_from_slice(&block.unwrap_or_default());
-        if data.len() >= PIECE_BYTES || ended && !data.is_empty() {
-            encode_blocks(extent.needle, first, &data, &mut stored);
-            writing.send(&stored).await?;
-            first += data.len().div_ceil(BLOCK_BYTES as usize) as u32;
-            data.clear();
-            stored.clear();
+fn sources_of<'a>(sources: &'a BTreeMap<Extent, Vec<ServerAddress>>, extent: &Extent) -> &'a [ServerAddress] {
+    sources.get(extent).map(Vec::as_slice).unwrap_or_default()
+}
+
+/// What each server is asked to be copied from: at another turn, another one for each needle, where it has several.
+fn batches(left: &BTreeSet<Extent>, sources: &BTreeMap<Extent, Vec<ServerAddress>>, turn: usize) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for extent in left {
+        let of = sources_of(sources, extent);
+        let Some(source) = turn.checked_rem(of.len()).and_then(|place| of.get(place)) else { continue };
+        let bytes = u64::from(extent.bytes);
+        let fits = |batch: &&mut Batch| {
+            batch.source == *source && batch.needles.len() < PULL_NEEDLES_MAX && batch.bytes + bytes <= BATCH_BYTES
+        };
+        match batches.last_mut().filter(fits) {
+            Some(batch) => {
+                batch.needles.push(*extent);
+                batch.bytes += bytes;
+            }
+            None => batches.push(Batch { source: source.clone(), needles: vec![*extent], bytes }),
         }
-        if ended {
-            return writing.finish().await;
+    }
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needles(count: u32, bytes: u32) -> BTreeSet<Extent> {
+        (0..count).map(|number| Extent { chunk: 1, offset: 64 + number * 8192, needle: 1, bytes }).collect()
+    }
+
+    #[test]
+    fn batches_are_bounded_and_go_to_another_server_at_another_turn() {
+        let servers = ["a", "b"].map(ServerAddress::from);
+        let needles = needles(5000, 4096);
+        let sources: BTreeMap<Extent, Vec<ServerAddress>> = needles.iter().map(|extent| (*extent, servers.to_vec())).collect();
+        for turn in 0..4 {
+            let batches = batches(&needles, &sources, turn);
+            assert!(batches.iter().all(|batch| batch.source == servers[turn % 2] && batch.bytes <= BATCH_BYTES));
+            assert!(batches.iter().all(|batch| batch.needles.len() <= PULL_NEEDLES_MAX));
+            assert_eq!(batches.iter().flat_map(|batch| batch.needles.clone()).collect::<BTreeSet<_>>(), needles);
+            assert_eq!(batches.iter().map(|batch| batch.bytes).sum::<u64>(), 5000 * 4096);
         }
+    }
+
+    #[test]
+    fn each_needle_is_asked_of_those_that_have_it() {
+        let needles = needles(3, 10);
+        let [a, b] = ["a", "b"].map(ServerAddress::from);
+        let has = [vec![a.clone()], vec![b.clone()], vec![]];
+        let sources: BTreeMap<Extent, Vec<ServerAddress>> = needles.iter().copied().zip(has).collect();
+        let asked = batches(&needles, &sources, 7);
+        assert_eq!(asked.iter().map(|batch| batch.source.clone()).collect::<Vec<_>>(), [a, b]);
     }
 }

@@ -14,6 +14,7 @@ mod copy;
 mod expected;
 mod expire;
 mod lifecycle;
+mod lost;
 mod moves;
 mod pace;
 mod plan;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use eddy_chunkserver::ServerAddress;
 use eddy_kv::{KvError, Transaction};
-use eddy_object::schema::{ChunkRow, DegradedRow, StrayRow, chunk_key, decode, degraded_key, encode, stray_key};
+use eddy_object::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode, stray_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
@@ -71,15 +71,11 @@ impl Master {
     /// Makes a move; none where it cannot be made now.
     async fn make(&self, one: Move) -> Result<Option<u64>, ObjectError> {
         let Move { chunk, from, to, .. } = one;
-        let keys = [chunk_key(chunk), degraded_key(chunk), stray_key(to, chunk)];
-        let values = self.metadata.get_all(keys).await?;
-        let [Some(value), None, stray] = &values[..] else { return Ok(None) };
+        let values = self.metadata.get_all([chunk_key(chunk), degraded_key(chunk)]).await?;
+        let [Some(value), None] = &values[..] else { return Ok(None) };
         let row: ChunkRow = decode(&value.bytes)?;
-        let doomed = match stray {
-            Some(stray) => decode::<StrayRow>(&stray.bytes)?.doomed,
-            None => false,
-        };
-        if doomed || row.servers.contains(&to) {
+        let Some(stray) = self.may_have(to, chunk).await? else { return Ok(None) };
+        if row.servers.contains(&to) {
             return Ok(None);
         }
         let Some(target) = self.servers.address(to) else { return Ok(None) };
@@ -108,9 +104,9 @@ impl Master {
         servers[place] = to;
         let mut transaction = Transaction::new()
             .check(chunk_key(chunk), Some(value))
-            .put(chunk_key(chunk), encode(&ChunkRow { servers, ..row })?)
+            .put(chunk_key(chunk), encode(&row.with_copies(servers, &[to]))?)
             .check(degraded_key(chunk), None)
-            .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), since_ms: now_ms() })?)
+            .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() })?)
             .check(stray_key(to, chunk), stray.as_ref());
         if stray.is_some() {
             transaction = transaction.delete(stray_key(to, chunk));

@@ -1,7 +1,6 @@
 //! Chunks of which a server lacks something.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use eddy_chunks::Extent;
 use eddy_chunkserver::{ClientError, Refusal, ServerAddress};
 use eddy_kv::{KeyRange, KvError, Row, Transaction, Value};
 use eddy_object::placement::choose;
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, StrayRow, Tier, chunk_key, decode, encode, stray_key};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, StrayRow, Tier, chunk_key, decode, encode, live_key, stray_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
@@ -24,6 +23,8 @@ use crate::plan::{Holding, Plan, plan};
 pub struct Repaired {
     /// Chunks of which it was known before that they lack something.
     pub noted: usize,
+    /// Chunks of which a server lacks something or does not answer, noted or not, before the round.
+    pub under_replicated: usize,
     /// Those of them of which nothing more may be lost.
     pub at_risk: usize,
     /// Chunks all of whose copies were read and are whole.
@@ -44,6 +45,8 @@ pub(crate) struct Made {
     pub(crate) servers: Vec<u64>,
     pub(crate) strays: Vec<(Bytes, Option<Value>)>,
     pub(crate) bytes: u64,
+    /// Not all that were to be could be made.
+    pub(crate) failed: bool,
 }
 
 impl Made {
@@ -57,79 +60,62 @@ impl Made {
 }
 
 /// A chunk that is noted, and what is known without asking.
-struct Noted {
-    chunk: u64,
-    row: Row,
-    degraded: DegradedRow,
+pub(crate) struct Noted {
+    pub(crate) chunk: u64,
+    pub(crate) row: Row,
+    pub(crate) degraded: DegradedRow,
+}
+
+/// How a chunk stands, as far as it is known without asking.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Standing {
+    /// Servers that may be lost before anything of it is.
+    spare: usize,
+    /// Fewer have it than should.
+    is_short: bool,
+}
+
+/// How a chunk stands where these servers answer, and those lack something.
+fn standing(row: &ChunkRow, there: &BTreeSet<u64>, lacking: &[u64]) -> Standing {
+    let (enough, should) = match row.form {
+        // Nobody has it but as shards, which are another chunk.
+        ChunkForm::Coded(_) => (0, 0),
+        ChunkForm::Whole => (1, usize::from(row.copies)),
+        // Of shards, more must be left than one.
+        ChunkForm::Shards(shards) => (usize::from(shards.data), usize::from(row.copies)),
+    };
+    let good = row.servers.iter().filter(|server| there.contains(server) && !lacking.contains(server)).count();
+    Standing { spare: good.saturating_sub(enough), is_short: good < should }
 }
 
 impl Master {
-    /// Notes all chunks of servers that have not answered, or not been known, for longer than the master is patient.
-    ///
-    /// One that is only restarted must not be noted: all copies of its chunks would be read.
-    ///
-    /// # Errors
-    /// The store's.
-    pub async fn note_lost_servers(&self) -> Result<usize, ObjectError> {
-        self.refresh().await?;
-        let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
-        let chunks = crate::chunks::all(&self.metadata).await?;
-        let missing: BTreeSet<u64> =
-            chunks.values().flat_map(|(row, _)| row.servers.iter().copied()).filter(|server| !there.contains(server)).collect();
-        let lost = self.lost_of(&missing).await?;
-        let mut noted = 0;
-        for (chunk, (row, _)) in chunks {
-            let lost: Vec<u64> = row.servers.into_iter().filter(|server| lost.contains(server)).collect();
-            if !lost.is_empty() {
-                self.metadata.degrade(chunk, &lost).await?;
-                noted += 1;
-            }
-        }
-        Ok(noted)
-    }
-
-    /// Those of the missing that have been for long enough, whoever saw it first.
-    async fn lost_of(&self, missing: &BTreeSet<u64>) -> Result<BTreeSet<u64>, ObjectError> {
-        let aways = self.metadata.aways().await?;
-        for server in missing.iter().filter(|server| !aways.contains_key(server)) {
-            self.metadata.note_away(*server).await?;
-        }
-        for server in aways.keys().filter(|server| !missing.contains(server)) {
-            self.metadata.note_back(*server).await?;
-        }
-        let now = now_ms();
-        let since = |server: &u64| aways.get(server).map_or(now, |away| away.since_ms);
-        let patience = milliseconds(self.options.patience);
-        let lost = missing.iter().copied().filter(|server| now.saturating_sub(since(server)) >= patience);
-        let lost: BTreeSet<u64> = lost.collect();
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&lost);
-        Ok(lost)
-    }
-
     /// Looks at every chunk that is noted, those with the fewest copies first, and makes the copies that are missing. A chunk is noted no
-    /// more only after every copy of it was read and found whole.
+    /// more only after every copy of it was read and found whole, while nobody came to need another needle of it.
     ///
     /// # Errors
     /// The store's.
     pub async fn repair(&self) -> Result<Repaired, ObjectError> {
         self.refresh().await?;
         let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
-        let mut queue = Vec::new();
+        let chunks = crate::chunks::all(&self.metadata).await?;
+        let (mut all, mut queue, mut good_of_noted) = (Repaired::default(), Vec::new(), BTreeMap::new());
         for row in self.metadata.scan_all(KeyRange::prefix(&b"d"[..])).await? {
             let (chunk, degraded): (u64, DegradedRow) = (number_of(&row)?, decode(&row.value.bytes)?);
-            let found = self.metadata.chunk(chunk).await?;
-            let servers = found.iter().flat_map(|chunk| &chunk.servers);
-            let good = servers.filter(|server| there.contains(server) && !degraded.servers.contains(server)).count();
-            // Of shards, more must be left than one.
-            let enough = match found.map(|chunk| chunk.form) {
-                Some(ChunkForm::Shards(shards)) => usize::from(shards.data),
-                _ => 1,
-            };
-            queue.push((good.saturating_sub(enough), degraded.since_ms, Noted { chunk, row, degraded }));
+            let found = chunks.get(&chunk).map(|(found, _)| found);
+            let good = found.map_or(Standing::default(), |found| standing(found, &there, &degraded.servers));
+            good_of_noted.insert(chunk, good);
+            queue.push((good.spare, degraded.since_ms, Noted { chunk, row, degraded }));
         }
         queue.sort_by_key(|(spare, since, _)| (*spare, *since));
-        let at_risk = queue.iter().filter(|(spare, ..)| *spare == 0).count();
-        let mut all = Repaired { noted: queue.len(), at_risk, ..Repaired::default() };
+        all.noted = queue.len();
+        for (chunk, (row, _)) in &chunks {
+            let noted = good_of_noted.get(chunk).copied();
+            let now = noted.unwrap_or_else(|| standing(row, &there, &[]));
+            if noted.is_some() || now.is_short {
+                all.under_replicated += 1;
+                all.at_risk += usize::from(now.spare == 0);
+            }
+        }
         let work = queue.into_iter().map(|(_, _, noted)| self.repair_one(noted));
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
@@ -156,6 +142,11 @@ impl Master {
             self.forget(&noted, check).await?;
             return Ok(Repaired::default());
         }
+        if let Some(repaired) = self.replace_lost(&noted, &row, &value).await? {
+            return Ok(repaired);
+        }
+        // Read before the needles: whoever comes to need another one from now on changes it, and has seen the note.
+        let live = self.metadata.store().get(live_key(chunk)).await?;
         let expected = Expected::of(&self.metadata, chunk, &row).await?;
         let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
         let holdings = self.holdings(chunk, &row.servers, patient).await;
@@ -166,12 +157,16 @@ impl Master {
         }
         let as_many = plan.whole.len() == row.servers.len() && plan.whole.len() <= usize::from(row.copies);
         if plan.is_healthy() && as_many {
-            let done = self.forget(&noted, check).await?;
+            let done = self.forget(&noted, check.check(live_key(chunk), live.as_ref())).await?;
             return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
         }
         let needed = match expected {
             Expected::Copies(needed) => needed,
             Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
+        };
+        // Known before what they have is removed: of what an upload gave them that nobody needs yet.
+        let Some((row, value)) = self.say_remade(chunk, row, value, &plan.lacking).await? else {
+            return Ok(Repaired { waiting: 1, ..Repaired::default() });
         };
         let made = self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?;
         let copies = usize::from(row.copies);
@@ -186,7 +181,7 @@ impl Master {
         let others = plan.lacking.iter().chain(&plan.lost).filter(|server| !enough && !servers.contains(server));
         let servers: Vec<u64> = servers.iter().chain(others).copied().collect();
         if servers != row.servers {
-            let next = encode(&ChunkRow { servers, ..row })?;
+            let next = encode(&row.with_copies(servers, &made.servers))?;
             let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), next);
             match self.metadata.store().commit(made.say_they_have(put)).await {
                 // It changed meanwhile: the next round sees.
@@ -196,6 +191,27 @@ impl Master {
         }
         let copies = made.servers.len();
         Ok(Repaired { copies, bytes: made.bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
+    }
+
+    /// Says that copies of these servers are remade; none where the chunk changed meanwhile.
+    async fn say_remade(
+        &self,
+        chunk: u64,
+        row: ChunkRow,
+        value: Value,
+        servers: &[u64],
+    ) -> Result<Option<(ChunkRow, Value)>, ObjectError> {
+        if servers.iter().all(|server| row.remade.contains(server)) {
+            return Ok(Some((row, value)));
+        }
+        let servers_now = row.servers.clone();
+        let row = row.with_copies(servers_now, servers);
+        let bytes = encode(&row)?;
+        let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), bytes.clone());
+        match self.metadata.store().commit(put).await {
+            Err(KvError::Conflict { .. }) => Ok(None),
+            done => Ok(Some((row, Value { bytes, version: done? }))),
+        }
     }
 
     /// Of more servers than are needed, those that a new chunk would rather be on.
@@ -209,10 +225,6 @@ impl Master {
         let others: Vec<u64> = others.copied().collect();
         kept.extend(others);
         kept
-    }
-
-    fn is_lost(&self, server: u64) -> bool {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).contains(&server)
     }
 
     /// What each server has, after it has read all of it.
@@ -236,7 +248,7 @@ impl Master {
     }
 
     /// Makes as many copies as are missing, or can be.
-    async fn make_copies(
+    pub(crate) async fn make_copies(
         &self,
         chunk: u64,
         tier: Tier,
@@ -268,6 +280,7 @@ impl Master {
                 Err(error) => {
                     let error = eddy_telemetry::error_chain(&error);
                     tracing::warn!(chunk, server, error, "failed to copy a chunk; it is tried again");
+                    made.failed = true;
                 }
             }
         }
@@ -309,6 +322,40 @@ fn sources(servers: &eddy_object::Servers, holdings: &[(u64, Holding)], but: u64
     sources
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use eddy_object::schema::Shards;
+
+    use super::*;
+
+    fn row(servers: &[u64], form: ChunkForm) -> ChunkRow {
+        let (servers, remade, copies) = (servers.to_vec(), BTreeSet::new(), servers.len() as u8);
+        ChunkRow { servers, remade, copies, tier: Tier::Hot, form, touched_ms: 1, verified_ms: 1 }
+    }
+
+    #[test]
+    fn servers_that_do_not_answer_and_those_that_lack_something_do_not_count() {
+        let whole = row(&[1, 2, 3], ChunkForm::Whole);
+        let of = |there: &[u64], lacking: &[u64]| {
+            let standing = standing(&whole, &there.iter().copied().collect(), lacking);
+            (standing.spare, standing.is_short)
+        };
+        assert_eq!(of(&[1, 2, 3, 4], &[]), (2, false));
+        assert_eq!(of(&[1, 3, 4], &[]), (1, true));
+        assert_eq!(of(&[1, 2, 3], &[2]), (1, true));
+        assert_eq!(of(&[1, 4], &[]), (0, true));
+        assert_eq!(of(&[1], &[1]), (0, true));
+    }
+
+    #[test]
+    fn of_shards_four_are_needed_and_of_what_is_coded_nobody_has_anything() {
+        let shards = row(&[1, 2, 3, 4, 5, 6], ChunkForm::Shards(Shards::new(7, 1000)));
+        let spare = |there: &[u64]| standing(&shards, &there.iter().copied().collect(), &[]).spare;
+        assert_eq!((spare(&[1, 2, 3, 4, 5, 6]), spare(&[1, 2, 3, 4, 5]), spare(&[1, 2, 3, 4]), spare(&[1])), (2, 1, 0, 0));
+        assert!(!standing(&row(&[], ChunkForm::Coded(7)), &BTreeSet::new(), &[]).is_short);
+    }
 }

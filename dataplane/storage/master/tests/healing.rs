@@ -3,6 +3,7 @@
 
 mod heal;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
@@ -72,6 +73,38 @@ async fn a_lost_server_s_copies_are_made_elsewhere_and_others_are_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_server_s_copies_are_made_of_those_that_are_whole_and_damage_that_shows_is_repaired() {
+    let mut cluster = Cluster::start(5).await;
+    let data: Vec<_> = (0..40).map(|number| random_bytes(number, 200_000)).collect();
+    for (number, data) in data.iter().enumerate() {
+        cluster.put(&number.to_string(), data).await.unwrap();
+    }
+    let master = at_once(&cluster);
+    heal(&cluster, &master).await;
+    let of = |server: u64| (0..5).find(|at| cluster.number(*at) == server).unwrap();
+    let mut lost = BTreeSet::new();
+    // Of each chunk one copy is damaged, which nobody has noticed, and a server is lost.
+    for row in cluster.rows(b"c").await {
+        let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
+        let row: ChunkRow = decode(&row.value.bytes).unwrap();
+        cluster.flip(of(row.servers[0]), chunk, 1000);
+        lost.insert(of(row.servers[1]));
+    }
+    let lost = *lost.iter().next().unwrap();
+    cluster.stop(lost).await;
+    let noted = master.note_lost_servers().await.unwrap();
+    let repaired = master.repair().await.unwrap();
+    assert!(noted > 0 && repaired.copies == noted && repaired.waiting == 0 && repaired.unreadable.is_empty(), "{repaired:?}");
+    // Who is read from is by chance; then all copies are read.
+    assert!(repaired.healthy == 0 && !cluster.rows(b"d").await.is_empty());
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    for (number, data) in data.iter().enumerate() {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == *data);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_server_is_not_forgotten_while_nobody_else_has_what_it_has() {
     let mut cluster = Cluster::start(3).await;
     let data = random_bytes(1, 500_000);
@@ -128,11 +161,14 @@ async fn a_server_that_may_come_back_is_waited_for() {
     let away = (0..4).find(|at| row.servers.contains(&cluster.number(*at))).unwrap();
     cluster.stop(away).await;
     assert_eq!(master.note_lost_servers().await.unwrap(), 0);
+    // It is not copied, and it is not said that all is well.
+    let round = master.repair().await.unwrap();
+    assert_eq!((round.noted, round.under_replicated, round.at_risk, round.copies), (0, 1, 0, 0));
     cluster.metadata().degrade(chunk, &[cluster.number(away)]).await.unwrap();
     assert_eq!(master.repair().await.unwrap().copies, 0);
     assert_eq!(cluster.rows(b"d").await.len(), 1, "it stays noted");
     cluster.start_again(away).await;
-    assert_eq!(master.repair().await.unwrap(), Repaired { noted: 1, healthy: 1, ..Repaired::default() });
+    assert_eq!(master.repair().await.unwrap(), Repaired { noted: 1, under_replicated: 1, healthy: 1, ..Repaired::default() });
     assert!(cluster.rows(b"d").await.is_empty());
 }
 

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ fn rows(objects: u64) -> impl Iterator<Item = Result<Row>> {
     let chunk = |number: u64| {
         let servers = vec![1, 2, 3];
         let (tier, form, at_ms) = (Tier::Hot, ChunkForm::Whole, 1_790_000_000_000);
-        let chunk = ChunkRow { servers, copies: 3, tier, form, touched_ms: at_ms, verified_ms: at_ms };
+        let chunk = ChunkRow { servers, remade: BTreeSet::new(), copies: 3, tier, form, touched_ms: at_ms, verified_ms: at_ms };
         Ok(row(chunk_key(number), encode(&chunk)?))
     };
     let live = |number: u64| {

@@ -204,7 +204,10 @@ async fn run(folder: &std::path::Path, address: &str, capacity_bytes: Option<u64
     ChunkServer {
         address,
         number,
-        task: tokio::spawn(serve(listener, Server::new(store, CLUSTER).expect("threads can be started"))),
+        task: tokio::spawn(serve(
+            listener,
+            Server::new(store, CLUSTER, Arc::new(TcpTransport::default())).expect("threads can be started"),
+        )),
     }
 }
 

@@ -19,10 +19,12 @@
 mod head;
 mod needle;
 mod scan;
+mod stretch;
 
 pub use self::head::{HEAD_BYTES, decode_head, encode_head};
 pub use self::needle::{Damage, NeedleHead, encode_blocks, encode_needle, verify_blocks};
 pub use self::scan::{Found, find_needles};
+pub use self::stretch::{STRETCH_BYTES_MAX, Stretch};
 
 use std::ops::Range;
 

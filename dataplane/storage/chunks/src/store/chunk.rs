@@ -110,6 +110,13 @@ impl Chunk {
         Ok(())
     }
 
+    /// Gives a place that was taken back: nothing whole is there.
+    pub(super) fn release(&self, extent: &Extent) {
+        if let Some(taken) = self.lock().taken.as_mut() {
+            taken.remove(&extent.offset);
+        }
+    }
+
     pub(super) fn close(&self) {
         self.lock().taken = None;
     }

@@ -154,13 +154,19 @@ impl ChunkStore {
         Ok(Writing::new(chunk, extent))
     }
 
-    /// Ends the taking of needles; what is under way may still end well.
+    /// Gives back the place of a needle that is not written any further, so that it can be written anew.
+    pub fn give_up(&self, writing: Writing) {
+        self.used_bytes.fetch_sub(writing.give_up(), Ordering::Relaxed);
+    }
+
+    /// Ends the taking of needles; what is under way may still end well. What was written before is durable when this returns.
     ///
     /// # Errors
-    /// [`StoreError::NoChunk`].
+    /// [`StoreError::NoChunk`] or the disk's.
     pub fn close(&self, chunk: u64) -> Result<(), StoreError> {
-        self.chunk(chunk)?.close();
-        Ok(())
+        let chunk = self.chunk(chunk)?;
+        chunk.close();
+        chunk.sync(&*self.file(&chunk)?)
     }
 
     /// The stored blocks that hold these bytes of a needle, after their checksums were found right.
@@ -193,6 +199,19 @@ impl ChunkStore {
         };
         whole.map_err(|source| StoreError::Damaged { chunk: extent.chunk, offset: extent.offset, source })?;
         Ok(Some(stored))
+    }
+
+    /// Bytes of a chunk's file as they are, damaged or not, and fewer where it ends before: for whoever checks them.
+    ///
+    /// # Errors
+    /// [`StoreError::NoChunk`] or the disk's.
+    pub fn read_unchecked(&self, chunk: u64, start: u64, bytes: u32) -> Result<Vec<u8>, StoreError> {
+        let chunk = self.chunk(chunk)?;
+        let file = self.file(&chunk)?;
+        let mut stored = vec![0; bytes as usize];
+        let read = read_full(&*file, &mut stored, start).map_err(|source| chunk.disk_error(source))?;
+        stored.truncate(read);
+        Ok(stored)
     }
 
     /// All needles of a chunk, after reading all of it.

@@ -57,6 +57,12 @@ impl Writing {
         Ok(())
     }
 
+    /// Gives its place back; returns how many bytes of it were not written.
+    pub(super) fn give_up(self) -> u64 {
+        self.chunk.release(&self.extent);
+        u64::from(self.missing())
+    }
+
     /// What makes the needle durable.
     ///
     /// # Errors
@@ -81,6 +87,11 @@ impl SyncPoint {
     /// The disk's: what is durable is unknown then, and the chunk takes no more needles.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.chunk.sync(&*self.file)
+    }
+
+    /// Frees the memory that holds what was synced: it is not read soon, and other bytes are.
+    pub fn forget_cached(&self) {
+        self.file.forget_cached();
     }
 
     /// Whether both are of one chunk: one sync is enough for both.

@@ -101,12 +101,12 @@ impl Figures {
 }
 
 fn repair(rounds: &Rounds) -> Vec<Figure> {
-    let Repaired { noted, at_risk, waiting, unreadable, .. } = &rounds.repaired;
+    let Repaired { under_replicated, at_risk, waiting, unreadable, .. } = &rounds.repaired;
     vec![
         (
             "eddy_storage_chunks_under_replicated",
-            "Chunks of which a server lacks something, or that lack a server",
-            figure(*noted),
+            "Chunks of which a server lacks something or does not answer, or that lack a server",
+            figure(*under_replicated),
         ),
         ("eddy_storage_chunks_at_risk", "Those of them of which nothing more may be lost", figure(*at_risk)),
         ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(*waiting)),

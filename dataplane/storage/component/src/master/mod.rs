@@ -119,8 +119,8 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let transport = options.kv.transport()?;
     let work = async {
-        let remote = options.kv.remote(&transport);
-        let client = ChunkClient::new(transport, cluster_of(&remote).await);
+        let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
+        let client = ChunkClient::new(transport, cluster_of(&metadata).await);
         store.ready();
         let patience = MasterOptions {
             grace: Duration::from_secs(options.grace_seconds),
@@ -131,7 +131,6 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             move_bytes_per_second: mebibytes(options.move_mebibytes_per_second),
             tier_bytes_per_second: mebibytes(options.tier_mebibytes_per_second),
         };
-        let metadata = Metadata::new(Arc::new(remote));
         let objects = loop {
             match Objects::open(metadata.clone(), client.clone(), 0).await {
                 Ok(objects) => break objects,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eddy_object::ObjectError;
-use eddy_storage_master::{Balanced, Coded, Collected, Expired, Master, Repaired, Tiered};
+use eddy_storage_master::{Balanced, Coded, Collected, Expired, Master, Tiered};
 use tokio::time::MissedTickBehavior;
 
 use super::StorageMasterOptions;
@@ -45,7 +45,7 @@ async fn every(work: &'static str, seconds: u64, figures: &Figures, mut round: i
 async fn repair(master: &Master, figures: &Figures) -> Result<(), ObjectError> {
     let noted = master.note_lost_servers().await?;
     let repaired = master.repair().await?;
-    if repaired != Repaired::default() {
+    if repaired.noted > 0 || repaired.waiting > 0 {
         tracing::info!(
             noted,
             healthy = repaired.healthy,

@@ -93,6 +93,8 @@ pub(super) struct Sums {
     announced_md5: Option<Vec<u8>>,
     announced: Option<(ChecksumAlgorithm, Vec<u8>)>,
     algorithm: Option<ChecksumAlgorithm>,
+    /// That of the checksum that is to follow the body.
+    awaited: Option<ChecksumAlgorithm>,
     hasher: ChecksumHasher,
 }
 
@@ -105,14 +107,16 @@ impl Sums {
             let name = names.split(',').find_map(|name| name.trim().strip_prefix("x-amz-checksum-"))?;
             Some(algorithm_of(name))
         });
+        let awaited = trailer.transpose()?;
         let algorithm = announced.as_ref().map(|(algorithm, _)| *algorithm);
-        let algorithm = algorithm.or(trailer.transpose()?).or(or_else);
+        let algorithm = algorithm.or(awaited).or(or_else);
         let announced_md5 =
             headers.get("content-md5").map(|value| STANDARD.decode(value.as_bytes()).ok().filter(|md5| md5.len() == 16));
         let announced_md5 = announced_md5
             .map(|md5| md5.ok_or_else(|| Failure::new(S3ErrorCode::InvalidDigest, "Content-MD5 is 16 bytes in base64")))
             .transpose()?;
-        Ok(Self { md5: Md5::new(), announced_md5, announced, algorithm, hasher: algorithm.map(hasher).unwrap_or_default() })
+        let hasher = algorithm.map(hasher).unwrap_or_default();
+        Ok(Self { md5: Md5::new(), announced_md5, announced, awaited, algorithm, hasher })
     }
 
     /// What is computed besides the MD5.
@@ -140,6 +144,10 @@ impl Sums {
             Some(Checksum { algorithm, value, composite: false })
         });
         let trailing = trailers.map(of_headers).transpose()?.flatten();
+        if self.awaited.is_some() && self.awaited != trailing.as_ref().map(|(algorithm, _)| *algorithm) {
+            let message = "the checksum that was to follow the body has not come";
+            return Err(Failure::with_status("MalformedTrailerError", http::StatusCode::BAD_REQUEST, message));
+        }
         for (algorithm, value) in self.announced.into_iter().chain(trailing) {
             if !checksum.as_ref().is_some_and(|checksum| checksum.algorithm == algorithm && checksum.value == value) {
                 let message = format!("the body does not have the {} that was announced", name_of(algorithm));
@@ -310,6 +318,7 @@ mod tests {
         let trailer = announce("x-amz-trailer", "x-amz-checksum-crc32");
         assert!(finish(&trailer, Some(&right)).unwrap().1.is_some());
         assert!(finish(&trailer, Some(&announce("x-amz-checksum-crc32", "NhCmhw=="))).is_err());
+        assert!(finish(&trailer, None).is_err() && finish(&trailer, Some(&HeaderMap::new())).is_err(), "it has not come");
         // What was not announced cannot be checked any more.
         assert!(finish(&HeaderMap::new(), Some(&right)).is_err());
         assert!(finish(&announce("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="), None).is_ok());

@@ -155,7 +155,8 @@ impl Changes {
 
     pub(super) fn finish(mut self) -> Transaction {
         for (chunk, bytes) in std::mem::take(&mut self.live) {
-            self.add(live_key(chunk), bytes, None);
+            // Also where it stays the same: whoever has read what is needed of the chunk learns that it is no longer that.
+            self.transaction.writes.push(Write::Add { key: live_key(chunk), delta: bytes, at_most: None });
         }
         if let Some(space) = self.space.take() {
             self.add(usage_bytes_key(space.id), self.bytes, space.settings.quota.bytes);

@@ -29,10 +29,18 @@ impl Metadata {
     pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8, tier: Tier) -> Result<()> {
         let mut put = Transaction::new().check(chunk_key(chunk), None);
         if servers.len() < usize::from(copies) {
-            let row = DegradedRow { servers: Vec::new(), since_ms: now_ms() };
+            let row = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);
         }
-        let row = ChunkRow { servers, copies, tier, form: ChunkForm::Whole, touched_ms: now_ms(), verified_ms: 0 };
+        let row = ChunkRow {
+            servers,
+            remade: BTreeSet::new(),
+            copies,
+            tier,
+            form: ChunkForm::Whole,
+            touched_ms: now_ms(),
+            verified_ms: 0,
+        };
         self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
         Ok(())
     }
@@ -110,7 +118,8 @@ impl Metadata {
             let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
             changes.check(chunk_key(chunk), Some(&value));
             let row: ChunkRow = decode(&value.bytes)?;
-            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server));
+            let remade = row.remade;
+            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server)) && !remade.contains(server);
             let (took, lack): (Vec<u64>, Vec<u64>) = row.servers.into_iter().partition(took);
             if took.len() < needed(row.copies) {
                 // Those that took it do not count: what they have of the chunk is removed.
@@ -128,13 +137,15 @@ impl Metadata {
         for ((chunk, servers), value) in degraded.iter().zip(values) {
             let mut row: DegradedRow = match &value {
                 Some(value) => decode(&value.bytes)?,
-                None => DegradedRow { servers: Vec::new(), since_ms: now_ms() },
+                None => DegradedRow { servers: Vec::new(), read_all: false, since_ms: now_ms() },
             };
-            if value.is_some() && servers.iter().all(|server| row.servers.contains(server)) {
+            let read_all = row.read_all || servers.is_empty();
+            if value.is_some() && read_all == row.read_all && servers.iter().all(|server| row.servers.contains(server)) {
                 // It is noted already; whoever takes the note away must not have done so before this commits.
                 changes.check(degraded_key(*chunk), value.as_ref());
                 continue;
             }
+            row.read_all = read_all;
             row.servers.extend(servers);
             row.servers.sort_unstable();
             row.servers.dedup();

@@ -2,6 +2,7 @@
 
 mod changes;
 mod chunks;
+mod cluster;
 mod commit;
 mod known;
 mod listing;

@@ -16,6 +16,11 @@ fn named(tag: u8, number: u64, name: &[u8]) -> Bytes {
     key.freeze()
 }
 
+/// Which cluster this is.
+pub fn cluster_key() -> Bytes {
+    Bytes::from_static(b"i")
+}
+
 /// A namespace, by its name.
 pub fn namespace_key(name: &str) -> Bytes {
     [b"n", name.as_bytes()].concat().into()

@@ -1,13 +1,25 @@
 //! Rows of chunks, of who needs them, and of servers.
 
+use std::collections::BTreeSet;
+
 use eddy_chunks::Extent;
 use serde::{Deserialize, Serialize};
+
+/// A cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterRow {
+    /// Its number, which the disks of its chunkservers bear.
+    pub number: u64,
+}
 
 /// A chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRow {
     /// The numbers of the servers that have it, or its shards, in their order.
     pub servers: Vec<u64>,
+    /// Those whose copy was made of others' since the chunk was made. What an upload gave them before that may not be there: they count as
+    /// if they had not taken it.
+    pub remade: BTreeSet<u64>,
     /// How many should; of a coded chunk, how many did, and will of what moves out of it.
     pub copies: u8,
     /// What its needles are kept for.
@@ -18,6 +30,16 @@ pub struct ChunkRow {
     pub touched_ms: u64,
     /// When all its copies were last read and found whole, in milliseconds since 1970; 0 if never.
     pub verified_ms: u64,
+}
+
+impl ChunkRow {
+    /// The same, where other servers, or also others, have the chunk and these of them have a copy of others'.
+    #[must_use]
+    pub fn with_copies(mut self, servers: Vec<u64>, remade: &[u64]) -> Self {
+        self.servers = servers;
+        self.remade.extend(remade);
+        self
+    }
 }
 
 /// What bytes are kept for, which says where and as what.
@@ -119,8 +141,10 @@ pub enum Needed {
 /// What servers lack of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DegradedRow {
-    /// Those that failed to take a needle, or to give one. None where only too few have the chunk.
+    /// Those that failed to take a needle, or to give one, or that are lost.
     pub servers: Vec<u64>,
+    /// The others may lack something, too: all are to be read.
+    pub read_all: bool,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
 }

@@ -45,12 +45,12 @@ fn remote(servers: &[String]) -> Remote {
     Remote::new(Arc::new(Network), servers)
 }
 
-/// The number of the cluster, once there is one.
-async fn cluster_of(remote: &Remote) -> u64 {
+/// The metadata, and the number of the cluster, once they can be reached.
+async fn metadata_of(servers: &[String]) -> (Metadata, u64) {
+    let metadata = Metadata::new(Arc::new(remote(servers)));
     loop {
-        let groups = remote.status().await.into_iter().filter_map(|(_, status)| status.ok()?.group);
-        if let Some(group) = groups.min() {
-            return group;
+        if let Ok(cluster) = metadata.cluster().await {
+            return (metadata, cluster);
         }
         sleep(PAUSE).await;
     }
@@ -96,18 +96,17 @@ fn ended(host: &Host, error: &dyn std::error::Error) -> turmoil::Result {
 /// A chunkserver.
 pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Result {
     clock::set_wrong(host.wrong_ms);
-    let remote = remote(&servers);
-    let cluster = cluster_of(&remote).await;
+    let (metadata, cluster) = metadata_of(&servers).await;
     let options = StoreOptions { folder: Path::new("/chunks").to_owned(), cluster, reserved_bytes: 4096, capacity_bytes: None };
     let store = match ChunkStore::open(Arc::new(host.disk.clone()), options) {
         Ok(store) => Arc::new(store),
         Err(error) => return ended(&host, &error),
     };
     let listener = Network.bind(any(CHUNK_PORT)).await?;
-    let serving = tokio::spawn(eddy_chunkserver::serve(listener, Server::new(store.clone(), cluster)?));
+    let server = Server::new(store.clone(), cluster, Arc::new(Network))?;
+    let serving = tokio::spawn(eddy_chunkserver::serve(listener, server));
     let (address, failure_domain) = (format!("{}:{CHUNK_PORT}", host.name), host.name.clone());
     let row = ServerRow { address, failure_domain, class: Class::Fast };
-    let metadata = Metadata::new(Arc::new(remote));
     while metadata.put_server(store.server(), &row).await.is_err() {
         sleep(PAUSE).await;
     }
@@ -116,9 +115,8 @@ pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Re
 
 /// A door: objects, as every client has them.
 pub(crate) async fn objects(servers: &[String]) -> (Objects, ChunkClient) {
-    let remote = remote(servers);
-    let client = ChunkClient::new(Arc::new(Network), cluster_of(&remote).await);
-    let metadata = Metadata::new(Arc::new(remote));
+    let (metadata, cluster) = metadata_of(servers).await;
+    let client = ChunkClient::new(Arc::new(Network), cluster);
     loop {
         match Objects::open(metadata.clone(), client.clone(), 256 * 1024).await {
             Ok(objects) => return (objects, client),
