@@ -12,6 +12,8 @@ pub type Key = &'static str;
 pub const LOADER: Key = "loader:0123456789abcdef";
 /// The key of the tenant `keeper`.
 pub const KEEPER: Key = "keeper:0123456789abcdef";
+/// The key of the tenant `leaver`.
+pub const LEAVER: Key = "leaver:0123456789abcdef";
 
 /// The doors, as a client outside the cluster sees them.
 #[derive(Clone)]
@@ -24,7 +26,7 @@ impl Door {
     /// The doors of the cluster under test, by a node's address. All tests share one Secret of keys.
     pub fn on(cluster: &Cluster, node: &str) -> Self {
         cluster.apply(&format!(
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: eddy-storage-keys, namespace: eddy-system}}\nstringData: {{loader: \"{LOADER}\", keeper: \"{KEEPER}\"}}\n"
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: eddy-storage-keys, namespace: eddy-system}}\nstringData: {{loader: \"{LOADER}\", keeper: \"{KEEPER}\", leaver: \"{LEAVER}\"}}\n"
         ));
         let address =
             cluster.kubectl(&["get", "node", node, "-o", "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"]);

@@ -14,7 +14,7 @@ mod ports;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait};
 pub use self::collector::Collector;
-pub use self::door::{Door, KEEPER, Key, LOADER};
+pub use self::door::{Door, KEEPER, Key, LEAVER, LOADER};
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};
 pub use self::ports::reserved_address;

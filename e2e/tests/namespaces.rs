@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Door, KEEPER, Key, wait};
+use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, wait};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -91,4 +91,28 @@ async fn what_waits_for_more_servers_can_be_used_and_says_so() {
     let sentence = cluster.wait_reason(KIND, "u-asker", "e2e-coded", "Provisioned");
     assert!(sentence.contains("until there are six chunkservers"), "{sentence}");
     cluster.wait_ready(KIND, "u-asker", "e2e-coded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn a_bucket_of_a_user_who_is_deleted_is_nobody_s_also_where_another_gets_the_name() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("leaver");
+    cluster.tenant("keeper");
+    let door = Door::on(&cluster, "node1");
+    door.wait_bucket(LEAVER, "e2e-left");
+    wait_status(&door, Some(LEAVER), "e2e-left", 200);
+    assert_eq!(door.put(LEAVER, "e2e-left/a", b"one".to_vec()).await.unwrap(), 201);
+
+    cluster.kubectl(&["delete", "users.eddy.cloud", "leaver", "--timeout=120s"]);
+    cluster.tenant("leaver");
+    let answer = door.get(Some(LEAVER), "e2e-left/a").await.unwrap();
+    assert_ne!(answer.0, 200, "another has the name, and got {:?}", answer.1);
+
+    // Whoever runs the cluster hands it over.
+    let tool = ["-n", "eddy-system", "exec", "deployment/eddy-storage-door", "--", "/eddy-dataplane", "storage-namespace"];
+    let listed = cluster.kubectl(&[&tool[..], &["list"]].concat());
+    assert!(listed.contains("e2e-left\tformer:leaver\tPrivate\t1\t3"), "{listed}");
+    cluster.kubectl(&[&tool[..], &["put", "e2e-left", "--owner=keeper"]].concat());
+    assert_eq!(door.get(Some(KEEPER), "e2e-left/a").await.unwrap(), (200, b"one".to_vec()));
 }

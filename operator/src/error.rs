@@ -9,6 +9,8 @@ use eddy_object::ObjectError;
 pub(crate) enum ReconcileError {
     #[error("failed to apply {kind} {name:?}")]
     Apply { kind: &'static str, name: String, source: Box<kube::Error> },
+    #[error("failed to ask which {kind}s there are")]
+    Ask { kind: &'static str, source: Box<kube::Error> },
     #[error("failed to delete {kind} {name:?}")]
     Delete { kind: &'static str, name: String, source: Box<kube::Error> },
     #[error("failed to write the status")]
@@ -28,6 +30,7 @@ impl ReconcileError {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Apply { .. } => "apply",
+            Self::Ask { .. } => "ask",
             Self::Delete { .. } => "delete",
             Self::Status(_) => "status",
             Self::Finalizer(_) => "finalizer",

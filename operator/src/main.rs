@@ -7,6 +7,7 @@ mod conditions;
 mod container;
 mod context;
 mod error;
+mod finalizing;
 mod metrics;
 mod namespace;
 mod options;

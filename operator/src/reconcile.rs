@@ -5,7 +5,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_crds::STORAGE_FINALIZER;
 use eddy_telemetry::error_chain;
 use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::controller::{self, Action, Controller};
@@ -16,6 +15,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::finalizing::is_held;
 use crate::status::Owned;
 
 /// More than any reconciliation takes; a server that never answers must not hold a place for ever.
@@ -73,11 +73,6 @@ impl Iterator for Unpaused {
 
 impl Backoff for Unpaused {
     fn reset(&mut self) {}
-}
-
-/// Whether an object stays until the operator lets it go.
-pub(crate) fn is_held(object: &impl ResourceExt) -> bool {
-    object.finalizers().iter().any(|held| held == STORAGE_FINALIZER)
 }
 
 async fn guarded<K: Owned>(

@@ -25,6 +25,9 @@ const PARTS_MAX: usize = 4;
 pub(crate) const WRITE_BYTES: usize = 128 * 1024;
 /// For so long after a failure to connect, calls fail at once.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+/// Where callers gave up and nothing at all was heard for so long, the next call connects anew: the other side may be there no more, or
+/// what is between may have forgotten this connection.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +78,12 @@ struct Open {
 #[derive(Clone, Default)]
 struct Waiting(Arc<Mutex<Option<Calls>>>);
 
-type Calls = HashMap<u64, mpsc::Sender<Frame>>;
+#[derive(Default)]
+struct Calls {
+    by_number: HashMap<u64, mpsc::Sender<Frame>>,
+    /// When the first call began of those since anything was heard.
+    unanswered_since: Option<Instant>,
+}
 
 /// The parts of one answer.
 pub struct Answers {
@@ -172,7 +180,7 @@ async fn connect(transport: &dyn Transport, address: String) -> io::Result<Open>
     connection.write_all(&PREAMBLE).await?;
     let (read, write) = tokio::io::split(connection);
     let (requests, unwritten) = mpsc::channel(UNWRITTEN_MAX);
-    let waiting = Waiting(Arc::new(Mutex::new(Some(Calls::new()))));
+    let waiting = Waiting(Arc::new(Mutex::new(Some(Calls::default()))));
     let (writing, reading) = (write_all(write, unwritten), read_all(read, waiting.clone()));
     let lost = waiting.clone();
     let task = tokio::spawn(async move {
@@ -196,21 +204,27 @@ impl Waiting {
 
     /// None if the connection is lost.
     fn add(&self, call: u64, give: mpsc::Sender<Frame>) -> Option<()> {
-        self.lock().as_mut()?.insert(call, give);
+        let mut waiting = self.lock();
+        let calls = waiting.as_mut()?;
+        calls.by_number.insert(call, give);
+        calls.unanswered_since.get_or_insert_with(Instant::now);
         Some(())
     }
 
-    fn remove(&self, call: u64) {
-        if let Some(waiting) = self.lock().as_mut() {
-            waiting.remove(&call);
-        }
+    /// A caller gave up. Whether the connection can still be of use.
+    fn give_up(&self, call: u64) -> bool {
+        let mut waiting = self.lock();
+        let Some(calls) = waiting.as_mut() else { return false };
+        calls.by_number.remove(&call);
+        calls.unanswered_since.is_none_or(|since| since.elapsed() < SILENCE_MAX)
     }
 
     /// Who waits for this frame. After the last one, nobody does.
     fn of(&self, frame: &Frame) -> Option<mpsc::Sender<Frame>> {
         let mut waiting = self.lock();
-        let waiting = waiting.as_mut()?;
-        if frame.kind == Kind::Part { waiting.get(&frame.call).cloned() } else { waiting.remove(&frame.call) }
+        let calls = waiting.as_mut()?;
+        calls.unanswered_since = None;
+        if frame.kind == Kind::Part { calls.by_number.get(&frame.call).cloned() } else { calls.by_number.remove(&frame.call) }
     }
 
     fn lose(&self) {
@@ -264,8 +278,8 @@ impl Answers {
 
 impl Drop for Answers {
     fn drop(&mut self) {
-        if !self.ended {
-            self.open.waiting.remove(self.call);
+        if !self.ended && !self.open.waiting.give_up(self.call) {
+            self.open.waiting.lose();
         }
     }
 }

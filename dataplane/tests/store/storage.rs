@@ -9,7 +9,7 @@ use eddy_chunkserver::ChunkClient;
 use eddy_e2e::wait;
 use eddy_kv::{KeyRange, Scan, Store};
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
-use eddy_object::{Attributes, Metadata, Objects, Precondition};
+use eddy_object::{Attributes, Memory, Metadata, Objects, Precondition};
 use tokio::task::JoinHandle;
 
 use crate::processes::{Process, Replicas, dataplane, ports};
@@ -90,7 +90,7 @@ impl Storage {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let cluster = metadata.cluster().await.unwrap();
-        Objects::open(metadata, ChunkClient::new(self.replicas.transport(), cluster), 0).await.unwrap()
+        Objects::open(metadata, ChunkClient::new(self.replicas.transport(), cluster), Memory::default()).await.unwrap()
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_chunkserver_and_the_metadata_s_leader_are_killed_and_no_object_is_los
     let dead = dead.iter().find(|(_, row)| row.address == port).unwrap().0;
     let copied = async || loop {
         let chunks: Vec<ChunkRow> = rows(b"c").await.iter().map(|row| decode(&row.value.bytes).unwrap()).collect();
-        let whole = chunks.iter().all(|row| row.servers.len() == 3 && !row.servers.contains(dead));
+        let whole = chunks.iter().all(|row| row.replicas.len() == 3 && !row.is_on(*dead));
         if whole && rows(b"d").await.is_empty() {
             return;
         }

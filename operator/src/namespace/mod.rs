@@ -10,17 +10,17 @@ mod desired;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_crds::{DeletionPolicy, Namespace, STORAGE_FINALIZER, User};
+use eddy_crds::{DeletionPolicy, Namespace, User};
 use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, ServerRow, decode, encode};
 use eddy_object::{Metadata, ObjectError, Usage};
 use kube::runtime::controller::{Action, Controller};
-use kube::runtime::finalizer::{self, finalizer};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::finalizing::{is_held, settle};
 use crate::reason::{Reason, Verdict};
 use crate::tenancy::{objects_of, provisioned_tenant, tenant};
 use crate::watching::{all, all_filled, filled, specs};
@@ -74,11 +74,11 @@ async fn reconcile(namespace: Arc<Namespace>, context: Arc<Context>, users: &Sto
     };
     let done = match deleting {
         true => release(metadata, &owner, &namespace).await,
-        false if !reconcile::is_held(&*namespace) => Ok(Progress::Settled),
+        false if !is_held(&*namespace) => Ok(Progress::Settled),
         false => provide(metadata, &owner, &namespace).await,
     };
     match done {
-        // Held before anything is made, let go when nothing is left: either is a change that comes back here.
+        // Held before anything is made, let go when nothing is left.
         Ok(Progress::Settled) => settle(&api, namespace).await,
         Ok(Progress::Waiting(verdict, again)) => {
             status::write(&context, &api, &namespace, &verdict, last_known(&namespace)).await?;
@@ -132,19 +132,6 @@ fn fields(usage: Usage) -> Map<String, Value> {
 fn last_known(namespace: &Namespace) -> Map<String, Value> {
     let usage = namespace.status.as_ref().and_then(|status| Some(Usage { objects: status.objects?, bytes: status.bytes? }));
     usage.map(fields).unwrap_or_default()
-}
-
-async fn settle(api: &Api<Namespace>, namespace: Arc<Namespace>) -> Result<Action, ReconcileError> {
-    let unchanged = |_| async { Ok::<_, ReconcileError>(Action::await_change()) };
-    finalizer(api, STORAGE_FINALIZER, namespace, unchanged).await.map_err(|error| match error {
-        finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error) => error,
-        finalizer::Error::AddFinalizer(source) | finalizer::Error::RemoveFinalizer(source) => {
-            ReconcileError::Finalizer(Box::new(source))
-        }
-        finalizer::Error::UnnamedObject | finalizer::Error::InvalidFinalizer => {
-            ReconcileError::Panicked("a Namespace without a name".into())
-        }
-    })
 }
 
 /// Tells storage what the user wants, where it does not know yet.

@@ -1,18 +1,22 @@
 //! User: makes and keeps the tenant, that is, the core namespace with its limits, walls and rights.
 //!
-//! Deletion needs no finalizer: the core namespace is owned by the User, so garbage collection takes it and all
-//! that is in it.
+//! The core namespace is owned by the User, so garbage collection takes it and all that is in it. Where there is storage, a finalizer
+//! holds up the User's deletion until what it has there by its name alone is that name's no more.
 
 mod counting;
 mod desired;
+mod leaving;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use eddy_crds::{TENANT_LABEL, User, core_namespace};
+use eddy_object::Metadata;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::ListParams;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
@@ -20,6 +24,7 @@ use serde_json::{Map, Value, json};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::finalizing::{is_held, settle};
 use crate::reason::{Reason, Verdict};
 use crate::reconcile;
 use crate::status;
@@ -70,6 +75,15 @@ fn tenant_of(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
 async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) -> Result<Action, ReconcileError> {
     stores.filled.clone().await;
     let api: Api<User> = Api::all(context.client.clone());
+    if user.metadata.deletion_timestamp.is_some() {
+        if let Some(storage) = &context.storage {
+            leave(storage, &context.client, &user.name_any()).await?;
+        }
+        return settle(&api, user).await;
+    }
+    if context.storage.is_some() && !is_held(&*user) {
+        return settle(&api, user).await;
+    }
     status::begin(&context, &api, &user).await?;
     let provided = match provision(&user, &context, &stores).await {
         Ok(provided) => provided,
@@ -102,6 +116,15 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
     };
     status::write(&context, &api, &user, &verdict, core_namespace_field(namespace.as_deref())).await?;
     Ok(next)
+}
+
+/// Storage's namespaces that have a Namespace end with that; it asks for contents as its user said.
+async fn leave(storage: &Metadata, client: &Client, user: &str) -> Result<(), ReconcileError> {
+    let api: Api<eddy_crds::Namespace> = Api::namespaced(client.clone(), &core_namespace(user));
+    let listed = api.list_metadata(&ListParams::default()).await;
+    let listed = listed.map_err(|source| ReconcileError::Ask { kind: "Namespace", source: Box::new(source) })?;
+    let names: BTreeSet<String> = listed.items.iter().map(ResourceExt::name_any).collect();
+    leaving::disown(storage, user, &names).await.map(drop).map_err(ReconcileError::Storage)
 }
 
 fn core_namespace_field(namespace: Option<&str>) -> Map<String, Value> {

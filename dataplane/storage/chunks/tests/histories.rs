@@ -6,12 +6,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eddy_chunks::format::{HEAD_BYTES, STORED_BLOCK_BYTES, encode_blocks};
-use eddy_chunks::{ChunkStore, Damage, Extent, StoreError, StoreOptions, SyncPoint};
+use eddy_chunks::{ChunkStore, Damage, Extent, FileId, StoreError, StoreOptions, SyncPoint};
 use eddy_disk::{Disk, RealDisk, SimulatedDisk, Space};
 use fastrand::Rng;
 
 const SEEDS: u64 = 2000;
 const CLUSTER: u64 = 7;
+/// The number of each chunk's file, where it has but one.
+const FILE: u64 = 11;
+
+fn id(chunk: u64) -> FileId {
+    FileId { chunk, file: FILE }
+}
 
 fn open(disk: &SimulatedDisk) -> ChunkStore {
     open_as(disk, CLUSTER).unwrap()
@@ -29,7 +35,7 @@ fn data_of(extent: &Extent) -> Vec<u8> {
 }
 
 fn write(store: &ChunkStore, extent: &Extent) -> Result<SyncPoint, StoreError> {
-    let mut writing = store.begin(store.epoch(), *extent)?;
+    let mut writing = store.begin(FILE, *extent)?;
     let mut stored = Vec::new();
     encode_blocks(extent.needle, 0, &data_of(extent), &mut stored);
     for piece in stored.chunks(2 * STORED_BLOCK_BYTES as usize) {
@@ -40,7 +46,7 @@ fn write(store: &ChunkStore, extent: &Extent) -> Result<SyncPoint, StoreError> {
 }
 
 fn read(store: &ChunkStore, extent: &Extent) -> Result<Vec<u8>, StoreError> {
-    let stored = store.read_blocks(extent, &(0..extent.bytes), false)?.unwrap();
+    let stored = store.read_blocks(FILE, extent, &(0..extent.bytes), false)?.unwrap();
     Ok(stored.chunks(STORED_BLOCK_BYTES as usize).flat_map(|block| block[4..].to_vec()).collect())
 }
 
@@ -74,7 +80,7 @@ impl History {
             18 => self.fill_up(),
             _ => {
                 if let Some(chunk) = self.any_open() {
-                    self.store.close(chunk).unwrap();
+                    self.store.close(id(chunk)).unwrap();
                     self.open.remove(&chunk);
                 }
             }
@@ -83,8 +89,8 @@ impl History {
 
     fn create(&mut self) {
         let chunk = self.random.u64(..);
-        self.store.create(chunk).unwrap();
-        assert!(matches!(self.store.create(chunk), Err(StoreError::Exists(_))));
+        self.store.create(id(chunk)).unwrap();
+        assert!(matches!(self.store.create(id(chunk)), Err(StoreError::Exists(_))));
         self.open.insert(chunk, HEAD_BYTES);
     }
 
@@ -126,12 +132,11 @@ impl History {
         assert_eq!((self.store.server(), self.store.epoch()), (server, epoch + 1));
         for chunk in self.removed.drain(..) {
             // Its removal may have been lost. It is still nobody's.
-            let _ = self.store.remove(chunk);
+            let _ = self.store.remove(id(chunk));
         }
         if let Some(chunk) = self.any_open() {
             let extent = Extent { chunk, offset: self.open[&chunk], needle: 1, bytes: 1 };
-            assert!(matches!(self.store.begin(epoch, extent), Err(StoreError::WrongEpoch { .. })));
-            assert!(matches!(self.store.begin(epoch + 1, extent), Err(StoreError::Closed(_))));
+            assert!(matches!(self.store.begin(FILE, extent), Err(StoreError::Closed(_))));
         }
         self.open.clear();
         for extent in self.written.drain(..) {
@@ -145,9 +150,9 @@ impl History {
 
     fn remove(&mut self) {
         let chunks = self.store.list();
-        let Some(chunk) = self.random.choice(chunks) else { return };
-        self.store.remove(chunk).unwrap();
-        assert!(matches!(self.store.remove(chunk), Err(StoreError::NoChunk(_))));
+        let Some(FileId { chunk, .. }) = self.random.choice(chunks) else { return };
+        self.store.remove(id(chunk)).unwrap();
+        assert!(matches!(self.store.remove(id(chunk)), Err(StoreError::NoFile(_))));
         self.open.remove(&chunk);
         self.durable.retain(|extent| extent.chunk != chunk);
         self.written.retain(|extent| extent.chunk != chunk);
@@ -161,7 +166,7 @@ impl History {
         assert!(matches!(first_point.sync(), Err(StoreError::Disk { .. })));
         self.open.remove(&first.chunk);
         assert!(matches!(write(&self.store, &first), Err(StoreError::Closed(_))));
-        if first_point.is_of_same_chunk(&second_point) {
+        if first_point.is_of_same_file(&second_point) {
             assert!(second_point.sync().is_err(), "a success would say nothing");
         }
         self.written.extend([first, second]);
@@ -171,7 +176,7 @@ impl History {
         let Some(extent) = self.next() else { return };
         self.disk.set_capacity(Some(0));
         assert!(matches!(write(&self.store, &extent), Err(StoreError::Disk { .. })));
-        assert!(matches!(self.store.create(1), Err(StoreError::Full { available: 0, reserved: 1000 })));
+        assert!(matches!(self.store.create(id(1)), Err(StoreError::Full { available: 0, reserved: 1000 })));
         self.disk.set_capacity(None);
     }
 
@@ -181,7 +186,7 @@ impl History {
         }
         for chunk in self.store.list() {
             let found = self.store.scan(chunk).unwrap();
-            let mut expected = self.durable.iter().filter(|extent| extent.chunk == chunk);
+            let mut expected = self.durable.iter().filter(|extent| extent.chunk == chunk.chunk);
             let lost = expected.find(|extent| !found.iter().any(|found| found.extent == **extent && found.damage.is_none()));
             assert_eq!(lost, None, "a scan finds all that is durable");
         }
@@ -213,7 +218,7 @@ fn a_bit_that_flips_is_never_read() {
             history.durable.push(extent);
         }
         let extent = history.random.choice(&history.durable).copied().unwrap();
-        let path = Path::new("/chunks").join(format!("{:016x}.chunk", extent.chunk));
+        let path = Path::new("/chunks").join(format!("{}.chunk", id(extent.chunk)));
         let bits = history.disk.open(&path).unwrap().len().unwrap() * 8;
         history.disk.flip_bit(&path, history.random.u64(0..bits)).unwrap();
         for extent in &history.durable {
@@ -228,6 +233,30 @@ fn a_bit_that_flips_is_never_read() {
 }
 
 #[test]
+fn a_copy_that_came_beside_another_is_not_touched_by_what_is_done_to_that() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    let (before, after) = (id(1), FileId { chunk: 1, file: FILE + 1 });
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 5, bytes: 1000 };
+    store.create(before).unwrap();
+    write(&store, &extent).unwrap().sync().unwrap();
+    store.create(after).unwrap();
+    assert_eq!(store.list(), [before, after]);
+    let blocks = |store: &ChunkStore, id: FileId| store.read_blocks(id.file, &extent, &(0..1000), false);
+    assert!(matches!(blocks(&store, after), Err(StoreError::Damaged { .. })), "what one has, the other does not");
+    let mut writing = store.begin(after.file, extent).unwrap();
+    writing.write(&blocks(&store, before).unwrap().unwrap()).unwrap();
+    writing.finish().unwrap().sync().unwrap();
+    store.remove(before).unwrap();
+    assert!(matches!(store.remove(before), Err(StoreError::NoFile(_))), "said twice, or late");
+    drop(store);
+    let store = open(&disk);
+    assert_eq!(store.list(), [after]);
+    assert!(matches!(blocks(&store, before), Err(StoreError::NoFile(_))));
+    assert!(blocks(&store, after).unwrap().is_some());
+}
+
+#[test]
 fn a_disk_of_another_cluster_is_refused() {
     let disk = SimulatedDisk::new();
     drop(open(&disk));
@@ -238,21 +267,21 @@ fn a_disk_of_another_cluster_is_refused() {
 #[test]
 fn what_does_not_belong_together_is_refused() {
     let store = open(&SimulatedDisk::new());
-    store.create(1).unwrap();
+    store.create(id(1)).unwrap();
     let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 5, bytes: 200_000 };
     let mut stored = Vec::new();
     encode_blocks(5, 0, &data_of(&extent), &mut stored);
     let refused = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::Damaged { .. })), "{result:?}");
-    let mut writing = store.begin(1, extent).unwrap();
+    let mut writing = store.begin(FILE, extent).unwrap();
     refused(writing.write(&stored[1..]));
     refused(writing.write(&stored[..100]));
     refused(writing.write(&[&stored[..], &[0]].concat()));
-    refused(store.begin(1, Extent { offset: 300_000 / 8 * 8, ..extent }).unwrap().write(&[]));
+    refused(store.begin(FILE, Extent { offset: 300_000 / 8 * 8, ..extent }).unwrap().write(&[]));
     writing.write(&stored[..STORED_BLOCK_BYTES as usize]).unwrap();
     refused(writing.finish().map(drop));
-    let range = |range| store.read_blocks(&extent, &range, false);
+    let range = |range| store.read_blocks(FILE, &extent, &range, false);
     assert!(matches!(range(0..200_001), Err(StoreError::NoExtent)));
-    assert!(matches!(store.begin(1, Extent { bytes: 0, ..extent }).map(drop), Err(StoreError::NoExtent)));
+    assert!(matches!(store.begin(FILE, Extent { bytes: 0, ..extent }).map(drop), Err(StoreError::NoExtent)));
     assert!(matches!(range(100_000..100_001), Err(StoreError::Damaged { source: Damage::CutOff | Damage::Block(_), .. })));
     assert!(matches!(range(0..1), Ok(Some(_))), "one block was written");
 }
@@ -267,19 +296,19 @@ fn chunks_take_no_more_than_their_capacity_also_after_a_restart() {
     let store = open();
     assert_eq!(store.space().unwrap(), Space { total_bytes: capacity, available_bytes: capacity });
     for chunk in 1..=2 {
-        store.create(chunk).unwrap();
+        store.create(id(chunk)).unwrap();
         write(&store, &Extent { chunk, offset: HEAD_BYTES, needle: chunk, bytes: needle }).unwrap().sync().unwrap();
     }
     let left = store.space().unwrap().available_bytes;
     assert!((300_000..400_000).contains(&left), "{left}");
-    assert!(matches!(store.create(3), Err(StoreError::Full { .. })));
+    assert!(matches!(store.create(id(3)), Err(StoreError::Full { .. })));
     drop(store);
     let store = open();
     let after = store.space().unwrap().available_bytes;
     // Places are a little longer than what is in them.
     assert!((left..left + 100).contains(&after), "{after} of {left}");
-    store.remove(1).unwrap();
-    store.create(3).unwrap();
+    store.remove(id(1)).unwrap();
+    store.create(id(3)).unwrap();
 }
 
 #[test]
@@ -287,17 +316,17 @@ fn a_real_disk_serves_as_well() {
     let place = tempfile::tempdir().unwrap();
     let options = StoreOptions { folder: place.path().join("chunks"), cluster: CLUSTER, reserved_bytes: 0, capacity_bytes: None };
     let store = ChunkStore::open(Arc::new(RealDisk), options.clone()).unwrap();
-    store.create(3).unwrap();
+    store.create(id(3)).unwrap();
     let extent = Extent { chunk: 3, offset: HEAD_BYTES, needle: 5, bytes: 300_000 };
     write(&store, &extent).unwrap().sync().unwrap();
     assert!(store.space().unwrap().available_bytes > 0);
     drop(store);
     let store = ChunkStore::open(Arc::new(RealDisk), options).unwrap();
-    assert_eq!(store.list(), [3]);
+    assert_eq!(store.list(), [id(3)]);
     assert_eq!(read(&store, &extent).unwrap(), data_of(&extent));
     // It has just been written: it is in memory.
-    assert!(store.read_blocks(&extent, &(100..200), true).unwrap().is_some());
-    assert_eq!(store.scan(3).unwrap().len(), 1);
-    store.remove(3).unwrap();
+    assert!(store.read_blocks(FILE, &extent, &(100..200), true).unwrap().is_some());
+    assert_eq!(store.scan(id(3)).unwrap().len(), 1);
+    store.remove(id(3)).unwrap();
     assert_eq!(store.list(), []);
 }

@@ -1,13 +1,32 @@
 //! Where a server is, and which.
 
+use eddy_chunks::FileId;
+use serde::{Deserialize, Serialize};
+
 /// Where a server is, and which one that must be: an address may be another's by the time it is used, and what one server has says
 /// nothing of another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerAddress {
     /// `host:port`.
     pub address: String,
     /// Its number; none for whoever is there.
     pub server: Option<u64>,
+}
+
+/// Who has a file of a chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The server.
+    pub server: ServerAddress,
+    /// The file's number.
+    pub file: u64,
+}
+
+impl Source {
+    /// What the server calls the file.
+    pub const fn id(&self, chunk: u64) -> FileId {
+        FileId { chunk, file: self.file }
+    }
 }
 
 impl ServerAddress {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, CHECKSUM_BYTES, STORED_BLOCK_BYTES, verify_blocks};
+use eddy_chunks::{Extent, FileId};
 use eddy_rpc::{Connection, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::address::ServerAddress;
+use crate::address::{ServerAddress, Source};
 use crate::protocol::{
     Answer, Greeting, MAGIC, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode, invalid, receive, send,
 };
@@ -105,56 +105,50 @@ impl ChunkClient {
         Self(Arc::new(Shared { transport, cluster, idle: Mutex::default() }))
     }
 
-    /// Makes a chunk; returns the epoch that writes to it must name.
+    /// Makes a file that takes needles.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn create(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<u64, ClientError> {
-        let at = at.into();
-        match self.ask(&at, Request::Create { chunk }, ANSWER_TIMEOUT).await? {
-            Answer::Epoch(epoch) => Ok(epoch),
-            _ => Err(unexpected(&at.address)),
-        }
+    pub async fn create(&self, at: impl Into<ServerAddress>, id: FileId) -> Result<(), ClientError> {
+        self.ask(&at.into(), Request::Create { id }, ANSWER_TIMEOUT).await.map(drop)
     }
 
     /// Ends the taking of needles.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn close(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<(), ClientError> {
-        let at = at.into();
-        self.ask(&at, Request::Close { chunk }, ANSWER_TIMEOUT).await.map(drop)
+    pub async fn close(&self, at: impl Into<ServerAddress>, id: FileId) -> Result<(), ClientError> {
+        self.ask(&at.into(), Request::Close { id }, ANSWER_TIMEOUT).await.map(drop)
     }
 
-    /// Removes a chunk.
+    /// Removes a file.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn remove(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<(), ClientError> {
-        let at = at.into();
-        self.ask(&at, Request::Remove { chunk }, ANSWER_TIMEOUT).await.map(drop)
+    pub async fn remove(&self, at: impl Into<ServerAddress>, id: FileId) -> Result<(), ClientError> {
+        self.ask(&at.into(), Request::Remove { id }, ANSWER_TIMEOUT).await.map(drop)
     }
 
-    /// All needles of a chunk, after all of it was read; whether each is damaged.
+    /// All needles of a file, after all of it was read; whether each is damaged.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn scan(&self, at: impl Into<ServerAddress>, chunk: u64) -> Result<Vec<(Extent, bool)>, ClientError> {
+    pub async fn scan(&self, at: impl Into<ServerAddress>, id: FileId) -> Result<Vec<(Extent, bool)>, ClientError> {
         let at = at.into();
-        match self.ask(&at, Request::Scan { chunk }, SCAN_TIMEOUT).await? {
+        match self.ask(&at, Request::Scan { id }, SCAN_TIMEOUT).await? {
             Answer::Needles(needles) => Ok(needles),
             _ => Err(unexpected(&at.address)),
         }
     }
 
-    /// The numbers of all chunks, and the lengths of their files.
+    /// All files, and their lengths.
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn list(&self, at: impl Into<ServerAddress>) -> Result<Vec<(u64, u64)>, ClientError> {
+    pub async fn list(&self, at: impl Into<ServerAddress>) -> Result<Vec<(FileId, u64)>, ClientError> {
         let at = at.into();
         match self.ask(&at, Request::List, ANSWER_TIMEOUT).await? {
-            Answer::Chunks(chunks) => Ok(chunks),
+            Answer::Files(files) => Ok(files),
             _ => Err(unexpected(&at.address)),
         }
     }
@@ -171,18 +165,18 @@ impl ChunkClient {
         }
     }
 
-    /// Bytes of a chunk's file as they are, damaged or not, and fewer where it ends before.
+    /// Bytes of a file as they are, damaged or not, and fewer where it ends before.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub(crate) async fn read_unchecked(
         &self,
         at: &ServerAddress,
-        chunk: u64,
+        id: FileId,
         start: u64,
         bytes: u32,
     ) -> Result<Vec<u8>, ClientError> {
-        let (mut taken, answer) = self.begin(at, Request::ReadUnchecked { chunk, start, bytes }, ANSWER_TIMEOUT).await?;
+        let (mut taken, answer) = self.begin(at, Request::ReadUnchecked { id, start, bytes }, ANSWER_TIMEOUT).await?;
         let length = match answer {
             Answer::Unchecked(length) if length <= bytes => length as usize,
             _ => return Err(unexpected(&at.address)),
@@ -197,7 +191,7 @@ impl ChunkClient {
         Ok(read)
     }
 
-    /// Has a server copy needles of one chunk from another server, into its own chunk that takes needles: at most
+    /// Has a server copy needles of one chunk from another server's file of it, into one of its own that takes needles: at most
     /// [`PULL_NEEDLES_MAX`](crate::PULL_NEEDLES_MAX), in the order of the file. They are durable when this returns, but for those that it
     /// returns: the other does not give them whole.
     ///
@@ -206,42 +200,48 @@ impl ChunkClient {
     pub async fn pull(
         &self,
         at: impl Into<ServerAddress>,
-        epoch: u64,
-        from: &ServerAddress,
+        file: u64,
+        from: &Source,
         needles: Vec<Extent>,
     ) -> Result<Vec<Extent>, ClientError> {
         let at = at.into();
-        let request = Request::Pull { epoch, address: from.address.clone(), server: from.server, needles };
+        let request = Request::Pull { file, from: from.clone(), needles };
         match self.ask(&at, request, PULL_TIMEOUT).await? {
             Answer::Missing(missing) => Ok(missing),
             _ => Err(unexpected(&at.address)),
         }
     }
 
-    /// Begins to write a needle, with as many of its stored blocks as are there already.
+    /// Begins to write a needle to a file of its chunk, with as many of its stored blocks as are there already.
     ///
     /// # Errors
     /// See [`ClientError`].
     pub async fn write(
         &self,
         at: impl Into<ServerAddress>,
-        epoch: u64,
+        file: u64,
         extent: Extent,
         stored: &[u8],
     ) -> Result<WriteCall, ClientError> {
         let mut taken = self.take(&at.into()).await?;
-        let message = encode(&Request::Write { epoch, extent }).map_err(|source| taken.failed(source))?;
+        let message = encode(&Request::Write { file, extent }).map_err(|source| taken.failed(source))?;
         taken.send(&[&message, stored].concat()).await?;
         Ok(WriteCall(taken))
     }
 
-    /// Reads some bytes of a needle.
+    /// Reads some bytes of a needle, from a file of its chunk.
     ///
     /// # Errors
     /// See [`ClientError`]; where bytes are damaged, before any of their block is given.
-    pub async fn read(&self, at: impl Into<ServerAddress>, extent: Extent, range: Range<u32>) -> Result<ReadCall, ClientError> {
+    pub async fn read(
+        &self,
+        at: impl Into<ServerAddress>,
+        file: u64,
+        extent: Extent,
+        range: Range<u32>,
+    ) -> Result<ReadCall, ClientError> {
         let at = at.into();
-        let request = Request::Read { extent, start: range.start, end: range.end };
+        let request = Request::Read { file, extent, start: range.start, end: range.end };
         let (taken, answer) = self.begin(&at, request, ANSWER_TIMEOUT).await?;
         let Answer::Blocks(missing) = answer else { return Err(unexpected(&at.address)) };
         let blocks = extent.blocks(&range);
@@ -370,6 +370,11 @@ impl WriteCall {
 }
 
 impl ReadCall {
+    /// Bytes of memory that the next of it takes; 0 where that has come already.
+    pub fn next_bytes(&self) -> u32 {
+        if self.piece.is_empty() { self.missing.min(PIECE_BYTES_MAX) } else { 0 }
+    }
+
     /// The next bytes, at most a block's; none after the last.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! One sync for all needles of a chunk that wait for one.
+//! One sync for all needles of a file that wait for one.
 
 use std::io;
 use std::sync::mpsc;
@@ -45,7 +45,7 @@ fn run(take: &mpsc::Receiver<(SyncPoint, Reply)>) {
         waiting.extend(take.try_iter());
         while let Some((point, _)) = waiting.first() {
             let point = point.clone();
-            let (same, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| other.is_of_same_chunk(&point));
+            let (same, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(other, _)| other.is_of_same_file(&point));
             let synced = point.sync().map_err(Refusal::from);
             for (_, reply) in same {
                 // Nobody may be waiting any more.

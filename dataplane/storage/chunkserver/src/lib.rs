@@ -10,7 +10,7 @@ mod protocol;
 mod pull;
 mod server;
 
-pub use self::address::ServerAddress;
+pub use self::address::{ServerAddress, Source};
 pub use self::client::{ChunkClient, ClientError, ReadCall, WriteCall};
 pub use self::protocol::{Load, Refusal, ServerStatus};
 pub use self::pull::PULL_NEEDLES_MAX;

@@ -1,6 +1,6 @@
 //! What is said on a connection.
 //!
-//! Whoever connects says `eddybulk` and the number of the cluster (8 bytes, little end first); the server answers with a message,
+//! Whoever connects says `eddybul2` and the number of the cluster (8 bytes, little end first); the server answers with a message,
 //! [`Greeting`]. Then one request after the other: a message, [`Request`], and for a write the needle's stored blocks;
 //! the answer is a message, `Result<Answer, Refusal>`, for an unchecked read its bytes, and for another read pieces of stored blocks: each its
 //! length (4 bytes) and bytes, or [`PIECE_FAILED`] and a message, [`Refusal`]. A message is its length (4 bytes, little end first) and
@@ -9,14 +9,16 @@
 use std::io;
 
 use eddy_chunks::format::STORED_BLOCK_BYTES;
-use eddy_chunks::{Extent, StoreError};
+use eddy_chunks::{Extent, FileId, StoreError};
 use eddy_rpc::Connection;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::address::Source;
+
 /// The first bytes from whoever connects.
-pub(crate) const MAGIC: [u8; 8] = *b"eddybulk";
+pub(crate) const MAGIC: [u8; 8] = *b"eddybul2";
 /// Longest message.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Blocks that are read, sent or written at once.
@@ -38,46 +40,45 @@ pub(crate) enum Greeting {
 /// What is asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// Answered with the epoch.
     Create {
-        chunk: u64,
+        id: FileId,
     },
-    /// Followed by all stored blocks; answered when the needle is durable.
+    /// Followed by all stored blocks; answered when the needle is durable in this file of its chunk.
     Write {
-        epoch: u64,
+        file: u64,
         extent: Extent,
     },
-    /// Answered with pieces.
+    /// Answered with pieces, from this file of the needle's chunk.
     Read {
+        file: u64,
         extent: Extent,
         start: u32,
         end: u32,
     },
-    /// The chunk takes no more needles.
+    /// The file takes no more needles.
     Close {
-        chunk: u64,
+        id: FileId,
     },
     Remove {
-        chunk: u64,
+        id: FileId,
     },
     /// Answered with all needles that can be read.
     Scan {
-        chunk: u64,
+        id: FileId,
     },
     List,
     Status,
-    /// Answered with bytes of the chunk's file as they are: whoever asks checks them.
+    /// Answered with bytes of the file as they are: whoever asks checks them.
     ReadUnchecked {
-        chunk: u64,
+        id: FileId,
         start: u64,
         bytes: u32,
     },
-    /// The server copies needles of one chunk, in their order, from another server; answered when they are durable, with those that the
-    /// other does not give whole.
+    /// The server copies needles of one chunk, in their order, to this file of it from another server's; answered when they are
+    /// durable, with those that the other does not give whole.
     Pull {
-        epoch: u64,
-        address: String,
-        server: Option<u64>,
+        file: u64,
+        from: Source,
         needles: Vec<Extent>,
     },
 }
@@ -86,13 +87,12 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     Done,
-    Epoch(u64),
     /// So many bytes of stored blocks follow, in pieces.
     Blocks(u32),
     /// Extents, and whether each is damaged.
     Needles(Vec<(Extent, bool)>),
-    /// Chunks, and the lengths of their files.
-    Chunks(Vec<(u64, u64)>),
+    /// Files, and their lengths.
+    Files(Vec<(FileId, u64)>),
     Status(ServerStatus),
     /// So many bytes follow.
     Unchecked(u32),
@@ -107,8 +107,8 @@ pub struct ServerStatus {
     pub server: u64,
     /// How often it was started.
     pub epoch: u64,
-    /// Chunks that it has.
-    pub chunks: u64,
+    /// Files of chunks that it has.
+    pub files: u64,
     /// The room of its disk.
     pub total_bytes: u64,
     /// What may still be written to it.
@@ -134,14 +134,14 @@ pub enum Refusal {
     /// What is left on its disk is reserved.
     #[error("the server's disk is full")]
     Full,
-    /// It has no such chunk.
-    #[error("the server has no such chunk")]
-    NoChunk,
+    /// It has no such file of the chunk.
+    #[error("the server has no such file of the chunk")]
+    NoFile,
     /// It has one with that number.
-    #[error("the server has a chunk with that number")]
+    #[error("the server has a file with that number")]
     Exists,
-    /// The chunk takes no more needles, or the place is taken, or the server was restarted: begin another chunk.
-    #[error("the chunk takes no such needle any more: {0}")]
+    /// The file takes no more needles, as after a restart of the server, or the place is taken: begin another chunk.
+    #[error("the file takes no such needle any more: {0}")]
     Closed(String),
     /// What was sent or what is stored is damaged.
     #[error("damaged: {0}")]
@@ -160,9 +160,9 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::Full { .. } => Self::Full,
             StoreError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::Full,
-            StoreError::NoChunk(_) => Self::NoChunk,
+            StoreError::NoFile(_) => Self::NoFile,
             StoreError::Exists(_) => Self::Exists,
-            StoreError::Closed(_) | StoreError::Taken { .. } | StoreError::WrongEpoch { .. } => Self::Closed(text),
+            StoreError::Closed(_) | StoreError::Taken { .. } => Self::Closed(text),
             StoreError::Damaged { .. } | StoreError::DamagedHead(_) => Self::Damaged(text),
             StoreError::NoExtent => Self::Malformed(text),
             StoreError::Disk { .. } | StoreError::OtherCluster { .. } => Self::Disk(text),

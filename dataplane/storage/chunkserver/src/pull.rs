@@ -6,7 +6,7 @@ use eddy_chunks::format::Stretch;
 use eddy_chunks::{ChunkStore, Extent, StoreError, SyncPoint, Writing};
 use futures::{StreamExt, stream};
 
-use crate::address::ServerAddress;
+use crate::address::Source;
 use crate::client::ClientError;
 use crate::protocol::Refusal;
 use crate::server::Server;
@@ -19,7 +19,7 @@ const AHEAD: usize = 3;
 /// Needles of one chunk that are on their way here.
 struct Filling {
     store: Arc<ChunkStore>,
-    epoch: u64,
+    file: u64,
     /// The one of which a part was written.
     open: Option<Writing>,
     /// Those that were written, in their order.
@@ -28,27 +28,27 @@ struct Filling {
 }
 
 impl Server {
-    /// Copies needles from another server into a chunk that takes needles here. They are durable when this returns, but for those that it
+    /// Copies needles from another server into a file that takes needles here. They are durable when this returns, but for those that it
     /// returns: the other does not give them whole.
-    pub(crate) async fn pull(&self, epoch: u64, source: &ServerAddress, needles: Vec<Extent>) -> Result<Vec<Extent>, Refusal> {
+    pub(crate) async fn pull(&self, file: u64, from: &Source, needles: Vec<Extent>) -> Result<Vec<Extent>, Refusal> {
         check(&needles)?;
         let reads = Stretch::all(&needles).into_iter().map(|stretch| async move {
             let chunk = stretch.runs.first().map(|(extent, _)| extent.chunk).unwrap_or_default();
-            let read = self.client.read_unchecked(source, chunk, stretch.start, stretch.bytes).await;
+            let read = self.client.read_unchecked(&from.server, from.id(chunk), stretch.start, stretch.bytes).await;
             (stretch, read)
         });
         let mut reads = stream::iter(reads).buffered(AHEAD);
-        let mut filling = Filling { store: self.store.clone(), epoch, open: None, whole: Vec::new(), point: None };
+        let mut filling = Filling { store: self.store.clone(), file, open: None, whole: Vec::new(), point: None };
         while let Some((stretch, read)) = reads.next().await {
             let read = match read {
                 Ok(read) => read,
                 Err(ClientError::Refused { source: refusal, .. }) => {
-                    tracing::debug!(source = source.address, %refusal, "it gives nothing of some needles");
+                    tracing::debug!(source = from.server.address, %refusal, "it gives nothing of some needles");
                     Vec::new()
                 }
                 Err(error) => {
                     let error = eddy_telemetry::error_chain(&error);
-                    tracing::warn!(source = source.address, error, "failed to copy needles from another server");
+                    tracing::warn!(source = from.server.address, error, "failed to copy needles from another server");
                     break;
                 }
             };
@@ -82,7 +82,7 @@ impl Filling {
         for (extent, blocks) in &stretch.runs {
             let mut writing = match self.open.take() {
                 Some(writing) => writing,
-                None if blocks.first == 0 => self.store.begin(self.epoch, *extent)?,
+                None if blocks.first == 0 => self.store.begin(self.file, *extent)?,
                 // What came of it before was damaged.
                 None => continue,
             };

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eddy_chunks::format::{BLOCK_BYTES, STRETCH_BYTES_MAX};
-use eddy_chunks::{ChunkStore, Extent, StoreError, Writing};
+use eddy_chunks::{ChunkStore, Extent, FileId, StoreError, Writing};
 use eddy_rpc::{Connection, Listener, Transport, accept_all};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::address::ServerAddress;
 use crate::client::ChunkClient;
 use crate::committer::Committer;
 use crate::protocol::{
@@ -79,7 +78,7 @@ impl Server {
         Ok(ServerStatus {
             server: self.store.server(),
             epoch: self.store.epoch(),
-            chunks: self.store.list().len() as u64,
+            files: self.store.list().len() as u64,
             total_bytes: space.total_bytes,
             available_bytes: space.available_bytes,
             load: *self.load.lock().unwrap_or_else(PoisonError::into_inner),
@@ -102,14 +101,14 @@ impl Server {
             let first = connection.read_u8().await?;
             let request: Request = in_time(receive_begun(connection, first)).await?;
             match request {
-                Request::Read { extent, start, end } => self.read(connection, extent, start, end).await?,
-                Request::ReadUnchecked { chunk, start, bytes } => self.read_unchecked(connection, chunk, start, bytes).await?,
-                Request::Pull { epoch, address, server, needles } => {
-                    let pulled = self.pull(epoch, &ServerAddress { address, server }, needles).await;
+                Request::Read { file, extent, start, end } => self.read(connection, (file, extent), start, end).await?,
+                Request::ReadUnchecked { id, start, bytes } => self.read_unchecked(connection, id, start, bytes).await?,
+                Request::Pull { file, from, needles } => {
+                    let pulled = self.pull(file, &from, needles).await;
                     send(connection, &pulled.map(Answer::Missing)).await?;
                 }
-                Request::Write { epoch, extent } => {
-                    let written = self.write(connection, epoch, extent).await?;
+                Request::Write { file, extent } => {
+                    let written = self.write(connection, file, extent).await?;
                     send(connection, &written.map(|()| Answer::Done)).await?;
                 }
                 request => {
@@ -134,14 +133,14 @@ impl Server {
         self.on_disk(move || {
             let store = &server.store;
             Ok(match request {
-                Request::Create { chunk } => store.create(chunk).map(|()| Answer::Epoch(store.epoch()))?,
-                Request::Close { chunk } => store.close(chunk).map(|()| Answer::Done)?,
-                Request::Remove { chunk } => store.remove(chunk).map(|()| Answer::Done)?,
-                Request::Scan { chunk } => {
-                    let found = store.scan(chunk)?;
+                Request::Create { id } => store.create(id).map(|()| Answer::Done)?,
+                Request::Close { id } => store.close(id).map(|()| Answer::Done)?,
+                Request::Remove { id } => store.remove(id).map(|()| Answer::Done)?,
+                Request::Scan { id } => {
+                    let found = store.scan(id)?;
                     Answer::Needles(found.iter().map(|found| (found.extent, found.damage.is_some())).collect())
                 }
-                Request::List => Answer::Chunks(store.list_with_lengths()),
+                Request::List => Answer::Files(store.list_with_lengths()),
                 Request::Status
                 | Request::Read { .. }
                 | Request::ReadUnchecked { .. }
@@ -153,9 +152,9 @@ impl Server {
     }
 
     /// Stores a needle as it arrives. After a refusal the rest of it is read and dropped.
-    async fn write(&self, connection: &mut Box<dyn Connection>, epoch: u64, extent: Extent) -> io::Result<Result<(), Refusal>> {
+    async fn write(&self, connection: &mut Box<dyn Connection>, file: u64, extent: Extent) -> io::Result<Result<(), Refusal>> {
         let mut missing = if extent.is_valid() { extent.blocks(&(0..extent.bytes)).bytes } else { 0 };
-        let mut writing = self.store.begin(epoch, extent).map_err(Refusal::from);
+        let mut writing = self.store.begin(file, extent).map_err(Refusal::from);
         while missing > 0 {
             let mut piece = vec![0; missing.min(PIECE_BYTES_MAX) as usize];
             in_time(async { connection.read_exact(&mut piece).await.map(drop) }).await?;
@@ -173,7 +172,13 @@ impl Server {
     }
 
     /// Sends stored blocks, piece by piece.
-    async fn read(&self, connection: &mut Box<dyn Connection>, extent: Extent, start: u32, end: u32) -> io::Result<()> {
+    async fn read(
+        &self,
+        connection: &mut Box<dyn Connection>,
+        (file, extent): (u64, Extent),
+        start: u32,
+        end: u32,
+    ) -> io::Result<()> {
         if !extent.is_valid() || start > end || end > extent.bytes {
             return send(connection, &Err::<Answer, _>(Refusal::Malformed("there are no such bytes".into()))).await;
         }
@@ -183,7 +188,7 @@ impl Server {
         let mut begun = false;
         while from < end || !begun {
             let to = end.min((from / BLOCK_BYTES + PIECE_BLOCKS) * BLOCK_BYTES);
-            let piece = self.read_piece(extent, from, to).await;
+            let piece = self.read_piece(file, extent, from, to).await;
             match (piece, begun) {
                 (Ok(piece), _) => {
                     if !begun {
@@ -208,12 +213,12 @@ impl Server {
         Ok(())
     }
 
-    async fn read_unchecked(&self, connection: &mut Box<dyn Connection>, chunk: u64, start: u64, bytes: u32) -> io::Result<()> {
+    async fn read_unchecked(&self, connection: &mut Box<dyn Connection>, id: FileId, start: u64, bytes: u32) -> io::Result<()> {
         if bytes > STRETCH_BYTES_MAX {
             return send(connection, &Err::<Answer, _>(Refusal::Malformed("these are too many bytes at once".into()))).await;
         }
         let store = self.store.clone();
-        match self.on_disk(move || store.read_unchecked(chunk, start, bytes)).await {
+        match self.on_disk(move || store.read_unchecked(id, start, bytes)).await {
             Err(refusal) => send(connection, &Err::<Answer, _>(refusal)).await,
             Ok(read) => {
                 in_time(async {
@@ -225,12 +230,12 @@ impl Server {
         }
     }
 
-    async fn read_piece(&self, extent: Extent, from: u32, to: u32) -> Result<Vec<u8>, Refusal> {
-        if let Some(piece) = self.store.read_blocks(&extent, &(from..to), true)? {
+    async fn read_piece(&self, file: u64, extent: Extent, from: u32, to: u32) -> Result<Vec<u8>, Refusal> {
+        if let Some(piece) = self.store.read_blocks(file, &extent, &(from..to), true)? {
             return Ok(piece);
         }
         let store = self.store.clone();
-        let piece = self.on_disk(move || store.read_blocks(&extent, &(from..to), false)).await?;
+        let piece = self.on_disk(move || store.read_blocks(file, &extent, &(from..to), false)).await?;
         Ok(piece.unwrap_or_default())
     }
 

@@ -135,7 +135,7 @@ async fn register(metadata: &Metadata, server: u64, options: &ChunkserverOptions
 fn gauges(server: &Server) -> Vec<Figure> {
     let Ok(status) = server.status() else { return Vec::new() };
     vec![
-        ("eddy_chunkserver_chunks", "Chunks that this server has", figure(status.chunks)),
+        ("eddy_chunkserver_chunks", "Files of chunks that this server has", figure(status.files)),
         ("eddy_chunkserver_disk_bytes", "The room of its disk", figure(status.total_bytes)),
         ("eddy_chunkserver_disk_available_bytes", "What may still be written to its disk", figure(status.available_bytes)),
         ("eddy_chunkserver_disk_busy_thousandths", "Share of the time in which its disk worked", figure(status.load.disk)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use eddy_authz::Keys;
 use eddy_chunkserver::ChunkClient;
 use eddy_kv::Remote;
-use eddy_object::{Metadata, Objects};
+use eddy_object::{Memory, Metadata, Objects};
 use eddy_rpc::Transport;
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
 use eddy_telemetry::prometheus::registry::Registry;
@@ -46,6 +46,10 @@ pub struct StorageDoorOptions {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
     cache_mebibytes: u64,
 
+    /// Memory for what is being written and, as much again, for what is being read; who finds none waits
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    buffer_mebibytes: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -69,8 +73,10 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let mut registry = Registry::default();
     let metrics = DoorMetrics::register(&mut registry);
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let mebibytes = |count: u64| count * 1024 * 1024;
+    let memory = Memory { cache_bytes: mebibytes(options.cache_mebibytes), buffer_bytes: mebibytes(options.buffer_mebibytes) };
     let objects = tokio::select! {
-        objects = objects(options.kv.remote(&transport), transport, options.cache_mebibytes * 1024 * 1024) => objects,
+        objects = objects(options.kv.remote(&transport), transport, memory) => objects,
         () = shutdown.requested() => return Ok(()),
     };
     open.ready();
@@ -84,11 +90,11 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     Ok(())
 }
 
-async fn objects(remote: Remote, transport: Arc<dyn Transport>, cache_bytes: u64) -> Objects {
+async fn objects(remote: Remote, transport: Arc<dyn Transport>, memory: Memory) -> Objects {
     let metadata = Metadata::new(Arc::new(remote));
     let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     loop {
-        match Objects::open(metadata.clone(), client.clone(), cache_bytes).await {
+        match Objects::open(metadata.clone(), client.clone(), memory).await {
             Ok(objects) => return objects,
             Err(error) => {
                 tracing::warn!(error = eddy_telemetry::error_chain(&error), "failed to open storage; it is tried again");

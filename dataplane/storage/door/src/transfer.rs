@@ -1,6 +1,6 @@
 //! Bytes of objects, in and out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use eddy_object::schema::ObjectRow;
@@ -14,10 +14,28 @@ pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Shorter ones are sent in one piece.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024;
 
+/// Whoever sends an object slower than that, in bytes a second over all the time that was waited for it, has gone.
+const SLOWEST: u64 = 1024;
+
+/// How long somebody was waited for, and what came.
+#[derive(Default)]
+struct Patience {
+    waited: Duration,
+    came: u64,
+}
+
+impl Patience {
+    /// For how much longer it is worth waiting.
+    fn left(&self) -> Duration {
+        let earned = Duration::from_secs(self.came / SLOWEST);
+        SILENCE_MAX.min((SILENCE_MAX + earned).saturating_sub(self.waited))
+    }
+}
+
 /// Why an object did not come.
 #[derive(Debug)]
 pub(crate) enum ReceiveError<E> {
-    /// Whoever sent it said nothing for too long.
+    /// Whoever sent it said nothing for too long, or hardly anything.
     Silence,
     /// It ended too soon, or is not what was announced.
     Broken(E),
@@ -31,11 +49,14 @@ pub(crate) async fn receive<E>(
     stream: impl Stream<Item = Result<Bytes, E>>,
     mut look: impl FnMut(&[u8]),
 ) -> Result<(), ReceiveError<E>> {
-    let mut stream = std::pin::pin!(stream);
+    let (mut stream, mut patience) = (std::pin::pin!(stream), Patience::default());
     loop {
-        let next = tokio::time::timeout(SILENCE_MAX, stream.next()).await.map_err(|_| ReceiveError::Silence)?;
+        let start = Instant::now();
+        let next = tokio::time::timeout(patience.left(), stream.next()).await.map_err(|_| ReceiveError::Silence)?;
         let Some(piece) = next else { return Ok(()) };
         let piece = piece.map_err(ReceiveError::Broken)?;
+        patience.waited += start.elapsed();
+        patience.came += piece.len() as u64;
         look(&piece);
         upload.write(piece).await.map_err(ReceiveError::Object)?;
     }
@@ -80,4 +101,26 @@ pub(crate) async fn copy(
         to.write(block).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_sends_a_byte_now_and_then_is_not_waited_for_for_ever() {
+        let (mut patience, step) = (Patience::default(), Duration::from_secs(59));
+        assert_eq!(patience.left(), SILENCE_MAX);
+        patience.waited += step;
+        patience.came += 1;
+        assert_eq!(patience.left(), Duration::from_secs(1));
+        // Whoever is slow and goes on is waited for as long as that takes, and a pause is no longer than any.
+        for _ in 0..100 {
+            patience.waited += step;
+            patience.came += 59 * SLOWEST;
+            assert!(patience.left() >= Duration::from_secs(1));
+        }
+        patience.came += 1_000_000_000;
+        assert_eq!(patience.left(), SILENCE_MAX);
+    }
 }

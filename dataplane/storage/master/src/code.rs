@@ -10,18 +10,18 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eddy_chunks::Extent;
 use eddy_chunks::format::encode_needle;
-use eddy_chunkserver::{ServerAddress, WriteCall};
+use eddy_chunkserver::{Source, WriteCall};
 use eddy_kv::{KvError, Transaction};
 use eddy_object::coded::{parity_of, restore};
 use eddy_object::placement::choose_for_shards;
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Shards, chunk_key, degraded_key, encode, live_key};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Shards, chunk_key, degraded_key, encode, live_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::Master;
 use crate::chunks::{all, degraded, needed};
-use crate::shards::{ShardError, create_anew, pieces, read, send};
+use crate::shards::{ShardError, pieces, read, send};
 
 /// Needles of a chunk that are read at once.
 const NEEDLES_AT_ONCE: usize = 4;
@@ -99,8 +99,7 @@ impl Master {
         let (shards, image) = self.image(chunk, &needed).await?;
         let number = fastrand::u64(1..);
         let shards_row = ChunkRow {
-            servers: servers.clone(),
-            remade: BTreeSet::new(),
+            replicas: servers.iter().map(|server| Replica::draw(*server, number)).collect(),
             copies: shards.count() as u8,
             tier: row.tier,
             form: ChunkForm::Shards(shards),
@@ -110,15 +109,15 @@ impl Master {
         // A row names the shards before they are there, so that they are not taken for what nobody needs.
         let put = Transaction::new().check(chunk_key(number), None).put(chunk_key(number), encode(&shards_row)?);
         store.commit(put).await.map_err(ObjectError::from)?;
-        let addresses = servers.iter().map(|server| {
-            let unknown = || ObjectError::NoRoom(format!("the address of chunkserver {server} is not known"));
-            self.servers.address(*server).ok_or_else(unknown)
+        let places = shards_row.replicas.iter().map(|replica| {
+            let unknown = || ObjectError::NoRoom(format!("the address of chunkserver {} is not known", replica.server));
+            self.servers.source(*replica).ok_or_else(unknown)
         });
-        let addresses: Vec<ServerAddress> = addresses.collect::<Result<_, _>>()?;
-        self.write_shards(number, &shards, &image, &addresses).await?;
-        self.verify_shards(number, &shards, &image, &addresses).await?;
+        let places: Vec<Source> = places.collect::<Result<_, _>>()?;
+        self.write_shards(number, &shards, &image, &places).await?;
+        self.verify_shards(number, &shards, &image, &places).await?;
         let written = store.get(chunk_key(number)).await.map_err(ObjectError::from)?;
-        let coded = ChunkRow { servers: Vec::new(), form: ChunkForm::Coded(number), ..row };
+        let coded = ChunkRow { replicas: Vec::new(), form: ChunkForm::Coded(number), ..row };
         let noted = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
         let flip = Transaction::new()
             .check(chunk_key(chunk), Some(value))
@@ -154,16 +153,10 @@ impl Master {
         Ok((shards, image))
     }
 
-    async fn write_shards(
-        &self,
-        number: u64,
-        shards: &Shards,
-        image: &[u8],
-        addresses: &[ServerAddress],
-    ) -> Result<(), ShardError> {
-        let begin = addresses.iter().enumerate().map(|(index, address)| async move {
-            let epoch = create_anew(&self.client, address, number).await?;
-            self.client.write(address, epoch, shards.extent(number, index), &[]).await
+    async fn write_shards(&self, number: u64, shards: &Shards, image: &[u8], places: &[Source]) -> Result<(), ShardError> {
+        let begin = places.iter().enumerate().map(|(index, place)| async move {
+            self.client.create(&place.server, place.id(number)).await?;
+            self.client.write(&place.server, place.file, shards.extent(number, index), &[]).await
         });
         let mut calls: Vec<WriteCall> = try_join_all(begin).await?;
         let data: Vec<&[u8]> = image.chunks(shards.shard_bytes() as usize).collect();
@@ -178,34 +171,28 @@ impl Master {
             try_join_all(sends).await?;
         }
         try_join_all(calls.into_iter().map(WriteCall::finish)).await?;
-        try_join_all(addresses.iter().map(|address| self.client.close(address, number))).await?;
+        try_join_all(places.iter().map(|place| self.client.close(&place.server, place.id(number)))).await?;
         Ok(())
     }
 
     /// Reads back as many shards as it takes, without two of those that have the data themselves, and makes all data of them.
-    async fn verify_shards(
-        &self,
-        number: u64,
-        shards: &Shards,
-        image: &[u8],
-        addresses: &[ServerAddress],
-    ) -> Result<(), ShardError> {
+    async fn verify_shards(&self, number: u64, shards: &Shards, image: &[u8], places: &[Source]) -> Result<(), ShardError> {
         let (data, length) = (usize::from(shards.data), shards.shard_bytes() as usize);
-        let mut places: Vec<usize> = (0..data).collect();
-        fastrand::shuffle(&mut places);
-        places.truncate(data - usize::from(shards.parity));
-        places.extend(data..shards.count());
+        let mut chosen: Vec<usize> = (0..data).collect();
+        fastrand::shuffle(&mut chosen);
+        chosen.truncate(data - usize::from(shards.parity));
+        chosen.extend(data..shards.count());
         for piece in pieces(shards) {
-            let reads = places.iter().map(|index| {
+            let reads = chosen.iter().map(|index| {
                 let range = piece.clone();
                 async move {
-                    let bytes = read(&self.client, &addresses[*index], shards, (number, *index), range).await?;
+                    let bytes = read(&self.client, &places[*index], shards, (number, *index), range).await?;
                     Ok::<_, ShardError>((*index, bytes))
                 }
             });
             let have = try_join_all(reads).await?;
             for index in 0..data {
-                let bytes = match have.iter().find(|(place, _)| *place == index) {
+                let bytes = match have.iter().find(|(other, _)| *other == index) {
                     Some((_, bytes)) => bytes.clone(),
                     None => restore(shards, index, &have)?.into(),
                 };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use eddy_kv::{KeyRange, KvError, Row, Transaction};
 use eddy_object::schema::{
-    ChunkForm, ChunkRow, StrayRow, chunk_key, decode, degraded_key, encode, live_key, references, stray_key,
+    ChunkForm, ChunkRow, Replica, StrayRow, chunk_key, decode, degraded_key, encode, live_key, references, stray_key,
 };
 use eddy_object::{ObjectError, now_ms};
 
@@ -112,11 +112,12 @@ impl Master {
             let Ok(listed) = self.client.list(&address).await else { continue };
             // The rows are read after the files: a file that came meanwhile is not listed.
             let rows = all(&self.metadata).await?;
-            for (chunk, _) in listed {
-                if rows.get(&chunk).is_some_and(|(row, _)| row.servers.contains(&server)) {
+            for (id, _) in listed {
+                let replica = Replica { server, file: id.file };
+                if rows.get(&id.chunk).is_some_and(|(row, _)| row.replicas.contains(&replica)) {
                     continue;
                 }
-                let key = stray_key(server, chunk);
+                let key = stray_key(server, id);
                 let Some(row) = seen.remove(&key) else {
                     let first = encode(&StrayRow { since_ms: now_ms(), doomed: false })?;
                     self.try_commit(Transaction::new().check(key.clone(), None).put(key, first)).await?;
@@ -129,29 +130,32 @@ impl Master {
                     continue;
                 }
                 // First it is said, at a moment when no row names it: whoever would name it from now on sees that.
-                let named = self.metadata.store().get(chunk_key(chunk)).await?;
+                let named = self.metadata.store().get(chunk_key(id.chunk)).await?;
                 let still = match &named {
-                    Some(named) => !decode::<ChunkRow>(&named.bytes)?.servers.contains(&server),
+                    Some(named) => !decode::<ChunkRow>(&named.bytes)?.replicas.contains(&replica),
                     None => true,
                 };
                 let doom = Transaction::new()
                     .check(key.clone(), Some(&row.value))
-                    .check(chunk_key(chunk), named.as_ref())
+                    .check(chunk_key(id.chunk), named.as_ref())
                     .put(key, encode(&StrayRow { doomed: true, ..stray })?);
                 if !still || !stray.doomed && !self.try_commit(doom).await? {
                     continue;
                 }
                 // The next round finds it gone, and forgets it.
-                match self.client.remove(&address, chunk).await {
+                match self.client.remove(&address, id).await {
                     Ok(()) => files += 1,
                     Err(error) => {
-                        tracing::warn!(server, chunk, error = eddy_telemetry::error_chain(&error), "failed to remove a chunk");
+                        tracing::warn!(server, file = %id, error = eddy_telemetry::error_chain(&error), "failed to remove a file");
                     }
                 }
             }
-            // What is named again, or gone, is no stray any more.
+            // What is gone is no stray any more; what is announced is not there yet.
             for (key, row) in seen.extract_if(.., |_, row| number_of(row).is_ok_and(|of| of == server)) {
-                self.try_commit(Transaction::new().check(key.clone(), Some(&row.value)).delete(key)).await?;
+                let stray: StrayRow = decode(&row.value.bytes)?;
+                if stray.doomed || self.is_old(stray.since_ms) {
+                    self.try_commit(Transaction::new().check(key.clone(), Some(&row.value)).delete(key)).await?;
+                }
             }
         }
         Ok((files, strays))

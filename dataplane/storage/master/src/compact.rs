@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use eddy_chunks::FileId;
 use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
 use eddy_kv::Row;
 use eddy_object::ObjectError;
@@ -31,13 +32,11 @@ impl Master {
     /// The store's, or that needles cannot be read or written now.
     pub async fn compact(&self, above_percent: u8) -> Result<Compacted, ObjectError> {
         self.refresh().await?;
-        let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut sizes: BTreeMap<(u64, FileId), u64> = BTreeMap::new();
         for server in self.servers.candidates() {
             let Some(address) = self.servers.address(server.server) else { continue };
-            for (chunk, bytes) in self.client.list(&address).await.unwrap_or_default() {
-                let size = sizes.entry(chunk).or_default();
-                *size = bytes.max(*size);
-            }
+            let listed = self.client.list(&address).await.unwrap_or_default();
+            sizes.extend(listed.into_iter().map(|(id, bytes)| ((server.server, id), bytes)));
         }
         let mut wasteful = Vec::new();
         let rows = all(&self.metadata).await?;
@@ -49,7 +48,7 @@ impl Master {
         for (chunk, (row, _)) in rows {
             let size = match row.form {
                 ChunkForm::Coded(shards) => images.get(&shards).copied(),
-                ChunkForm::Whole => sizes.get(&chunk).copied(),
+                ChunkForm::Whole => row.replicas.iter().filter_map(|one| sizes.get(&(one.server, one.id(chunk))).copied()).max(),
                 ChunkForm::Shards(_) => None,
             };
             let Some(size) = size.filter(|_| self.is_old(row.touched_ms)) else { continue };

@@ -5,6 +5,7 @@
 //! Nothing here holds state: all of it is in the metadata, so that any process may go on where another one ended, and two at once do no harm.
 //! Each round looks at what is so, does some of what follows, and says what it did.
 
+mod announced;
 mod balance;
 mod chunks;
 mod code;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use eddy_chunks::Extent;
-use eddy_kv::{KvError, Transaction, Value};
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, chunk_key, encode};
+use eddy_kv::{Transaction, Value};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, chunk_key, encode};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
@@ -25,11 +25,11 @@ impl Master {
         let there: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
         let chunks = crate::chunks::all(&self.metadata).await?;
         let missing: BTreeSet<u64> =
-            chunks.values().flat_map(|(row, _)| row.servers.iter().copied()).filter(|server| !there.contains(server)).collect();
+            chunks.values().flat_map(|(row, _)| row.servers()).filter(|server| !there.contains(server)).collect();
         let lost = self.lost_of(&missing).await?;
         let mut noted = 0;
         for (chunk, (row, _)) in chunks {
-            let lost: Vec<u64> = row.servers.into_iter().filter(|server| lost.contains(server)).collect();
+            let lost: Vec<Replica> = row.replicas.into_iter().filter(|replica| lost.contains(&replica.server)).collect();
             if !lost.is_empty() {
                 self.metadata.degrade(chunk, &lost).await?;
                 noted += 1;
@@ -77,47 +77,48 @@ impl Master {
         let plan = plan(&holdings, &expected, copies);
         let made = self.make_copies(noted.chunk, row.tier, needed, &holdings, &plan).await?;
         if made.failed {
+            for file in made.files {
+                self.withdraw(file).await?;
+            }
             return Ok(None);
         }
-        let mut servers = [&plan.whole[..], &made.servers].concat();
-        let enough = servers.len() >= copies;
-        if made.servers.is_empty() && !enough {
+        let mut replicas = [&plan.whole[..], &made.replicas()].concat();
+        let enough = replicas.len() >= copies;
+        if made.files.is_empty() && !enough {
             return Ok(Some(Repaired { waiting: 1, ..Repaired::default() }));
         }
         if !enough {
             // One that is lost may come back after all, with what others lose meanwhile.
-            servers.extend(&plan.lost);
+            replicas.extend(&plan.lost);
         }
-        let next = encode(&row.clone().with_copies(servers, &made.servers))?;
+        let next = encode(&ChunkRow { replicas, ..row.clone() })?;
         let (key, note) = (chunk_key(noted.chunk), encode(&DegradedRow { read_all: true, ..noted.degraded.clone() })?);
         let put = Transaction::new()
             .check(key.clone(), Some(value))
             .put(key, next)
             .check(noted.row.key.clone(), Some(&noted.row.value))
             .put(noted.row.key.clone(), note);
-        match self.metadata.store().commit(made.say_they_have(put)).await {
+        let (copies, bytes, waiting) = (made.files.len(), made.bytes, usize::from(!enough));
+        Ok(Some(match self.name(made.files, put).await? {
+            true => Repaired { copies, bytes, waiting, ..Repaired::default() },
             // It changed meanwhile: the next round sees.
-            Err(KvError::Conflict { .. }) => Ok(Some(Repaired { waiting: 1, ..Repaired::default() })),
-            done => {
-                let (copies, bytes, waiting) = (made.servers.len(), made.bytes, usize::from(!enough));
-                Ok(done.map(|_| Some(Repaired { copies, bytes, waiting, ..Repaired::default() }))?)
-            }
-        }
+            false => Repaired { waiting: 1, ..Repaired::default() },
+        }))
     }
 
     /// Whether all that is known to be wrong with a chunk is that servers of it are lost.
     fn only_lost(&self, noted: &Noted, row: &ChunkRow) -> bool {
         let all_lost = noted.degraded.servers.iter().all(|server| self.is_lost(*server));
-        all_lost && !noted.degraded.read_all && row.servers.iter().any(|server| self.is_lost(*server))
+        all_lost && !noted.degraded.read_all && row.servers().any(|server| self.is_lost(server))
     }
 
-    /// What servers of a chunk have, if those that are not lost have all that is needed; none where one of them does not answer.
-    fn presumed(&self, row: &ChunkRow, needed: &BTreeSet<Extent>) -> Option<Vec<(u64, Holding)>> {
+    /// What replicas of a chunk have, if those that are not lost have all that is needed; none where one of them does not answer.
+    fn presumed(&self, row: &ChunkRow, needed: &BTreeSet<Extent>) -> Option<Vec<(Replica, Holding)>> {
         let answering: BTreeSet<u64> = self.servers.candidates().iter().map(|candidate| candidate.server).collect();
-        let presumed = |server: &u64| match self.is_lost(*server) {
-            true => Some((*server, Holding::Lost)),
-            false => answering.contains(server).then(|| (*server, Holding::Needles(needed.clone()))),
+        let presumed = |replica: &Replica| match self.is_lost(replica.server) {
+            true => Some((*replica, Holding::Lost)),
+            false => answering.contains(&replica.server).then(|| (*replica, Holding::Needles(needed.clone()))),
         };
-        row.servers.iter().map(presumed).collect()
+        row.replicas.iter().map(presumed).collect()
     }
 }

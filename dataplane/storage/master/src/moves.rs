@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use eddy_chunkserver::ServerAddress;
-use eddy_kv::{KvError, Transaction};
-use eddy_object::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode, stray_key};
+use eddy_chunkserver::Source;
+use eddy_kv::Transaction;
+use eddy_object::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
@@ -74,47 +74,37 @@ impl Master {
         let values = self.metadata.get_all([chunk_key(chunk), degraded_key(chunk)]).await?;
         let [Some(value), None] = &values[..] else { return Ok(None) };
         let row: ChunkRow = decode(&value.bytes)?;
-        let Some(stray) = self.may_have(to, chunk).await? else { return Ok(None) };
-        if row.servers.contains(&to) {
-            return Ok(None);
-        }
-        let Some(target) = self.servers.address(to) else { return Ok(None) };
-        let Some(place) = row.servers.iter().position(|server| *server == from) else { return Ok(None) };
+        let Some(place) = row.servers().position(|server| server == from).filter(|_| !row.is_on(to)) else { return Ok(None) };
         let expected = Expected::of(&self.metadata, chunk, &row).await?;
         let needed = expected.at(place);
         let answering = self.servers.candidates();
-        let has_it = |server: &u64| matches!(expected, Expected::Copies(_)) || *server == from;
-        let sources: Vec<ServerAddress> = row
-            .servers
+        let has_it = |server: u64| matches!(expected, Expected::Copies(_)) || server == from;
+        let sources: Vec<Source> = row
+            .replicas
             .iter()
-            .filter(|server| has_it(server) && answering.iter().any(|one| one.server == **server))
-            .filter_map(|server| self.servers.address(*server))
+            .filter(|replica| has_it(replica.server) && answering.iter().any(|one| one.server == replica.server))
+            .filter_map(|replica| self.servers.source(*replica))
             .collect();
         let sources: BTreeMap<_, _> = needed.iter().map(|extent| (*extent, sources.clone())).collect();
-        let bytes = match copy(&self.client, chunk, &needed, &sources, &target, &self.move_pace).await {
+        let Some(file) = self.announce(chunk, to).await? else { return Ok(None) };
+        let bytes = match copy(&self.client, &needed, &sources, &file, &self.move_pace).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 let error = eddy_telemetry::error_chain(&error);
                 tracing::warn!(chunk, from, to, error, "failed to move a chunk; repair looks at it");
+                self.withdraw(file).await?;
                 self.metadata.degrade(chunk, &[]).await?;
                 return Ok(None);
             }
         };
-        let mut servers = row.servers.clone();
-        servers[place] = to;
-        let mut transaction = Transaction::new()
+        let mut replicas = row.replicas.clone();
+        replicas[place] = file.replica;
+        let transaction = Transaction::new()
             .check(chunk_key(chunk), Some(value))
-            .put(chunk_key(chunk), encode(&row.with_copies(servers, &[to]))?)
+            .put(chunk_key(chunk), encode(&ChunkRow { replicas, ..row })?)
             .check(degraded_key(chunk), None)
-            .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() })?)
-            .check(stray_key(to, chunk), stray.as_ref());
-        if stray.is_some() {
-            transaction = transaction.delete(stray_key(to, chunk));
-        }
-        match self.metadata.store().commit(transaction).await {
-            // It changed meanwhile: the next round sees.
-            Err(KvError::Conflict { .. }) => Ok(None),
-            done => Ok(done.map(|_| Some(bytes))?),
-        }
+            .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() })?);
+        // If it changed meanwhile, the next round sees.
+        Ok(self.name(vec![file], transaction).await?.then_some(bytes))
     }
 }

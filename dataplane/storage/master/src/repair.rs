@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bytes::Bytes;
 use eddy_chunks::Extent;
-use eddy_chunkserver::{ClientError, Refusal, ServerAddress};
-use eddy_kv::{KeyRange, KvError, Row, Transaction, Value};
+use eddy_chunkserver::{ClientError, Refusal, Source};
+use eddy_kv::{KeyRange, KvError, Row, Transaction};
 use eddy_object::placement::choose;
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, StrayRow, Tier, chunk_key, decode, encode, live_key, stray_key};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, encode, live_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
 use crate::Master;
+use crate::announced::Announced;
 use crate::chunks::number_of;
 use crate::copy::copy;
 use crate::expected::Expected;
@@ -39,23 +39,18 @@ pub struct Repaired {
     pub unreadable: Vec<u64>,
 }
 
-/// Copies that were made, and what was noted of their servers before: it must still be so when a row says that they have them.
+/// Files that were made of others.
 #[derive(Default)]
 pub(crate) struct Made {
-    pub(crate) servers: Vec<u64>,
-    pub(crate) strays: Vec<(Bytes, Option<Value>)>,
+    pub(crate) files: Vec<Announced>,
     pub(crate) bytes: u64,
     /// Not all that were to be could be made.
     pub(crate) failed: bool,
 }
 
 impl Made {
-    /// The transaction that says that these servers have the chunk holds only if what they had of it was not removed.
-    pub(crate) fn say_they_have(&self, transaction: Transaction) -> Transaction {
-        self.strays.iter().fold(transaction, |transaction, (key, stray)| {
-            let transaction = transaction.check(key.clone(), stray.as_ref());
-            if stray.is_some() { transaction.delete(key.clone()) } else { transaction }
-        })
+    pub(crate) fn replicas(&self) -> Vec<Replica> {
+        self.files.iter().map(|file| file.replica).collect()
     }
 }
 
@@ -84,7 +79,7 @@ fn standing(row: &ChunkRow, there: &BTreeSet<u64>, lacking: &[u64]) -> Standing 
         // Of shards, more must be left than one.
         ChunkForm::Shards(shards) => (usize::from(shards.data), usize::from(row.copies)),
     };
-    let good = row.servers.iter().filter(|server| there.contains(server) && !lacking.contains(server)).count();
+    let good = row.servers().filter(|server| there.contains(server) && !lacking.contains(server)).count();
     Standing { spare: good.saturating_sub(enough), is_short: good < should }
 }
 
@@ -149,13 +144,13 @@ impl Master {
         let live = self.metadata.store().get(live_key(chunk)).await?;
         let expected = Expected::of(&self.metadata, chunk, &row).await?;
         let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
-        let holdings = self.holdings(chunk, &row.servers, patient).await;
+        let holdings = self.holdings(chunk, &row.replicas, patient).await;
         let plan = plan(&holdings, &expected, usize::from(row.copies));
         if !plan.unreadable.is_empty() {
             tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
             return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
         }
-        let as_many = plan.whole.len() == row.servers.len() && plan.whole.len() <= usize::from(row.copies);
+        let as_many = plan.whole.len() == row.replicas.len() && plan.whole.len() <= usize::from(row.copies);
         if plan.is_healthy() && as_many {
             let done = self.forget(&noted, check.check(live_key(chunk), live.as_ref())).await?;
             return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
@@ -164,85 +159,59 @@ impl Master {
             Expected::Copies(needed) => needed,
             Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
         };
-        // Known before what they have is removed: of what an upload gave them that nobody needs yet.
-        let Some((row, value)) = self.say_remade(chunk, row, value, &plan.lacking).await? else {
-            return Ok(Repaired { waiting: 1, ..Repaired::default() });
-        };
         let made = self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?;
         let copies = usize::from(row.copies);
-        let servers: Vec<u64> = match plan.whole.len() >= copies {
+        let replicas: Vec<Replica> = match plan.whole.len() >= copies {
             // Those that were away or lost may have come back after others took their place.
             true => self.keep(&plan.whole, copies, row.tier),
-            false => [&plan.whole[..], &made.servers, &plan.away].concat(),
+            false => [&plan.whole[..], &made.replicas(), &plan.away].concat(),
         };
-        let enough = servers.len() >= copies;
+        let enough = replicas.len() >= copies;
         // One that lacks something is better than none, until there are enough without it; and one that is lost may come back
         // after all, with what others lose meanwhile.
-        let others = plan.lacking.iter().chain(&plan.lost).filter(|server| !enough && !servers.contains(server));
-        let servers: Vec<u64> = servers.iter().chain(others).copied().collect();
-        if servers != row.servers {
-            let next = encode(&row.with_copies(servers, &made.servers))?;
-            let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), next);
-            match self.metadata.store().commit(made.say_they_have(put)).await {
+        let is_there = |one: &&Replica| replicas.iter().any(|other| other.server == one.server);
+        let others = plan.lacking.iter().chain(&plan.lost).filter(|one| !enough && !is_there(one));
+        let replicas: Vec<Replica> = replicas.iter().chain(others).copied().collect();
+        let (copies, bytes) = (made.files.len(), made.bytes);
+        if replicas != row.replicas {
+            let next = encode(&ChunkRow { replicas, ..row })?;
+            if !self.name(made.files, check.put(chunk_key(chunk), next)).await? {
                 // It changed meanwhile: the next round sees.
-                Err(KvError::Conflict { .. }) => return Ok(Repaired { waiting: 1, ..Repaired::default() }),
-                done => drop(done?),
+                return Ok(Repaired { waiting: 1, ..Repaired::default() });
             }
         }
-        let copies = made.servers.len();
-        Ok(Repaired { copies, bytes: made.bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
+        Ok(Repaired { copies, bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
     }
 
-    /// Says that copies of these servers are remade; none where the chunk changed meanwhile.
-    async fn say_remade(
-        &self,
-        chunk: u64,
-        row: ChunkRow,
-        value: Value,
-        servers: &[u64],
-    ) -> Result<Option<(ChunkRow, Value)>, ObjectError> {
-        if servers.iter().all(|server| row.remade.contains(server)) {
-            return Ok(Some((row, value)));
+    /// Of more replicas than are needed, those on servers that a new chunk would rather be on.
+    fn keep(&self, whole: &[Replica], copies: usize, tier: Tier) -> Vec<Replica> {
+        let mut kept = whole.to_vec();
+        if whole.len() > copies {
+            let is_whole = |server: u64| whole.iter().any(|replica| replica.server == server);
+            let candidates: Vec<_> = self.servers.candidates().into_iter().filter(|one| is_whole(one.server)).collect();
+            let chosen = choose(&candidates, copies, tier.class(), &BTreeSet::new(), &mut fastrand::Rng::new());
+            kept.sort_by_key(|replica| !chosen.contains(&replica.server));
+            kept.truncate(copies);
         }
-        let servers_now = row.servers.clone();
-        let row = row.with_copies(servers_now, servers);
-        let bytes = encode(&row)?;
-        let put = Transaction::new().check(chunk_key(chunk), Some(&value)).put(chunk_key(chunk), bytes.clone());
-        match self.metadata.store().commit(put).await {
-            Err(KvError::Conflict { .. }) => Ok(None),
-            done => Ok(Some((row, Value { bytes, version: done? }))),
-        }
-    }
-
-    /// Of more servers than are needed, those that a new chunk would rather be on.
-    fn keep(&self, whole: &[u64], copies: usize, tier: Tier) -> Vec<u64> {
-        if whole.len() == copies {
-            return whole.to_vec();
-        }
-        let candidates: Vec<_> = self.servers.candidates().into_iter().filter(|one| whole.contains(&one.server)).collect();
-        let mut kept = choose(&candidates, copies, tier.class(), &BTreeSet::new(), &mut fastrand::Rng::new());
-        let others = whole.iter().filter(|server| !kept.contains(server)).take(copies - kept.len());
-        let others: Vec<u64> = others.copied().collect();
-        kept.extend(others);
         kept
     }
 
-    /// What each server has, after it has read all of it.
-    pub(crate) async fn holdings(&self, chunk: u64, servers: &[u64], patient: bool) -> Vec<(u64, Holding)> {
-        let asked = servers.iter().map(|server| async move {
-            let unknown = if patient && !self.is_lost(*server) { Holding::Away } else { Holding::Lost };
-            let Some(address) = self.servers.address(*server) else { return (*server, unknown) };
-            let holding = match self.client.scan(&address, chunk).await {
+    /// What each replica has, after its server has read all of it.
+    pub(crate) async fn holdings(&self, chunk: u64, replicas: &[Replica], patient: bool) -> Vec<(Replica, Holding)> {
+        let asked = replicas.iter().map(|replica| async move {
+            let unknown = if patient && !self.is_lost(replica.server) { Holding::Away } else { Holding::Lost };
+            let Some(address) = self.servers.address(replica.server) else { return (*replica, unknown) };
+            let holding = match self.client.scan(&address, replica.id(chunk)).await {
                 Ok(needles) => {
                     let whole = needles.into_iter().filter(|(_, damaged)| !damaged);
                     Holding::Needles(whole.map(|(extent, _)| extent).collect())
                 }
-                Err(ClientError::Refused { source: Refusal::NoChunk | Refusal::Damaged(_), .. }) => {
+                Err(ClientError::Refused { source: Refusal::NoFile | Refusal::Damaged(_), .. }) => {
                     Holding::Needles(BTreeSet::new())
                 }
                 Err(_) => unknown,
             };
-            (*server, holding)
+            (*replica, holding)
         });
         futures::future::join_all(asked).await
     }
@@ -253,48 +222,32 @@ impl Master {
         chunk: u64,
         tier: Tier,
         needed: &BTreeSet<Extent>,
-        holdings: &[(u64, Holding)],
+        holdings: &[(Replica, Holding)],
         plan: &Plan,
     ) -> Result<Made, ObjectError> {
-        let taken: BTreeSet<u64> = holdings.iter().map(|(server, _)| *server).collect();
+        let taken: BTreeSet<u64> = holdings.iter().map(|(replica, _)| replica.server).collect();
         let candidates = self.servers.candidates();
         let mut targets = choose(&candidates, plan.missing, tier.class(), &taken, &mut fastrand::Rng::new());
-        // Where there is no other server, one that lacks something gets all of it anew, if others have what it has.
-        for server in &plan.lacking {
-            let others = sources(&self.servers, holdings, *server);
-            if targets.len() < plan.missing && needed.iter().all(|extent| others.contains_key(extent)) {
-                targets.push(*server);
-            }
-        }
+        // Where there is no other server, one that lacks something gets all of it anew, beside what it has.
+        targets.extend(plan.lacking.iter().map(|replica| replica.server).take(plan.missing - targets.len()));
+        let sources = sources(&self.servers, holdings);
         let mut made = Made::default();
         for server in targets {
-            let Some(address) = self.servers.address(server) else { continue };
-            let Some(stray) = self.may_have(server, chunk).await? else { continue };
-            match copy(&self.client, chunk, needed, &sources(&self.servers, holdings, server), &address, &self.repair_pace).await
-            {
+            let Some(file) = self.announce(chunk, server).await? else { continue };
+            match copy(&self.client, needed, &sources, &file, &self.repair_pace).await {
                 Ok(copied) => {
-                    made.servers.push(server);
-                    made.strays.push((stray_key(server, chunk), stray));
+                    made.files.push(file);
                     made.bytes += copied;
                 }
                 Err(error) => {
                     let error = eddy_telemetry::error_chain(&error);
                     tracing::warn!(chunk, server, error, "failed to copy a chunk; it is tried again");
+                    self.withdraw(file).await?;
                     made.failed = true;
                 }
             }
         }
         Ok(made)
-    }
-
-    /// What is noted of a chunk on a server, if the server may have it: not where what it has of it may be removed this moment.
-    pub(crate) async fn may_have(&self, server: u64, chunk: u64) -> Result<Option<Option<Value>>, ObjectError> {
-        let stray = self.metadata.store().get(stray_key(server, chunk)).await?;
-        let doomed = match &stray {
-            Some(stray) => decode::<StrayRow>(&stray.bytes)?.doomed,
-            None => false,
-        };
-        Ok((!doomed).then_some(stray))
     }
 
     /// A chunk is noted no more, unless it was noted again meanwhile.
@@ -307,16 +260,13 @@ impl Master {
     }
 }
 
-/// Who can give each needle, but for one server.
-fn sources(servers: &eddy_object::Servers, holdings: &[(u64, Holding)], but: u64) -> BTreeMap<Extent, Vec<ServerAddress>> {
-    let mut sources: BTreeMap<Extent, Vec<ServerAddress>> = BTreeMap::new();
-    for (server, holding) in holdings {
-        let (Holding::Needles(has), Some(address)) = (holding, servers.address(*server)) else { continue };
-        if but == *server {
-            continue;
-        }
+/// Who can give each needle.
+fn sources(servers: &eddy_object::Servers, holdings: &[(Replica, Holding)]) -> BTreeMap<Extent, Vec<Source>> {
+    let mut sources: BTreeMap<Extent, Vec<Source>> = BTreeMap::new();
+    for (replica, holding) in holdings {
+        let (Holding::Needles(has), Some(source)) = (holding, servers.source(*replica)) else { continue };
         for extent in has {
-            sources.entry(*extent).or_default().push(address.clone());
+            sources.entry(*extent).or_default().push(source.clone());
         }
     }
     sources
@@ -333,8 +283,8 @@ mod tests {
     use super::*;
 
     fn row(servers: &[u64], form: ChunkForm) -> ChunkRow {
-        let (servers, remade, copies) = (servers.to_vec(), BTreeSet::new(), servers.len() as u8);
-        ChunkRow { servers, remade, copies, tier: Tier::Hot, form, touched_ms: 1, verified_ms: 1 }
+        let replicas = servers.iter().map(|server| Replica { server: *server, file: 1 }).collect();
+        ChunkRow { replicas, copies: servers.len() as u8, tier: Tier::Hot, form, touched_ms: 1, verified_ms: 1 }
     }
 
     #[test]

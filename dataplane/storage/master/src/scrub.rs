@@ -1,6 +1,5 @@
 //! Reading what nobody reads, so that what has rotted is found while other copies are whole.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eddy_kv::{KvError, Transaction};
@@ -10,7 +9,7 @@ use eddy_object::{ObjectError, now_ms};
 use crate::Master;
 use crate::chunks::all;
 use crate::expected::Expected;
-use crate::plan::{Holding, plan};
+use crate::plan::plan;
 
 /// What a round of scrubbing did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +44,7 @@ impl Master {
         scrubbed.due = chunks.len();
         for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
             let expected = Expected::of(&self.metadata, chunk, &row).await?;
-            let holdings = self.holdings(chunk, &row.servers, true).await;
+            let holdings = self.holdings(chunk, &row.replicas, true).await;
             let plan = plan(&holdings, &expected, usize::from(row.copies));
             if plan.is_healthy() {
                 let verified = encode(&ChunkRow { verified_ms: now_ms(), ..row })?;
@@ -60,9 +59,7 @@ impl Master {
                 }
                 continue;
             }
-            let away: BTreeSet<u64> = plan.away.iter().copied().collect();
-            let answered = holdings.iter().filter(|(server, holding)| !away.contains(server) && *holding != Holding::Away);
-            let lacking: Vec<u64> = answered.map(|(server, _)| *server).filter(|server| !plan.whole.contains(server)).collect();
+            let lacking = [&plan.lacking[..], &plan.lost].concat();
             // One that does not answer is no reason: it is read when it does.
             if !lacking.is_empty() || plan.missing > 0 {
                 self.metadata.degrade(chunk, &lacking).await?;

@@ -4,15 +4,16 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use eddy_chunks::format::{BLOCK_BYTES, encode_blocks};
-use eddy_chunkserver::{ChunkClient, ClientError, Refusal, ServerAddress, WriteCall};
-use eddy_kv::{KvError, Transaction, Value};
+use eddy_chunkserver::{ChunkClient, ClientError, Source, WriteCall};
+use eddy_kv::{Transaction, Value};
 use eddy_object::ObjectError;
 use eddy_object::coded::restore;
 use eddy_object::placement::choose;
-use eddy_object::schema::{ChunkForm, ChunkRow, Shards, chunk_key, encode, stray_key};
+use eddy_object::schema::{ChunkForm, ChunkRow, Replica, Shards, chunk_key, encode};
 use futures::future::try_join_all;
 
 use crate::Master;
+use crate::announced::Announced;
 use crate::plan::{Holding, Plan};
 use crate::repair::{Made, Repaired};
 
@@ -36,17 +37,6 @@ pub(crate) fn pieces(shards: &Shards) -> impl Iterator<Item = Range<u32>> + use<
     (0..length).step_by(PIECE_BYTES as usize).map(move |from| from..length.min(from + PIECE_BYTES))
 }
 
-/// Makes a chunk on a server, in the place of what it has of it. Returns the epoch that writes to it must name.
-pub(crate) async fn create_anew(client: &ChunkClient, target: &ServerAddress, chunk: u64) -> Result<u64, ClientError> {
-    match client.create(target, chunk).await {
-        Err(ClientError::Refused { source: Refusal::Exists, .. }) => {
-            client.remove(target, chunk).await?;
-            client.create(target, chunk).await
-        }
-        made => made,
-    }
-}
-
 /// Sends the next bytes of a shard, whole blocks but for its last.
 pub(crate) async fn send(call: &mut WriteCall, needle: u64, from: u32, data: &[u8]) -> Result<(), ClientError> {
     let mut stored = Vec::new();
@@ -57,12 +47,12 @@ pub(crate) async fn send(call: &mut WriteCall, needle: u64, from: u32, data: &[u
 /// Bytes of a shard, from its server.
 pub(crate) async fn read(
     client: &ChunkClient,
-    source: &ServerAddress,
+    source: &Source,
     shards: &Shards,
     (chunk, index): (u64, usize),
     range: Range<u32>,
 ) -> Result<Bytes, ClientError> {
-    let mut call = client.read(source, shards.extent(chunk, index), range.clone()).await?;
+    let mut call = client.read(&source.server, source.file, shards.extent(chunk, index), range.clone()).await?;
     let mut bytes = BytesMut::with_capacity(range.len());
     while let Some(block) = call.next().await? {
         bytes.extend_from_slice(&block);
@@ -90,70 +80,67 @@ impl Master {
         chunk: u64,
         row: &ChunkRow,
         value: &Value,
-        holdings: &[(u64, Holding)],
+        holdings: &[(Replica, Holding)],
         plan: &Plan,
     ) -> Result<Repaired, ObjectError> {
         let ChunkForm::Shards(shards) = row.form else { return Ok(Repaired::default()) };
-        let places =
-            |of: &[u64]| -> Vec<usize> { (0..row.servers.len()).filter(|place| of.contains(&row.servers[*place])).collect() };
+        let places = |of: &[Replica]| -> Vec<usize> {
+            (0..row.replicas.len()).filter(|place| of.contains(&row.replicas[*place])).collect()
+        };
         let whole = places(&plan.whole);
         let missing = [places(&plan.lacking), places(&plan.lost)].concat();
-        let taken = holdings.iter().map(|(server, _)| *server).collect();
+        let taken = holdings.iter().map(|(replica, _)| replica.server).collect();
         let candidates = self.servers.candidates();
         let mut others = choose(&candidates, missing.len(), row.tier.class(), &taken, &mut fastrand::Rng::new()).into_iter();
-        let (mut made, mut servers) = (Made::default(), row.servers.clone());
+        let (mut made, mut replicas) = (Made::default(), row.replicas.clone());
         for place in &missing {
-            let same = row.servers[*place];
-            let Some(target) = others.next().or(plan.lacking.contains(&same).then_some(same)) else { continue };
-            let Some(address) = self.servers.address(target) else { continue };
-            let Some(stray) = self.may_have(target, chunk).await? else { continue };
-            let sources: Vec<(usize, ServerAddress)> =
-                whole.iter().filter_map(|place| Some((*place, self.servers.address(row.servers[*place])?))).collect();
-            match self.make_shard(chunk, &shards, *place, sources, &address).await {
+            let same = row.replicas[*place];
+            let Some(server) = others.next().or(plan.lacking.contains(&same).then_some(same.server)) else { continue };
+            let Some(file) = self.announce(chunk, server).await? else { continue };
+            let source = |place: &usize| Some((*place, self.servers.source(row.replicas[*place])?));
+            match self.make_shard(&shards, *place, whole.iter().filter_map(source).collect(), &file).await {
                 Ok(bytes) => {
-                    servers[*place] = target;
-                    made.servers.push(target);
-                    made.strays.push((stray_key(target, chunk), stray));
+                    replicas[*place] = file.replica;
+                    made.files.push(file);
                     made.bytes += bytes;
                 }
                 Err(error) => {
                     let error = eddy_telemetry::error_chain(&error);
-                    tracing::warn!(chunk, server = target, error, "failed to make a shard; it is tried again");
+                    tracing::warn!(chunk, server, error, "failed to make a shard; it is tried again");
+                    self.withdraw(file).await?;
                 }
             }
         }
         let repaired = Repaired {
-            copies: made.servers.len(),
+            copies: made.files.len(),
             bytes: made.bytes,
-            waiting: usize::from(made.servers.len() < missing.len()),
+            waiting: usize::from(made.files.len() < missing.len()),
             ..Repaired::default()
         };
-        if servers == row.servers {
+        if made.files.is_empty() {
             return Ok(repaired);
         }
-        let next = encode(&ChunkRow { servers, ..row.clone() })?;
+        let next = encode(&ChunkRow { replicas, ..row.clone() })?;
         let put = Transaction::new().check(chunk_key(chunk), Some(value)).put(chunk_key(chunk), next);
-        match self.metadata.store().commit(made.say_they_have(put)).await {
-            // It changed meanwhile: the next round sees.
-            Err(KvError::Conflict { .. }) => Ok(Repaired { waiting: 1, ..Repaired::default() }),
-            done => done.map(|_| repaired).map_err(Into::into),
-        }
+        // If it changed meanwhile, the next round sees.
+        let done = self.name(made.files, put).await?;
+        Ok(if done { repaired } else { Repaired { waiting: 1, ..Repaired::default() } })
     }
 
     /// Makes one shard of others. Returns its length.
     async fn make_shard(
         &self,
-        chunk: u64,
         shards: &Shards,
         index: usize,
-        mut sources: Vec<(usize, ServerAddress)>,
-        target: &ServerAddress,
+        mut sources: Vec<(usize, Source)>,
+        file: &Announced,
     ) -> Result<u64, ShardError> {
         fastrand::shuffle(&mut sources);
         sources.truncate(usize::from(shards.data));
-        let epoch = create_anew(&self.client, target, chunk).await?;
+        let (chunk, target, id) = (file.chunk, &file.target.server, file.target.id(file.chunk));
+        self.client.create(target, id).await?;
         let extent = shards.extent(chunk, index);
-        let mut call = self.client.write(target, epoch, extent, &[]).await?;
+        let mut call = self.client.write(target, id.file, extent, &[]).await?;
         for piece in pieces(shards) {
             self.repair_pace.spend(piece.len() as u64).await;
             let reads = sources.iter().map(|(other, source)| {
@@ -164,7 +151,7 @@ impl Master {
             send(&mut call, extent.needle, piece.start, &restore(shards, index, &others)?).await?;
         }
         call.finish().await?;
-        self.client.close(target, chunk).await?;
+        self.client.close(target, id).await?;
         Ok(u64::from(extent.bytes))
     }
 }

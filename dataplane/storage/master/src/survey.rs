@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use eddy_chunks::FileId;
 use eddy_chunkserver::ChunkClient;
 use eddy_kv::Row;
-use eddy_object::schema::ChunkRow;
+use eddy_object::schema::{ChunkRow, Replica};
 use eddy_object::{Metadata, ObjectError, Servers};
 
 use crate::balance::{Disk, Placed, Role};
@@ -43,7 +44,7 @@ impl Survey {
     pub async fn take(metadata: &Metadata, client: &ChunkClient, servers: &Servers, fresh: Fresh) -> Result<Self, ObjectError> {
         servers.refresh(metadata, client).await?;
         let (known, drains) = (metadata.servers().await?, metadata.drains().await?);
-        let mut files: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();
+        let mut files: BTreeMap<u64, BTreeMap<FileId, u64>> = BTreeMap::new();
         for candidate in servers.candidates() {
             let Some(address) = servers.address(candidate.server) else { continue };
             if let Ok(listed) = client.list(&address).await {
@@ -63,7 +64,10 @@ impl Survey {
                 (_, Some(_)) => Role::Draining,
                 _ => Role::Serving,
             };
-            let unnamed = |(chunk, _): &(&u64, &u64)| !rows.get(chunk).is_some_and(|(row, _)| row.servers.contains(&server));
+            let unnamed = |(id, _): &(&FileId, &u64)| {
+                let replica = Replica { server, file: id.file };
+                !rows.get(&id.chunk).is_some_and(|(row, _)| row.replicas.contains(&replica))
+            };
             let garbage: u64 = files.get(&server).into_iter().flatten().filter(unnamed).map(|(_, bytes)| bytes).sum();
             let (total_bytes, available_bytes) = asked.map_or((0, 0), |(one, _)| (one.total_bytes, one.available_bytes));
             let used_bytes = total_bytes.saturating_sub(available_bytes).saturating_sub(garbage);
@@ -71,13 +75,13 @@ impl Survey {
         });
         let disks = disks.collect();
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-        rows.values().flat_map(|(row, _)| &row.servers).for_each(|server| *counts.entry(*server).or_default() += 1);
+        rows.values().flat_map(|(row, _)| row.servers()).for_each(|server| *counts.entry(server).or_default() += 1);
         // What is coded is where its shards are, which are chunks, too.
-        let placed = |(chunk, (row, _)): &(u64, (ChunkRow, Row))| !degraded.contains(chunk) && !row.servers.is_empty();
+        let placed = |(chunk, (row, _)): &(u64, (ChunkRow, Row))| !degraded.contains(chunk) && !row.replicas.is_empty();
         let chunks = rows.into_iter().filter(placed).map(|(chunk, (row, _))| {
-            let lengths = row.servers.iter().filter_map(|server| files.get(server)?.get(&chunk).copied());
+            let lengths = row.replicas.iter().filter_map(|one| files.get(&one.server)?.get(&one.id(chunk)).copied());
             let bytes = lengths.max().unwrap_or_default();
-            Placed { chunk, bytes, settled: row.touched_ms <= fresh.written_ms, servers: row.servers }
+            Placed { chunk, bytes, settled: row.touched_ms <= fresh.written_ms, servers: row.servers().collect() }
         });
         Ok(Self { disks, chunks: chunks.collect(), counts })
     }

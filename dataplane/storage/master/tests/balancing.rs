@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkRow, chunk_key, decode, encode};
+use eddy_object::schema::{ChunkRow, Replica, chunk_key, decode, encode};
 use eddy_object::{Attributes, ObjectError, Precondition, Servers};
 use eddy_storage_master::{Fresh, Master, MasterOptions, Survey};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
@@ -60,7 +60,7 @@ async fn a_server_that_is_emptied_gives_all_it_has_and_gets_nothing_while_object
     let mut objects = fill(&cluster, 8, BIG).await;
     cluster.put("small", &random_bytes(77, 1000)).await.unwrap();
     let shared = cluster.metadata().object(cluster.namespace, "small").await.unwrap().contents.needles()[0].chunk;
-    let leaving = cluster.metadata().chunk(shared).await.unwrap().unwrap().servers[0];
+    let leaving = cluster.metadata().chunk(shared).await.unwrap().unwrap().replicas[0].server;
     let at = (0..4).find(|at| cluster.number(*at) == leaving).unwrap();
     let master = master(&cluster, options());
     assert!(survey(&cluster).await.counts[&leaving] > 0);
@@ -80,13 +80,13 @@ async fn a_server_that_is_emptied_gives_all_it_has_and_gets_nothing_while_object
     }
     assert_eq!(survey(&cluster).await.counts.get(&leaving), None);
     for row in cluster.rows(b"c").await {
-        assert_eq!(decode::<ChunkRow>(&row.value.bytes).unwrap().servers.len(), 3);
+        assert_eq!(decode::<ChunkRow>(&row.value.bytes).unwrap().replicas.len(), 3);
     }
     eddy_storage_testing::until("the door knows", async || {
         cluster.put("probe", &random_bytes(5, BIG)).await.unwrap();
         let probe = cluster.metadata().object(cluster.namespace, "probe").await.unwrap();
         let chunk = probe.contents.needles()[0].chunk;
-        !cluster.metadata().chunk(chunk).await.unwrap().unwrap().servers.contains(&leaving)
+        !cluster.metadata().chunk(chunk).await.unwrap().unwrap().is_on(leaving)
     })
     .await;
     // The chunk that small ones shared is written to no more, either: each that came to it there would be missing elsewhere.
@@ -170,8 +170,8 @@ async fn a_damaged_chunk_is_repaired_before_it_goes() {
     let objects = fill(&cluster, 1, BIG).await;
     let row = cluster.metadata().object(cluster.namespace, "0").await.unwrap();
     let chunk = row.contents.needles()[0].chunk;
-    let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap().servers;
-    let at: Vec<usize> = (0..4).filter(|at| have.contains(&cluster.number(*at))).collect();
+    let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+    let at: Vec<usize> = (0..4).filter(|at| have.is_on(cluster.number(*at))).collect();
     for server in &at[..2] {
         cluster.flip(*server, chunk, 100_000);
     }
@@ -193,7 +193,7 @@ async fn patience_with_a_server_outlives_the_master_that_first_missed_it() {
     let mut cluster = Cluster::start(4).await;
     fill(&cluster, 4, 1000).await;
     let row: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
-    let gone = (0..4).find(|at| row.servers.contains(&cluster.number(*at))).unwrap();
+    let gone = (0..4).find(|at| row.is_on(cluster.number(*at))).unwrap();
     cluster.stop(gone).await;
     let patient = MasterOptions { patience: Duration::from_secs(600), ..options() };
     assert_eq!(master(&cluster, patient).note_lost_servers().await.unwrap(), 0);
@@ -215,7 +215,9 @@ async fn an_object_whose_chunk_went_elsewhere_while_it_was_written_is_not_acknow
     let mut upload = cluster.objects.upload(SPACE, Some(3)).await.unwrap();
     upload.write(Bytes::from_static(b"abc")).await.unwrap();
     let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
-    let elsewhere = ChunkRow { servers: vec![row.servers[0], 1, 2], ..row };
+    // Two were lost, or what they had was damaged, also where others are on the same servers.
+    let remade = row.replicas.iter().enumerate().map(|(at, one)| if at == 0 { *one } else { Replica::draw(one.server, chunk) });
+    let elsewhere = ChunkRow { replicas: remade.collect(), ..row };
     let put = eddy_kv::Transaction::new().put(chunk_key(chunk), encode(&elsewhere).unwrap());
     cluster.metadata().store().commit(put).await.unwrap();
     let refused = upload.finish("second", Attributes::default(), &Precondition::None).await;

@@ -6,6 +6,7 @@ mod heal;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use eddy_chunks::FileId;
 use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
 use eddy_object::{Attributes, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
@@ -28,10 +29,10 @@ async fn check_copies(cluster: &Cluster, copies: usize) {
     for row in cluster.rows(b"c").await {
         let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
         let row: ChunkRow = decode(&row.value.bytes).unwrap();
-        assert_eq!(row.servers.len(), copies);
-        for server in row.servers {
-            let at = (0..).find(|at| cluster.number(*at) == server).unwrap();
-            let found = client.scan(cluster.address(at), chunk).await.unwrap();
+        assert_eq!(row.replicas.len(), copies);
+        for replica in row.replicas {
+            let at = (0..).find(|at| cluster.number(*at) == replica.server).unwrap();
+            let found = client.scan(cluster.address(at), replica.id(chunk)).await.unwrap();
             let mut needed = cluster.rows(b"r").await;
             needed.retain(|row| row.key[1..9] == chunk.to_be_bytes());
             let whole = found.iter().filter(|(_, damaged)| !damaged).count();
@@ -52,7 +53,7 @@ async fn a_lost_server_s_copies_are_made_elsewhere_and_others_are_left_alone() {
     let rows = cluster.rows(b"c").await;
     let row: ChunkRow = decode(&rows[0].value.bytes).unwrap();
     let of = |server: u64| (0..4).find(|at| cluster.number(*at) == server).unwrap();
-    let (first, second) = (of(row.servers[0]), of(row.servers[1]));
+    let (first, second) = (of(row.replicas[0].server), of(row.replicas[1].server));
     cluster.stop(first).await;
     let noted = master.note_lost_servers().await.unwrap();
     assert!(noted > 0);
@@ -87,8 +88,8 @@ async fn a_lost_server_s_copies_are_made_of_those_that_are_whole_and_damage_that
     for row in cluster.rows(b"c").await {
         let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
         let row: ChunkRow = decode(&row.value.bytes).unwrap();
-        cluster.flip(of(row.servers[0]), chunk, 1000);
-        lost.insert(of(row.servers[1]));
+        cluster.flip(of(row.replicas[0].server), chunk, 1000);
+        lost.insert(of(row.replicas[1].server));
     }
     let lost = *lost.iter().next().unwrap();
     cluster.stop(lost).await;
@@ -116,7 +117,7 @@ async fn a_lost_server_is_not_forgotten_while_nobody_else_has_what_it_has() {
     // There is no other server for the third copy.
     assert!(master.repair().await.unwrap().waiting > 0);
     let row: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
-    assert!(row.servers.contains(&cluster.number(0)), "{row:?}");
+    assert!(row.is_on(cluster.number(0)), "{row:?}");
     // The others lose it; it comes back.
     cluster.start_again(0).await;
     for server in [1, 2] {
@@ -140,7 +141,7 @@ async fn copies_beyond_what_is_asked_for_go_after_lost_servers_came_back() {
     cluster.add().await;
     assert_eq!(master.repair().await.unwrap().copies, 1);
     let row: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
-    assert_eq!(row.servers.len(), 4, "the lost are kept: {row:?}");
+    assert_eq!(row.replicas.len(), 4, "the lost are kept: {row:?}");
     for server in [0, 1] {
         cluster.start_again(server).await;
     }
@@ -158,13 +159,14 @@ async fn a_server_that_may_come_back_is_waited_for() {
     let master = master(&cluster, Duration::ZERO, Duration::from_secs(600));
     let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
     let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
-    let away = (0..4).find(|at| row.servers.contains(&cluster.number(*at))).unwrap();
+    let of_it = row.replicas[0];
+    let away = (0..4).find(|at| cluster.number(*at) == of_it.server).unwrap();
     cluster.stop(away).await;
     assert_eq!(master.note_lost_servers().await.unwrap(), 0);
     // It is not copied, and it is not said that all is well.
     let round = master.repair().await.unwrap();
     assert_eq!((round.noted, round.under_replicated, round.at_risk, round.copies), (0, 1, 0, 0));
-    cluster.metadata().degrade(chunk, &[cluster.number(away)]).await.unwrap();
+    cluster.metadata().degrade(chunk, &[of_it]).await.unwrap();
     assert_eq!(master.repair().await.unwrap().copies, 0);
     assert_eq!(cluster.rows(b"d").await.len(), 1, "it stays noted");
     cluster.start_again(away).await;
@@ -180,8 +182,8 @@ async fn flipped_bits_are_repaired_also_where_there_is_no_other_server() {
         let row = cluster.put("key", &data).await.unwrap();
         cluster.put("other", &random_bytes(6, 10_000)).await.unwrap();
         let (chunk, master) = (row.contents.needles()[0].chunk, at_once(&cluster));
-        let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap().servers;
-        let at: Vec<usize> = (0..servers).filter(|at| have.contains(&cluster.number(*at))).collect();
+        let have = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+        let at: Vec<usize> = (0..servers).filter(|at| have.is_on(cluster.number(*at))).collect();
         cluster.flip(at[0], chunk, 100_000);
         cluster.flip(at[1], chunk, 700_000);
         until("readers have met both", async || {
@@ -280,7 +282,7 @@ async fn within_the_grace_nothing_goes_also_after_another_master_took_over() {
         assert_eq!((collected.chunks, collected.files), (0, 0));
     }
     // A file that no row names: when it was first seen is kept.
-    cluster.client().create(cluster.address(0), 5).await.unwrap();
+    cluster.client().create(cluster.address(0), FileId { chunk: 5, file: 6 }).await.unwrap();
     assert_eq!(patient().collect().await.unwrap().strays, 1);
     let since = cluster.rows(b"g").await;
     assert_eq!(patient().collect().await.unwrap().strays, 1);
@@ -297,7 +299,7 @@ async fn a_server_that_is_given_a_chunk_while_it_is_written_to_gets_what_it_miss
     let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
     // By then the needle is on three servers, and nothing says that anyone needs it.
     let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
-    let lost = (0..4).find(|at| cluster.number(*at) == row.servers[0]).unwrap();
+    let lost = (0..4).find(|at| cluster.number(*at) == row.replicas[0].server).unwrap();
     let mut cluster = cluster;
     cluster.stop(lost).await;
     let master = at_once(&cluster);
@@ -405,8 +407,8 @@ async fn servers_and_collection_and_repair_at_once_lose_nothing() {
         for _ in 0..10 {
             for row in cluster.rows(b"c").await {
                 let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
-                let servers = decode::<ChunkRow>(&row.value.bytes).unwrap().servers;
-                cluster.metadata().degrade(chunk, &servers[..1]).await.unwrap();
+                let replicas = decode::<ChunkRow>(&row.value.bytes).unwrap().replicas;
+                cluster.metadata().degrade(chunk, &replicas[..1]).await.unwrap();
             }
             master.repair().await.unwrap();
             master.collect().await.unwrap();
@@ -424,6 +426,50 @@ async fn servers_and_collection_and_repair_at_once_lose_nothing() {
             0 => assert!(read.is_err()),
             _ => assert!(read.unwrap() == random_bytes(writer * 100 + number, 40_000)),
         }
+    }
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_repair_and_collect_at_once_remove_nothing_that_either_named() {
+    let cluster = Cluster::start(4).await;
+    let data: Vec<_> = (0..12).map(|number| random_bytes(number, 9_000_000)).collect();
+    for (number, data) in data.iter().enumerate() {
+        cluster.put(&number.to_string(), data).await.unwrap();
+    }
+    // So impatient that each takes for garbage what the other is about to name.
+    let tend = async |seed: u64| {
+        let (master, mut random) = (at_once(&cluster), fastrand::Rng::with_seed(seed));
+        for _ in 0..12 {
+            let rows = cluster.rows(b"c").await;
+            let row = random.choice(&rows).unwrap();
+            let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
+            let replica = random.choice(decode::<ChunkRow>(&row.value.bytes).unwrap().replicas).unwrap();
+            if random.bool() {
+                cluster.metadata().degrade(chunk, &[replica]).await.unwrap();
+            } else {
+                // It lacks all that it had.
+                let at = (0..4).find(|at| cluster.number(*at) == replica.server).unwrap();
+                let _ = cluster.client().remove(cluster.address(at), replica.id(chunk)).await;
+                cluster.metadata().degrade(chunk, &[replica]).await.unwrap();
+                until("it has been repaired", async || {
+                    master.repair().await.unwrap();
+                    let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+                    cluster.rows(b"d").await.is_empty() || !row.replicas.contains(&replica)
+                })
+                .await;
+            }
+            master.repair().await.unwrap();
+            master.collect().await.unwrap();
+        }
+    };
+    futures::future::join(tend(1), tend(2)).await;
+    let master = at_once(&cluster);
+    heal(&cluster, &master).await;
+    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+    check_copies(&cluster, 3).await;
+    for (number, data) in data.iter().enumerate() {
+        assert!(cluster.get(&number.to_string()).await.unwrap() == *data);
     }
     cluster.check().await;
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkForm, ChunkRow, Class, ServerRow, Shards, Tier, Tiering, decode};
+use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, decode};
 use eddy_object::{ObjectError, Precondition};
 use eddy_storage_master::{Coded, Master, MasterOptions, Tiered};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
@@ -63,9 +63,9 @@ async fn chunks(cluster: &Cluster) -> BTreeMap<u64, ChunkRow> {
 }
 
 /// All shards, and the chunks that they are.
-async fn shards(cluster: &Cluster) -> Vec<(u64, Shards, Vec<u64>)> {
+async fn shards(cluster: &Cluster) -> Vec<(u64, Shards, Vec<Replica>)> {
     let shards = chunks(cluster).await.into_iter().filter_map(|(chunk, row)| match row.form {
-        ChunkForm::Shards(shards) => Some((chunk, shards, row.servers)),
+        ChunkForm::Shards(shards) => Some((chunk, shards, row.replicas)),
         _ => None,
     });
     shards.collect()
@@ -116,8 +116,8 @@ async fn what_is_coded_is_read_with_two_of_six_away_takes_half_as_much_again_and
         let end = (start + 3_000_000).min(row.bytes);
         assert!(cluster.read(&row, start, end).await.unwrap() == objects["6"][start as usize..end as usize], "{start}");
     }
-    let (_, _, servers) = shards(&cluster).await.swap_remove(0);
-    let (first, second) = (place_of(&cluster, servers[0]), place_of(&cluster, servers[3]));
+    let (_, _, replicas) = shards(&cluster).await.swap_remove(0);
+    let (first, second) = (place_of(&cluster, replicas[0].server), place_of(&cluster, replicas[3].server));
     for server in [first, second] {
         cluster.stop(server).await;
     }
@@ -128,13 +128,13 @@ async fn what_is_coded_is_read_with_two_of_six_away_takes_half_as_much_again_and
     assert!(waiting.waiting > 0 && waiting.unreadable.is_empty(), "{waiting:?}");
     cluster.start_again(second).await;
     assert!(heal(&cluster, &master).await + waiting.copies > 0);
-    for (_, _, servers) in shards(&cluster).await {
-        assert!(!servers.contains(&cluster.number(first)), "it is lost, and there is another");
+    for (_, _, replicas) in shards(&cluster).await {
+        assert!(replicas.iter().all(|replica| replica.server != cluster.number(first)), "it is lost, and there is another");
     }
     // Another two.
-    let (_, _, servers) = shards(&cluster).await.swap_remove(0);
-    for server in [servers[1], servers[5]] {
-        let place = place_of(&cluster, server);
+    let (_, _, replicas) = shards(&cluster).await.swap_remove(0);
+    for replica in [replicas[1], replicas[5]] {
+        let place = place_of(&cluster, replica.server);
         cluster.stop(place).await;
     }
     check(&cluster, &objects).await;
@@ -149,19 +149,22 @@ async fn a_shard_that_rots_is_not_noticed_by_readers_and_is_made_anew() {
     let master = master(&cluster);
     code_all(&cluster, &master).await;
     collect_all(&cluster, &master).await;
-    let (chunk, shards, servers) = shards(&cluster).await.swap_remove(0);
+    let (chunk, code, replicas) = shards(&cluster).await.swap_remove(0);
     // One that is read, and one that is not.
     for index in [1, 5] {
-        cluster.flip(place_of(&cluster, servers[index]), chunk, u64::from(shards.shard_bytes()) / 2);
+        cluster.flip(place_of(&cluster, replicas[index].server), chunk, u64::from(code.shard_bytes()) / 2);
     }
     assert!(cluster.get("key").await.unwrap() == data);
     until("the reader says so", async || !cluster.rows(b"d").await.is_empty()).await;
     let scrubbed = master.scrub(Duration::ZERO, Duration::from_secs(1)).await.unwrap();
     assert_eq!(scrubbed.noted, 1);
     assert_eq!(heal(&cluster, &master).await, 2);
-    for (index, server) in servers.into_iter().enumerate() {
-        let found = cluster.client().scan(cluster.address(place_of(&cluster, server)), chunk).await.unwrap();
-        assert_eq!(found, [(shards.extent(chunk, index), false)]);
+    let (_, _, made) = shards(&cluster).await.swap_remove(0);
+    assert!(made[1] != replicas[1] && made[5] != replicas[5] && made[0] == replicas[0], "{replicas:?} {made:?}");
+    for (index, replica) in made.into_iter().enumerate() {
+        let address = cluster.address(place_of(&cluster, replica.server));
+        let found = cluster.client().scan(address, replica.id(chunk)).await.unwrap();
+        assert_eq!(found, [(code.extent(chunk, index), false)]);
     }
     assert!(cluster.get("key").await.unwrap() == data);
 }
@@ -203,7 +206,7 @@ async fn a_server_with_shards_is_emptied() {
     let master = master(&cluster);
     code_all(&cluster, &master).await;
     let before = shards(&cluster).await.swap_remove(0).2;
-    cluster.metadata().drain_server(before[2]).await.unwrap();
+    cluster.metadata().drain_server(before[2].server).await.unwrap();
     assert!(master.balance(100, LONG).await.unwrap().stuck > 0, "there is no seventh");
     let added = cluster.add().await;
     while master.balance(100, LONG).await.unwrap().draining > 0 {
@@ -211,9 +214,9 @@ async fn a_server_with_shards_is_emptied() {
     }
     let after = shards(&cluster).await.swap_remove(0).2;
     let mut expected = before.clone();
-    expected[2] = cluster.number(added);
+    expected[2] = Replica { server: cluster.number(added), ..after[2] };
     assert_eq!(after, expected, "each keeps its place");
-    cluster.stop(place_of(&cluster, before[0])).await;
+    cluster.stop(place_of(&cluster, before[0].server)).await;
     assert!(cluster.get("key").await.unwrap() == data);
 }
 
@@ -242,7 +245,7 @@ async fn what_nobody_reads_goes_to_slow_servers_and_comes_back_when_it_is_read()
         for _ in 0..6 {
             let probe = cluster.put("probe", &random_bytes(1, 9_000_000)).await.unwrap();
             let row = cluster.metadata().chunk(probe.contents.needles()[0].chunk).await.unwrap().unwrap();
-            if row.servers.iter().any(|server| slow.contains(server)) {
+            if row.servers().any(|server| slow.contains(&server)) {
                 return false;
             }
         }
@@ -261,7 +264,7 @@ async fn what_nobody_reads_goes_to_slow_servers_and_comes_back_when_it_is_read()
     collect_all(&cluster, &master).await;
     for row in chunks(&cluster).await.into_values() {
         assert_eq!(row.tier, Tier::Cold);
-        assert!(row.servers.iter().all(|server| slow.contains(server)), "{row:?}");
+        assert!(row.servers().all(|server| slow.contains(&server)), "{row:?}");
     }
     check(&cluster, &objects).await;
     // What is read comes back, what is not stays.

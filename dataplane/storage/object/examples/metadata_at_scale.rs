@@ -5,7 +5,6 @@
 
 #![allow(clippy::print_stdout, missing_docs)]
 
-use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use eddy_chunks::Extent;
 use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
 use eddy_kv::{Replicated, ReplicatedOptions, Row, Store, Value};
 use eddy_object::schema::{
-    Attributes, ChunkForm, ChunkRow, Contents, ETag, NamespaceRow, NamespaceSettings, Needed, ObjectRow, ReferenceRow, Tier,
-    chunk_key, encode, live_key, namespace_key, object_key, reference_key, usage_bytes_key, usage_objects_key,
+    Attributes, ChunkForm, ChunkRow, Contents, ETag, NamespaceRow, NamespaceSettings, Needed, ObjectRow, ReferenceRow, Replica,
+    Tier, chunk_key, encode, live_key, namespace_key, object_key, reference_key, usage_bytes_key, usage_objects_key,
 };
 use eddy_object::{Listing, Metadata, Precondition};
 use futures::StreamExt;
@@ -47,9 +46,9 @@ fn row(key: Bytes, bytes: Bytes) -> Row {
 fn rows(objects: u64) -> impl Iterator<Item = Result<Row>> {
     let chunks = objects.div_ceil(IN_A_CHUNK);
     let chunk = |number: u64| {
-        let servers = vec![1, 2, 3];
+        let replicas = (1..4).map(|server| Replica::draw(server, number)).collect();
         let (tier, form, at_ms) = (Tier::Hot, ChunkForm::Whole, 1_790_000_000_000);
-        let chunk = ChunkRow { servers, remade: BTreeSet::new(), copies: 3, tier, form, touched_ms: at_ms, verified_ms: at_ms };
+        let chunk = ChunkRow { replicas, copies: 3, tier, form, touched_ms: at_ms, verified_ms: at_ms };
         Ok(row(chunk_key(number), encode(&chunk)?))
     };
     let live = |number: u64| {

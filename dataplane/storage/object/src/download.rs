@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use eddy_chunks::Extent;
+use eddy_chunks::format::STORED_BLOCK_BYTES;
 use eddy_chunkserver::{ClientError, ReadCall, Refusal};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use crate::error::{ObjectError, Result};
+use crate::memory::{Buffers, Held};
 use crate::objects::Objects;
 use crate::replicas::Location;
-use crate::schema::{Contents, Run};
+use crate::schema::{Contents, Replica, Run};
 
 /// A server that has not answered for so long gets company: another one is asked, too.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
+/// One that has begun to answer and then gives nothing for so long is left for another one, if there is any.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
 
 /// An object's bytes on their way, checked. Where one server fails, another one goes on.
 pub struct Download {
@@ -27,17 +31,29 @@ pub struct Download {
     current: Option<Current>,
     /// What came of the first needle that is left, where all of it is to be kept in memory.
     gathered: Option<BytesMut>,
-    /// Servers that failed to give the first needle that is left.
-    failed: Vec<u64>,
+    /// Those that failed to give the first needle that is left.
+    failed: Vec<Replica>,
+    /// Those that were slow to. They are asked again when nobody else is left.
+    slow: Vec<Replica>,
     last: String,
 }
 
 /// Where bytes come from.
 enum Current {
-    /// A server that has the whole chunk.
-    Whole(u64, ReadCall),
+    /// One that has the whole chunk.
+    Whole(Box<Reading>),
     /// Shards: these blocks came, and more may have to be asked for.
     Coded(VecDeque<Bytes>),
+}
+
+/// A read of one replica.
+struct Reading {
+    replica: Replica,
+    call: ReadCall,
+    /// Whether there are others to ask.
+    others: bool,
+    /// Memory for what came of it.
+    held: Held,
 }
 
 /// Some of a piece.
@@ -50,11 +66,27 @@ struct Span {
     to: u64,
 }
 
+impl Reading {
+    /// What comes next, in memory of these buffers; nothing where that takes long and another can be asked.
+    async fn next(&mut self, buffers: Buffers) -> Option<Result<Option<Bytes>, ClientError>> {
+        let blocks = self.call.next_bytes().div_ceil(STORED_BLOCK_BYTES);
+        if blocks > 0 {
+            // What came before has been taken.
+            drop(std::mem::take(&mut self.held));
+            self.held = buffers.take(blocks).await;
+        }
+        match self.others {
+            true => tokio::time::timeout(SLOW_AFTER, self.call.next()).await.ok(),
+            false => Some(self.call.next().await),
+        }
+    }
+}
+
 impl Download {
     pub(crate) fn new(objects: Objects, upload: u64, contents: &Contents, start: u64, end: u64) -> Self {
         let (pieces, left) = (VecDeque::new(), VecDeque::new());
-        let mut download =
-            Self { objects, pieces, left, current: None, gathered: None, failed: Vec::new(), last: "no server has it".into() };
+        let (failed, slow, last) = (Vec::new(), Vec::new(), "no server has it".into());
+        let mut download = Self { objects, pieces, left, current: None, gathered: None, failed, slow, last };
         download.add(upload, contents, start, end);
         download
     }
@@ -117,6 +149,7 @@ impl Download {
                 self.current = None;
                 self.left.pop_front();
                 self.failed.clear();
+                self.slow.clear();
             } else {
                 self.left[0].1 = from;
             }
@@ -127,14 +160,21 @@ impl Download {
     /// The next block; none where another server is to be asked.
     async fn block(&mut self, current: Current, chunk: u64) -> Option<Bytes> {
         match current {
-            Current::Whole(server, mut call) => match call.next().await {
-                Ok(Some(block)) => {
-                    self.current = Some(Current::Whole(server, call));
-                    return Some(block);
+            Current::Whole(mut reading) => {
+                let replica = reading.replica;
+                match reading.next(self.objects.shared().outgoing.clone()).await {
+                    Some(Ok(Some(block))) => {
+                        self.current = Some(Current::Whole(reading));
+                        return Some(block);
+                    }
+                    Some(Ok(None)) => self.fail(replica, chunk, "it ended too soon".into(), false),
+                    Some(Err(error)) => self.fail_with(replica, chunk, &error),
+                    None => {
+                        tracing::info!(server = replica.server, chunk, "a chunkserver is slow; reading from another one");
+                        self.slow.push(replica);
+                    }
                 }
-                Ok(None) => self.fail(server, chunk, "it ended too soon".into(), false),
-                Err(error) => self.fail_with(server, chunk, &error),
-            },
+            }
             Current::Coded(mut blocks) => {
                 let block = blocks.pop_front();
                 self.current = (!blocks.is_empty()).then_some(Current::Coded(blocks));
@@ -150,7 +190,7 @@ impl Download {
         let shared = objects.shared();
         for _ in 0..2 {
             let found = match shared.locations.of(&shared.metadata, extent.chunk).await? {
-                Location::Whole(servers) => self.open_at(&servers, extent, from, to).await,
+                Location::Whole(replicas) => self.open_at(&replicas, extent, from, to).await,
                 // It is large, and every reading would be.
                 Location::Coded(coded) => match Box::pin(coded.blocks(&objects, &extent, from..to)).await {
                     Ok(blocks) => Some(Current::Coded(blocks.into())),
@@ -164,26 +204,29 @@ impl Download {
                 return Ok(found);
             }
             shared.locations.forget(extent.chunk);
+            self.slow.clear();
         }
         Err(ObjectError::Unreadable(self.last.clone()))
     }
 
     /// Asks a server that has not failed, and after a while another.
-    async fn open_at(&mut self, servers: &[u64], extent: Extent, from: u32, to: u32) -> Option<Current> {
+    async fn open_at(&mut self, replicas: &[Replica], extent: Extent, from: u32, to: u32) -> Option<Current> {
         let shared = self.objects.clone();
         let shared = shared.shared();
-        let mut order: Vec<u64> = servers.iter().copied().filter(|server| !self.failed.contains(server)).collect();
+        let left = |one: &Replica| !self.failed.contains(one) && !self.slow.contains(one);
+        let mut order: Vec<Replica> = replicas.iter().copied().filter(left).collect();
+        let others = order.len() > 1;
         fastrand::shuffle(&mut order);
         let mut order = order.into_iter();
-        let ask = |server: u64| async move {
-            let Some(address) = shared.servers.address(server) else { return (server, None) };
-            (server, Some(shared.client.read(&address, extent, from..to).await))
+        let ask = |replica: Replica| async move {
+            let Some(address) = shared.servers.address(replica.server) else { return (replica, None) };
+            (replica, Some(shared.client.read(&address, replica.file, extent, from..to).await))
         };
         let mut asked = FuturesUnordered::new();
         loop {
             if asked.is_empty() {
-                let server = order.next()?;
-                asked.push(ask(server));
+                let replica = order.next()?;
+                asked.push(ask(replica));
             }
             let answered = if order.len() == 0 {
                 asked.next().await
@@ -197,28 +240,30 @@ impl Download {
                 }
             };
             match answered {
-                Some((server, Some(Ok(call)))) => return Some(Current::Whole(server, call)),
-                Some((server, Some(Err(error)))) => self.fail_with(server, extent.chunk, &error),
-                Some((server, None)) => self.fail(server, extent.chunk, "its address is not known".into(), false),
+                Some((replica, Some(Ok(call)))) => {
+                    return Some(Current::Whole(Box::new(Reading { replica, call, others, held: Held::default() })));
+                }
+                Some((replica, Some(Err(error)))) => self.fail_with(replica, extent.chunk, &error),
+                Some((replica, None)) => self.fail(replica, extent.chunk, "its address is not known".into(), false),
                 None => {}
             }
         }
     }
 
-    fn fail_with(&mut self, server: u64, chunk: u64, error: &ClientError) {
-        let lacks = matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoChunk, .. });
-        self.fail(server, chunk, eddy_telemetry::error_chain(error), lacks);
+    fn fail_with(&mut self, replica: Replica, chunk: u64, error: &ClientError) {
+        let lacks = matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. });
+        self.fail(replica, chunk, eddy_telemetry::error_chain(error), lacks);
     }
 
-    /// Goes on without a server; what it lacks is repaired.
-    fn fail(&mut self, server: u64, chunk: u64, reason: String, lacks: bool) {
-        tracing::info!(server, chunk, reason, "reading from another chunkserver");
+    /// Goes on without a replica; what it lacks is repaired.
+    fn fail(&mut self, replica: Replica, chunk: u64, reason: String, lacks: bool) {
+        tracing::info!(server = replica.server, chunk, reason, "reading from another chunkserver");
         if lacks {
             // It may have been repaired elsewhere.
             self.objects.shared().locations.forget(chunk);
-            self.objects.degrade(chunk, vec![server]);
+            self.objects.degrade(chunk, replica);
         }
-        self.failed.push(server);
+        self.failed.push(replica);
         self.last = reason;
     }
 }

@@ -9,6 +9,7 @@ mod cache;
 pub mod coded;
 mod download;
 mod error;
+mod memory;
 mod metadata;
 mod objects;
 pub mod placement;
@@ -19,6 +20,7 @@ mod upload;
 
 pub use self::download::Download;
 pub use self::error::{ObjectError, Result};
+pub use self::memory::Memory;
 pub use self::metadata::{
     Completion, Deleted, Listed, ListedMultipart, ListedVersion, Listing, ListingPage, Metadata, NewObject, PARTS_MAX,
     Precondition, Usage, VersionId, VersionsAfter, WantedPart, common_prefix, now_ms,

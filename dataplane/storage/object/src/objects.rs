@@ -10,9 +10,10 @@ use crate::access::Accesses;
 use crate::cache::Cache;
 use crate::download::Download;
 use crate::error::{ObjectError, Result};
+use crate::memory::{Buffers, Memory};
 use crate::metadata::Metadata;
 use crate::replicas::{Locations, Pack, Placed, Servers, Written};
-use crate::schema::{Contents, NamespaceRow, ObjectRow};
+use crate::schema::{Contents, NamespaceRow, ObjectRow, Replica};
 use crate::upload::Upload;
 
 /// Servers are asked this often how they are.
@@ -29,21 +30,26 @@ pub(crate) struct Shared {
     pub(crate) locations: Locations,
     pub(crate) pack: Pack,
     pub(crate) cache: Cache,
+    /// For what is being written.
+    pub(crate) incoming: Buffers,
+    /// For what is being read.
+    pub(crate) outgoing: Buffers,
     accesses: Accesses,
 }
 
 impl Objects {
-    /// Objects whose metadata are in a store and whose bytes are on its servers, which are asked how they are from now on. Short
-    /// objects that were read are kept in so many bytes of memory, if any.
+    /// Objects whose metadata are in a store and whose bytes are on its servers, which are asked how they are from now on, in so
+    /// much memory.
     ///
     /// # Errors
     /// The store's.
-    pub async fn open(metadata: Metadata, client: ChunkClient, cache_bytes: u64) -> Result<Self> {
+    pub async fn open(metadata: Metadata, client: ChunkClient, memory: Memory) -> Result<Self> {
         let (servers, locations) = (Servers::new(), Locations::default());
         servers.refresh(&metadata, &client).await?;
         let pack = Pack::new(metadata.clone(), client.clone(), servers.clone(), locations.clone());
-        let (cache, accesses) = (Cache::new(cache_bytes), Accesses::new());
-        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache, accesses });
+        let (cache, accesses) = (Cache::new(memory.cache_bytes), Accesses::new());
+        let (incoming, outgoing) = (Buffers::new(memory.buffer_bytes), Buffers::new(memory.buffer_bytes));
+        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache, incoming, outgoing, accesses });
         tokio::spawn(refresh(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }
@@ -108,8 +114,8 @@ impl Objects {
         &self.0
     }
 
-    /// A needle is durable on enough servers, and the others may still take it; those that took it or are about to.
-    pub(crate) async fn took(&self, placed: &Placed, written: Written) -> Vec<u64> {
+    /// A needle is durable on enough servers, and the others may still take it; the replicas that took it or are about to.
+    pub(crate) async fn took(&self, placed: &Placed, written: Written) -> Vec<Replica> {
         let chunk = placed.extent.chunk;
         let Written { failed, mut under_way } = written;
         if !failed.is_empty() {
@@ -118,21 +124,22 @@ impl Objects {
         let objects = self.clone();
         tokio::spawn(async move {
             while let Some(ended) = under_way.join_next().await {
-                if let Ok((server, Err(error))) = ended {
-                    tracing::info!(server, chunk, error = eddy_telemetry::error_chain(&error), "a copy is missing");
+                if let Ok((replica, Err(error))) = ended {
+                    let (server, error) = (replica.server, eddy_telemetry::error_chain(&error));
+                    tracing::info!(server, chunk, error, "a copy is missing");
                     objects.0.pack.retire(chunk).await;
-                    objects.degrade(chunk, vec![server]);
+                    objects.degrade(chunk, replica);
                 }
             }
         });
-        placed.targets.iter().map(|target| target.server).filter(|server| !failed.contains(server)).collect()
+        placed.targets.iter().map(|target| target.replica).filter(|replica| !failed.contains(replica)).collect()
     }
 
-    /// Notes that servers lack something of a chunk, while whoever found out goes on.
-    pub(crate) fn degrade(&self, chunk: u64, servers: Vec<u64>) {
+    /// Notes that a replica lacks something of a chunk, while whoever found out goes on.
+    pub(crate) fn degrade(&self, chunk: u64, replica: Replica) {
         let objects = self.clone();
         tokio::spawn(async move {
-            if let Err(error) = objects.0.metadata.degrade(chunk, &servers).await {
+            if let Err(error) = objects.0.metadata.degrade(chunk, &[replica]).await {
                 tracing::warn!(chunk, %error, "failed to note that a chunk is to be repaired; the next scan will find it");
             }
         });

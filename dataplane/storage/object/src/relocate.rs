@@ -1,11 +1,14 @@
 //! Moving a needle to another chunk.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
+use eddy_chunks::format::BLOCK_BYTES;
 
 use crate::download::Download;
 use crate::error::Result;
 use crate::objects::Objects;
-use crate::replicas::{FanOut, needed};
+use crate::replicas::{FanOut, Placed, Written, needed};
 use crate::schema::{Contents, ReferenceRow, Tier};
 use crate::upload::{PIECE_BYTES, stored};
 
@@ -21,7 +24,22 @@ impl Objects {
         // Its own chunk is no other one.
         self.shared().pack.retire(extent.chunk).await;
         let placed = self.shared().pack.place(chunk.copies, tier.unwrap_or(chunk.tier), extent.bytes).await?;
-        let mut fan_out = FanOut::begin(&self.shared().client, &placed, needed(chunk.copies), &Bytes::new());
+        let written = match self.copy_needle(reference, &placed, needed(chunk.copies)).await {
+            Ok(written) => written,
+            Err(error) => {
+                // Its chunk may be gone, or its servers: the next needle goes elsewhere.
+                self.shared().pack.retire(placed.extent.chunk).await;
+                return Err(error);
+            }
+        };
+        let took = self.took(&placed, written).await;
+        self.metadata().move_needle(reference, placed.extent, took).await
+    }
+
+    /// Reads a needle, and writes it to another place on so many servers at least.
+    async fn copy_needle(&self, reference: &ReferenceRow, placed: &Placed, needed: usize) -> Result<Written> {
+        let extent = reference.extent;
+        let mut fan_out = FanOut::begin(&self.shared().client, placed, needed, &Bytes::new());
         let mut download =
             Download::new(self.clone(), reference.upload, &Contents::Needles(vec![extent]), 0, u64::from(extent.bytes));
         let (mut gathered, mut first) = (BytesMut::with_capacity(PIECE_BYTES), 0);
@@ -30,16 +48,14 @@ impl Objects {
             let ended = block.is_none();
             gathered.extend_from_slice(&block.unwrap_or_default());
             if gathered.len() >= PIECE_BYTES || ended && !gathered.is_empty() {
-                fan_out.send(stored(&placed, first, &gathered)).await?;
-                first += gathered.len().div_ceil(eddy_chunks::format::BLOCK_BYTES as usize) as u32;
+                let held = Arc::new(self.shared().incoming.take(PIECE_BYTES as u32 / BLOCK_BYTES).await);
+                fan_out.send(stored(placed, first, &gathered, &held)).await?;
+                first += gathered.len().div_ceil(BLOCK_BYTES as usize) as u32;
                 gathered.clear();
             }
             if ended {
-                break;
+                return fan_out.finish().await;
             }
         }
-        let written = fan_out.finish().await?;
-        let took = self.took(&placed, written).await;
-        self.metadata().move_needle(reference, placed.extent, took).await
     }
 }

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, NEEDLE_BYTES_MAX, encode_blocks};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{ObjectError, Result};
+use crate::memory::{Held, holding};
 use crate::metadata::{NewObject, Precondition};
 use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Written, needed};
-use crate::schema::{Attributes, ObjectRow, PieceRow, Tier};
+use crate::schema::{Attributes, ObjectRow, PieceRow, Replica, Tier};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -37,12 +39,14 @@ pub struct Upload {
     came: u64,
     /// Bytes that came and were not sent.
     buffer: BytesMut,
+    /// The memory that they take.
+    held: Held,
     streaming: Option<Streaming>,
     /// The needle before that one, while servers make it durable.
     finishing: Option<(Placed, AbortOnDropHandle<Result<Written>>)>,
     extents: Vec<Extent>,
-    /// For each chunk, the servers that took its needles or are about to.
-    taken: BTreeMap<u64, Vec<u64>>,
+    /// For each chunk, the replicas that took its needles or are about to.
+    taken: BTreeMap<u64, Vec<Replica>>,
     touched: Instant,
 }
 
@@ -64,6 +68,7 @@ impl Upload {
             announced,
             came: 0,
             buffer: BytesMut::new(),
+            held: Held::default(),
             streaming: None,
             finishing: None,
             extents: Vec::new(),
@@ -81,20 +86,53 @@ impl Upload {
         if let Some(announced) = self.announced.filter(|announced| self.came > *announced) {
             return Err(ObjectError::WrongLength { announced, came: self.came });
         }
-        let streamed = self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX);
-        let at_once = if streamed { PIECE_BYTES } else { GATHERED_BYTES_MAX as usize };
+        let (at_once, block) = (if self.is_streamed() { PIECE_BYTES } else { GATHERED_BYTES_MAX as usize }, BLOCK_BYTES as usize);
         if self.touched.elapsed() > TOUCH_EVERY {
             self.touch().await?;
         }
         // More than that is never held, however long the pieces are that come.
         while !data.is_empty() {
-            let some = data.split_to(data.len().min(at_once - self.buffer.len()));
+            let begun = self.buffer.len() % block;
+            if begun == 0 {
+                self.make_room().await?;
+            }
+            let some = data.split_to(data.len().min(block - begun));
             self.buffer.extend_from_slice(&some);
             if self.buffer.len() == at_once {
-                if streamed { self.stream().await? } else { self.write_gathered().await? }
+                self.send_on().await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether its length is known, and so long that it is not gathered.
+    fn is_streamed(&self) -> bool {
+        self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX)
+    }
+
+    /// Takes memory for another block. Where there is none, what came is sent on first: nobody waits who holds any.
+    async fn make_room(&mut self) -> Result<()> {
+        // What is gathered is there twice while it is sent.
+        let blocks = if self.is_streamed() { 1 } else { 2 };
+        let buffers = self.objects.shared().incoming.clone();
+        let held = match buffers.take_at_once(blocks) {
+            Some(held) => held,
+            None => {
+                self.send_on().await?;
+                buffers.take(blocks).await
+            }
+        };
+        self.held.add(held);
+        Ok(())
+    }
+
+    /// Sends what came, if anything.
+    async fn send_on(&mut self) -> Result<()> {
+        match (self.buffer.is_empty(), self.is_streamed()) {
+            (true, _) => Ok(()),
+            (false, true) => self.stream().await,
+            (false, false) => self.write_gathered().await,
+        }
     }
 
     /// How many bytes came.
@@ -125,13 +163,7 @@ impl Upload {
         if let Some(announced) = self.announced.filter(|announced| self.came != *announced) {
             return Err(ObjectError::WrongLength { announced, came: self.came });
         }
-        while !self.buffer.is_empty() {
-            if self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX) {
-                self.stream().await?;
-            } else {
-                self.write_gathered().await?;
-            }
-        }
+        self.send_on().await?;
         self.await_finishing().await?;
         Ok(NewObject {
             upload: self.number,
@@ -154,11 +186,13 @@ impl Upload {
 
     /// Sends a needle that is in memory, and elsewhere again where it failed.
     async fn write_gathered(&mut self) -> Result<()> {
-        let data = self.buffer.split().freeze();
+        let (data, held) = (self.buffer.split().freeze(), Arc::new(std::mem::take(&mut self.held)));
         let mut tries = 1;
         loop {
             let placed = self.objects.shared().pack.place(self.copies, self.tier, data.len() as u32).await?;
-            let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &stored(&placed, 0, &data));
+            let stored = stored(&placed, 0, &data, &held);
+            let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &stored);
+            drop(stored);
             match fan_out.finish().await {
                 Ok(written) => {
                     self.took(&placed, written).await;
@@ -178,6 +212,7 @@ impl Upload {
 
     /// Sends what is gathered of a needle whose length is known.
     async fn stream(&mut self) -> Result<()> {
+        let held = Arc::new(std::mem::take(&mut self.held));
         while !self.buffer.is_empty() {
             let mut streaming = match self.streaming.take() {
                 Some(streaming) => streaming,
@@ -185,7 +220,7 @@ impl Upload {
             };
             let room = (streaming.placed.extent.bytes - streaming.sent) as usize;
             let data = self.buffer.split_to(self.buffer.len().min(room)).freeze();
-            let piece = stored(&streaming.placed, streaming.sent / BLOCK_BYTES, &data);
+            let piece = stored(&streaming.placed, streaming.sent / BLOCK_BYTES, &data, &held);
             let sent = streaming.fan_out.send(piece).await;
             if sent.is_err() {
                 self.objects.shared().pack.retire(streaming.placed.extent.chunk).await;
@@ -227,17 +262,17 @@ impl Upload {
         let took = self.objects.took(placed, written).await;
         match self.taken.entry(placed.extent.chunk) {
             // Who failed to take one needle lacks something of the chunk, whatever else it took.
-            Entry::Occupied(mut before) => before.get_mut().retain(|server| took.contains(server)),
+            Entry::Occupied(mut before) => before.get_mut().retain(|replica| took.contains(replica)),
             Entry::Vacant(first) => drop(first.insert(took)),
         }
         self.extents.push(placed.extent);
     }
 }
 
-/// Data as it is stored, the first of it at this block of the needle.
-pub(crate) fn stored(placed: &Placed, first: u32, data: &[u8]) -> Bytes {
+/// Data as it is stored, the first of it at this block of the needle, in memory that is held for it.
+pub(crate) fn stored(placed: &Placed, first: u32, data: &[u8], held: &Arc<Held>) -> Bytes {
     let blocks = data.len().div_ceil(BLOCK_BYTES as usize);
     let mut stored = Vec::with_capacity(data.len() + 4 * blocks);
-    encode_blocks(placed.extent.needle, first, data.chunk(), &mut stored);
-    stored.into()
+    encode_blocks(placed.extent.needle, first, data, &mut stored);
+    holding(stored, held)
 }

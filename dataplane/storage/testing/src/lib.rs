@@ -14,7 +14,7 @@ use eddy_chunkserver::{ChunkClient, Server, serve};
 use eddy_disk::RealDisk;
 use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row};
 use eddy_object::schema::{Class, Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
-use eddy_object::{Attributes, Metadata, Objects, Precondition, Result};
+use eddy_object::{Attributes, Memory, Metadata, Objects, Precondition, Result};
 use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -43,6 +43,11 @@ impl Cluster {
 
     /// With servers whose chunks may take so much of the disk that they share.
     pub async fn start_with_capacity(servers: usize, capacity_bytes: Option<u64>) -> Self {
+        Self::start_with(servers, capacity_bytes, Memory::default()).await
+    }
+
+    /// With clients that take so much memory.
+    pub async fn start_with(servers: usize, capacity_bytes: Option<u64>, memory: Memory) -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder takes a test's files");
         let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).expect("an empty folder takes a store");
         let metadata = Metadata::new(Arc::new(store));
@@ -53,7 +58,7 @@ impl Cluster {
         let namespace =
             metadata.create_namespace(SPACE, NamespaceSettings::default()).await.expect("the store takes a namespace").id;
         let client = ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER);
-        let objects = Objects::open(metadata, client, 0).await.expect("the store says which servers there are");
+        let objects = Objects::open(metadata, client, memory).await.expect("the store says which servers there are");
         Self { objects, namespace, servers: running, folder, capacity_bytes }
     }
 
@@ -101,8 +106,14 @@ impl Cluster {
         self.servers[server] = run(&self.folder.path().join(server.to_string()), &address, self.capacity_bytes).await;
     }
 
+    /// The latest file of a chunk on a server.
     pub fn file_of(&self, server: usize, chunk: u64) -> PathBuf {
-        self.folder.path().join(format!("{server}/{chunk:016x}.chunk"))
+        let folder = std::fs::read_dir(self.folder.path().join(server.to_string())).expect("the server has a folder");
+        let paths = folder.map(|entry| entry.expect("the folder can be read").path());
+        let is_of =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{chunk:016x}-")));
+        let changed = |path: &PathBuf| path.metadata().and_then(|file| file.modified()).ok();
+        paths.filter(is_of).max_by_key(changed).expect("the server has the chunk")
     }
 
     pub async fn put(&self, key: &str, data: &Bytes) -> Result<ObjectRow> {

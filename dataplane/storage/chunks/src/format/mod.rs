@@ -58,6 +58,29 @@ pub struct Extent {
     pub bytes: u32,
 }
 
+/// A file of a chunk, on whatever disk: one copy of its bytes, or of some. A number is never given twice, so that what was meant of one
+/// copy is never done to another that came in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileId {
+    /// The chunk's number.
+    pub chunk: u64,
+    /// The file's number, drawn at random by whoever has it made.
+    pub file: u64,
+}
+
+impl FileId {
+    /// One that was never given before.
+    pub fn draw(chunk: u64) -> Self {
+        Self { chunk, file: fastrand::u64(1..) }
+    }
+}
+
+impl std::fmt::Display for FileId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:016x}-{:016x}", self.chunk, self.file)
+    }
+}
+
 /// A part of a needle as it is stored: whole blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBlocks {

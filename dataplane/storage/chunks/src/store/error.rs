@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::format::Damage;
+use crate::format::{Damage, FileId};
 
 /// Why a disk's chunks do not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,15 +34,15 @@ pub enum StoreError {
         /// Bytes that must be.
         reserved: u64,
     },
-    /// There is no such chunk here.
-    #[error("there is no chunk {0:016x} here")]
-    NoChunk(u64),
+    /// There is no such file here.
+    #[error("there is no file {0} here")]
+    NoFile(FileId),
     /// There is one already.
-    #[error("there is a chunk {0:016x} already")]
-    Exists(u64),
-    /// The chunk takes no more needles.
-    #[error("the chunk {0:016x} takes no more needles")]
-    Closed(u64),
+    #[error("there is a file {0} already")]
+    Exists(FileId),
+    /// The file takes no more needles.
+    #[error("the file {0} takes no more needles")]
+    Closed(FileId),
     /// Another needle has the place, or some of it.
     #[error("another needle has the place {offset} of chunk {chunk:016x}")]
     Taken {
@@ -54,14 +54,6 @@ pub enum StoreError {
     /// No needle can be there, or it has no such bytes.
     #[error("no needle can be where this one is to be, or it has no such bytes")]
     NoExtent,
-    /// Whoever asked has heard of another run of this server.
-    #[error("the server has been restarted: its epoch is {is}, not {said}")]
-    WrongEpoch {
-        /// What was said.
-        said: u64,
-        /// What is so.
-        is: u64,
-    },
     /// The bytes are not what was written.
     #[error("the needle at {offset} of chunk {chunk:016x} cannot be read")]
     Damaged {

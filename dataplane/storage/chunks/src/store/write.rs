@@ -5,12 +5,12 @@ use std::sync::Arc;
 use eddy_disk::DiskFile;
 
 use super::StoreError;
-use super::chunk::Chunk;
+use super::chunk_file::ChunkFile;
 use crate::format::{Damage, Extent, NEEDLE_HEAD_BYTES, NeedleHead, STORED_BLOCK_BYTES, verify_blocks};
 
 /// A needle that is being written. It has its place, whether it is finished or not.
 pub struct Writing {
-    chunk: Arc<Chunk>,
+    to: Arc<ChunkFile>,
     extent: Extent,
     /// Stored bytes that were written, without the head.
     written: u32,
@@ -19,13 +19,13 @@ pub struct Writing {
 /// A needle that was written whole and is not durable yet.
 #[derive(Clone)]
 pub struct SyncPoint {
-    chunk: Arc<Chunk>,
+    of: Arc<ChunkFile>,
     file: Arc<dyn DiskFile>,
 }
 
 impl Writing {
-    pub(super) fn new(chunk: Arc<Chunk>, extent: Extent) -> Self {
-        Self { chunk, extent, written: 0 }
+    pub(super) fn new(to: Arc<ChunkFile>, extent: Extent) -> Self {
+        Self { to, extent, written: 0 }
     }
 
     /// Stored bytes that are still to come.
@@ -44,8 +44,8 @@ impl Writing {
         let first = self.written / STORED_BLOCK_BYTES;
         let checked = if whole { verify_blocks(self.extent.needle, first, stored).map(drop) } else { Err(Damage::CutOff) };
         checked.map_err(|source| self.damaged(source))?;
-        let file = self.chunk.open_file()?;
-        let at = |source| self.chunk.disk_error(source);
+        let file = self.to.open_file()?;
+        let at = |source| self.to.disk_error(source);
         if self.written == 0 {
             let with_head = [&NeedleHead::of(&self.extent).0[..], stored].concat();
             file.write_at(&with_head, u64::from(self.extent.offset)).map_err(at)?;
@@ -59,7 +59,7 @@ impl Writing {
 
     /// Gives its place back; returns how many bytes of it were not written.
     pub(super) fn give_up(self) -> u64 {
-        self.chunk.release(&self.extent);
+        self.to.release(&self.extent);
         u64::from(self.missing())
     }
 
@@ -71,8 +71,8 @@ impl Writing {
         if self.missing() > 0 {
             return Err(self.damaged(Damage::CutOff));
         }
-        let file = self.chunk.open_file()?;
-        Ok(SyncPoint { chunk: self.chunk, file })
+        let file = self.to.open_file()?;
+        Ok(SyncPoint { of: self.to, file })
     }
 
     fn damaged(&self, source: Damage) -> StoreError {
@@ -81,12 +81,12 @@ impl Writing {
 }
 
 impl SyncPoint {
-    /// Waits for the disk, for all needles of the chunk that were written before.
+    /// Waits for the disk, for all needles of the file that were written before.
     ///
     /// # Errors
-    /// The disk's: what is durable is unknown then, and the chunk takes no more needles.
+    /// The disk's: what is durable is unknown then, and the file takes no more needles.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.chunk.sync(&*self.file)
+        self.of.sync(&*self.file)
     }
 
     /// Frees the memory that holds what was synced: it is not read soon, and other bytes are.
@@ -94,8 +94,8 @@ impl SyncPoint {
         self.file.forget_cached();
     }
 
-    /// Whether both are of one chunk: one sync is enough for both.
-    pub fn is_of_same_chunk(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.chunk, &other.chunk)
+    /// Whether both are of one file: one sync is enough for both.
+    pub fn is_of_same_file(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.of, &other.of)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
-use eddy_object::{Metadata, Objects};
+use eddy_object::{Memory, Metadata, Objects};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
@@ -132,7 +132,7 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             tier_bytes_per_second: mebibytes(options.tier_mebibytes_per_second),
         };
         let objects = loop {
-            match Objects::open(metadata.clone(), client.clone(), 0).await {
+            match Objects::open(metadata.clone(), client.clone(), Memory::default()).await {
                 Ok(objects) => break objects,
                 Err(error) => tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata"),
             }

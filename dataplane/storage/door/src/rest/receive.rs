@@ -22,7 +22,7 @@ pub(super) async fn receive<E: std::fmt::Display>(
     };
     transfer::receive(upload, stream, look).await.map_err(|error| match error {
         ReceiveError::Silence => {
-            let detail = format!("nothing came for {} s", SILENCE_MAX.as_secs());
+            let detail = format!("nothing came for {} s, or hardly anything", SILENCE_MAX.as_secs());
             Problem::new(StatusCode::REQUEST_TIMEOUT, "Silence", detail)
         }
         ReceiveError::Broken(error) => {

@@ -68,7 +68,7 @@ pub(super) async fn receive(
             if came > BYTES_MAX { Err("more than 5 GiB".into()) } else { piece }
         });
         transfer::receive(upload, body, |piece| sums.update(piece)).await.map_err(|error| match error {
-            ReceiveError::Silence => Failure::new(S3ErrorCode::RequestTimeout, "nothing came for a minute"),
+            ReceiveError::Silence => Failure::new(S3ErrorCode::RequestTimeout, "nothing came for a minute, or hardly anything"),
             ReceiveError::Object(error) => error.into(),
             ReceiveError::Broken(error) => broken(&*error),
         })?;

@@ -15,7 +15,7 @@ use futures::stream::FuturesUnordered;
 use super::code::restore;
 use crate::error::{ObjectError, Result};
 use crate::objects::Objects;
-use crate::schema::Shards;
+use crate::schema::{Replica, Shards};
 
 /// A server that has not answered for so long is done without, if others are quicker.
 const HEDGE_AFTER: Duration = Duration::from_millis(50);
@@ -28,8 +28,8 @@ pub(crate) struct Coded {
     /// The chunk that the shards are.
     pub(crate) chunk: u64,
     pub(crate) shards: Shards,
-    /// The server of each shard.
-    pub(crate) servers: Arc<[u64]>,
+    /// Who has each shard.
+    pub(crate) replicas: Arc<[Replica]>,
 }
 
 impl Coded {
@@ -122,11 +122,11 @@ impl Coded {
 
     /// Bytes of a shard from its server; what it lacks is repaired.
     async fn ask(&self, objects: &Objects, index: usize, range: Range<u32>) -> Option<Bytes> {
-        let server = *self.servers.get(index)?;
-        let address = objects.shared().servers.address(server)?;
+        let replica = *self.replicas.get(index)?;
+        let address = objects.shared().servers.address(replica.server)?;
         let read = async {
             let extent = self.shards.extent(self.chunk, index);
-            let mut call = objects.shared().client.read(&address, extent, range.clone()).await?;
+            let mut call = objects.shared().client.read(&address, replica.file, extent, range.clone()).await?;
             let mut bytes = BytesMut::with_capacity(range.len());
             while let Some(block) = call.next().await? {
                 bytes.extend_from_slice(&block);
@@ -137,9 +137,14 @@ impl Coded {
             Ok(bytes) if bytes.len() == range.len() => return Some(bytes),
             Ok(_) => {}
             Err(error) => {
-                tracing::info!(server, index, error = eddy_telemetry::error_chain(&error), "reading other shards");
-                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoChunk, .. }) {
-                    objects.degrade(self.chunk, vec![server]);
+                tracing::info!(
+                    server = replica.server,
+                    index,
+                    error = eddy_telemetry::error_chain(&error),
+                    "reading other shards"
+                );
+                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. }) {
+                    objects.degrade(self.chunk, replica);
                 }
             }
         }

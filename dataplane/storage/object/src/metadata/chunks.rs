@@ -10,7 +10,7 @@ use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::replicas::needed;
-use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Tier, chunk_key, decode, degraded_key, encode};
+use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, degraded_key, encode};
 
 fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
     extents.iter().map(|extent| extent.chunk).collect()
@@ -26,21 +26,13 @@ impl Metadata {
     ///
     /// # Errors
     /// The store's.
-    pub async fn put_chunk(&self, chunk: u64, servers: Vec<u64>, copies: u8, tier: Tier) -> Result<()> {
+    pub async fn put_chunk(&self, chunk: u64, replicas: Vec<Replica>, copies: u8, tier: Tier) -> Result<()> {
         let mut put = Transaction::new().check(chunk_key(chunk), None);
-        if servers.len() < usize::from(copies) {
+        if replicas.len() < usize::from(copies) {
             let row = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);
         }
-        let row = ChunkRow {
-            servers,
-            remade: BTreeSet::new(),
-            copies,
-            tier,
-            form: ChunkForm::Whole,
-            touched_ms: now_ms(),
-            verified_ms: 0,
-        };
+        let row = ChunkRow { replicas, copies, tier, form: ChunkForm::Whole, touched_ms: now_ms(), verified_ms: 0 };
         self.store.commit(put.put(chunk_key(chunk), encode(&row)?)).await?;
         Ok(())
     }
@@ -70,16 +62,17 @@ impl Metadata {
         self.store.get(chunk_key(chunk)).await?.map(|value| decode(&value.bytes)).transpose()
     }
 
-    /// Notes that servers lack something of a chunk, for it to be repaired; nothing where they do not have it any more. With no
-    /// servers, that all of them are to be looked at.
+    /// Notes that replicas of a chunk lack something, for it to be repaired; nothing where others have taken their place. With no
+    /// replicas, that all of them are to be looked at.
     ///
     /// # Errors
     /// The store's.
-    pub async fn degrade(&self, chunk: u64, servers: &[u64]) -> Result<()> {
+    pub async fn degrade(&self, chunk: u64, replicas: &[Replica]) -> Result<()> {
         for _ in 0..TRIES {
             let Some(row) = self.chunk(chunk).await? else { return Ok(()) };
-            let lacking: Vec<u64> = servers.iter().copied().filter(|server| row.servers.contains(server)).collect();
-            if lacking.is_empty() && !servers.is_empty() {
+            let lacking: Vec<u64> =
+                replicas.iter().filter(|replica| row.replicas.contains(replica)).map(|replica| replica.server).collect();
+            if lacking.is_empty() && !replicas.is_empty() {
                 return Ok(());
             }
             let mut changes = Changes::default();
@@ -92,13 +85,13 @@ impl Metadata {
         Err(ObjectError::Contended)
     }
 
-    /// A chunk that was collected meanwhile cannot be referred to, nor one that went from those who took its needles. A server that has it and did not take its needles lacks
-    /// them, also one that was given the chunk meanwhile.
+    /// A chunk that was collected meanwhile cannot be referred to, nor one that went from those who took its needles. A replica that did not
+    /// take its needles lacks them, also one that was made meanwhile.
     pub(super) async fn check_chunks(
         &self,
         changes: &mut Changes,
         extents: &[Extent],
-        taken: &BTreeMap<u64, Vec<u64>>,
+        taken: &BTreeMap<u64, Vec<Replica>>,
     ) -> Result<()> {
         let values = self.get_all(chunk_keys(extents)).await?;
         self.check_chunks_read(changes, extents, values, taken).await
@@ -110,7 +103,7 @@ impl Metadata {
         changes: &mut Changes,
         extents: &[Extent],
         values: Vec<Option<Value>>,
-        taken: &BTreeMap<u64, Vec<u64>>,
+        taken: &BTreeMap<u64, Vec<Replica>>,
     ) -> Result<()> {
         let chunks = chunks_of(extents);
         let mut degraded = BTreeMap::new();
@@ -118,15 +111,14 @@ impl Metadata {
             let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
             changes.check(chunk_key(chunk), Some(&value));
             let row: ChunkRow = decode(&value.bytes)?;
-            let remade = row.remade;
-            let took = |server: &u64| taken.get(&chunk).is_some_and(|taken| taken.contains(server)) && !remade.contains(server);
-            let (took, lack): (Vec<u64>, Vec<u64>) = row.servers.into_iter().partition(took);
+            let took = |replica: &Replica| taken.get(&chunk).is_some_and(|taken| taken.contains(replica));
+            let (took, lack): (Vec<Replica>, Vec<Replica>) = row.replicas.into_iter().partition(took);
             if took.len() < needed(row.copies) {
-                // Those that took it do not count: what they have of the chunk is removed.
+                // Others that took it do not count: what they have of the chunk is removed.
                 return Err(ObjectError::NoRoom(format!("chunk {chunk:016x} went to other servers meanwhile")));
             }
             if !lack.is_empty() {
-                degraded.insert(chunk, lack);
+                degraded.insert(chunk, lack.iter().map(|replica| replica.server).collect());
             }
         }
         self.note_degraded(changes, &degraded).await

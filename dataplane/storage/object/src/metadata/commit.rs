@@ -15,7 +15,7 @@ use super::versions::VersionId;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
+    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Replica, Versioning, decode, object_key, pending_key, usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
@@ -48,9 +48,9 @@ pub struct NewObject {
     pub attributes: Attributes,
     /// Where its bytes are, in order.
     pub needles: Vec<Extent>,
-    /// For each chunk of its needles, the servers that took them or are about to. What another server of the chunk lacks is
-    /// noted with the object.
-    pub taken: BTreeMap<u64, Vec<u64>>,
+    /// For each chunk of its needles, the replicas that took them or are about to. What another one of the chunk lacks is noted with the
+    /// object.
+    pub taken: BTreeMap<u64, Vec<Replica>>,
 }
 
 /// What became of an object that was to be deleted.
@@ -267,7 +267,7 @@ impl Metadata {
         by: &Needed,
         contents: &Contents,
         chunks: Vec<Option<Value>>,
-        taken: &BTreeMap<u64, Vec<u64>>,
+        taken: &BTreeMap<u64, Vec<Replica>>,
     ) -> Result<()> {
         match contents {
             Contents::Needles(needles) => {

@@ -10,7 +10,7 @@ use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::metadata::commit::EXTENTS_AT_ONCE;
 use crate::schema::{
-    Contents, GoneRow, Needed, ObjectRow, PendingRow, PieceRow, ReferenceRow, Run, decode, encode, gone_key, object_key,
+    Contents, GoneRow, Needed, ObjectRow, PendingRow, PieceRow, ReferenceRow, Replica, Run, decode, encode, gone_key, object_key,
     pending_key, piece_key, pieces, version_key,
 };
 
@@ -49,7 +49,12 @@ impl Metadata {
 
     /// Where so many needles are named: in one row if they are few, else in pieces, which are put now, under a row that says
     /// that the upload has not ended.
-    pub(super) async fn contents(&self, upload: u64, needles: Vec<Extent>, taken: &BTreeMap<u64, Vec<u64>>) -> Result<Contents> {
+    pub(super) async fn contents(
+        &self,
+        upload: u64,
+        needles: Vec<Extent>,
+        taken: &BTreeMap<u64, Vec<Replica>>,
+    ) -> Result<Contents> {
         if needles.len() <= EXTENTS_AT_ONCE {
             return Ok(Contents::Needles(needles));
         }
@@ -69,7 +74,7 @@ impl Metadata {
         piece: u16,
         bytes: u64,
         needles: &[Extent],
-        taken: &BTreeMap<u64, Vec<u64>>,
+        taken: &BTreeMap<u64, Vec<Replica>>,
     ) -> Result<()> {
         let row = PieceRow { upload, bytes, contents: Contents::Needles(needles.to_vec()), part: None };
         for _ in 0..TRIES {
@@ -189,7 +194,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The store's.
-    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, took: Vec<u64>) -> Result<bool> {
+    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, took: Vec<Replica>) -> Result<bool> {
         let taken = BTreeMap::from([(to.chunk, took)]);
         for _ in 0..TRIES {
             let keys = match &from.by {

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::Placed;
 use super::pack::Target;
 use crate::error::{ObjectError, Result};
+use crate::schema::Replica;
 
 /// Pieces that wait for one server.
 const QUEUE: usize = 4;
@@ -18,9 +19,9 @@ const STALL_MAX: Duration = Duration::from_secs(2);
 
 /// A needle on its way.
 pub(crate) struct FanOut {
-    queues: Vec<(u64, mpsc::Sender<Bytes>)>,
-    tasks: JoinSet<(u64, Result<(), ClientError>)>,
-    failed: Vec<u64>,
+    queues: Vec<(Replica, mpsc::Sender<Bytes>)>,
+    tasks: JoinSet<(Replica, Result<(), ClientError>)>,
+    failed: Vec<Replica>,
     needed: usize,
     last: String,
 }
@@ -28,9 +29,9 @@ pub(crate) struct FanOut {
 /// A needle that is durable on enough servers.
 pub(crate) struct Written {
     /// Those that failed.
-    pub(crate) failed: Vec<u64>,
+    pub(crate) failed: Vec<Replica>,
     /// Those that have not said so yet.
-    pub(crate) under_way: JoinSet<(u64, Result<(), ClientError>)>,
+    pub(crate) under_way: JoinSet<(Replica, Result<(), ClientError>)>,
 }
 
 impl FanOut {
@@ -39,12 +40,9 @@ impl FanOut {
         let (mut queues, mut tasks) = (Vec::new(), JoinSet::new());
         for target in placed.targets.iter().cloned() {
             let (give, take) = mpsc::channel(QUEUE);
-            queues.push((target.server, give));
+            queues.push((target.replica, give));
             let (client, extent, first) = (client.clone(), placed.extent, first.clone());
-            tasks.spawn(async move {
-                let server = target.server;
-                (server, deliver(&client, &target, extent, &first, take).await)
-            });
+            tasks.spawn(async move { (target.replica, deliver(&client, &target, extent, &first, take).await) });
         }
         Self { queues, tasks, failed: Vec::new(), needed, last: "too few have the chunk".into() }
     }
@@ -58,8 +56,8 @@ impl FanOut {
             }
         }
         for at in dropped.into_iter().rev() {
-            let (server, _) = self.queues.remove(at);
-            self.fail(server, "it takes no more bytes".into());
+            let (replica, _) = self.queues.remove(at);
+            self.fail(replica, "it takes no more bytes".into());
         }
         if self.queues.len() < self.needed { Err(self.too_few()) } else { Ok(()) }
     }
@@ -72,18 +70,18 @@ impl FanOut {
         while durable < self.needed {
             match self.tasks.join_next().await {
                 Some(Ok((_, Ok(())))) => durable += 1,
-                Some(Ok((server, Err(error)))) => self.fail(server, eddy_telemetry::error_chain(&error)),
+                Some(Ok((replica, Err(error)))) => self.fail(replica, eddy_telemetry::error_chain(&error)),
                 Some(Err(error)) => self.last = error.to_string(),
                 None => return Err(self.too_few()),
             }
         }
-        self.failed.extend(left_behind.into_iter().filter(|server| !self.failed.contains(server)).collect::<Vec<_>>());
+        self.failed.extend(left_behind.into_iter().filter(|replica| !self.failed.contains(replica)).collect::<Vec<_>>());
         Ok(Written { failed: self.failed, under_way: self.tasks })
     }
 
-    fn fail(&mut self, server: u64, reason: String) {
+    fn fail(&mut self, replica: Replica, reason: String) {
         self.last = reason;
-        self.failed.push(server);
+        self.failed.push(replica);
     }
 
     fn too_few(&self) -> ObjectError {
@@ -98,7 +96,7 @@ async fn deliver(
     first: &[u8],
     mut pieces: mpsc::Receiver<Bytes>,
 ) -> Result<(), ClientError> {
-    let mut call = client.write(&target.address, target.epoch, extent, first).await?;
+    let mut call = client.write(&target.address, target.replica.file, extent, first).await?;
     while let Some(piece) = pieces.recv().await {
         call.send(&piece).await?;
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::coded::Coded;
 use crate::error::Result;
 use crate::metadata::Metadata;
-use crate::schema::{ChunkForm, ChunkRow};
+use crate::schema::{ChunkForm, ChunkRow, Replica};
 
 /// Chunks that are remembered: six terabytes of them, in some ten megabytes.
 const REMEMBERED_MAX: usize = 100_000;
@@ -14,9 +14,9 @@ const REMEMBERED_MAX: usize = 100_000;
 /// Where a chunk is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
-    /// Each of these servers has all of it.
-    Whole(Arc<[u64]>),
-    /// Each of some servers has a shard of it.
+    /// Each of these has all of it.
+    Whole(Arc<[Replica]>),
+    /// Each of some has a shard of it.
     Coded(Arc<Coded>),
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Location {
 pub(crate) struct Locations(Arc<RwLock<HashMap<u64, Location>>>);
 
 impl Locations {
-    /// Where a chunk is; on no servers if there is no such chunk.
+    /// Where a chunk is; nowhere if there is no such chunk.
     pub(crate) async fn of(&self, metadata: &Metadata, chunk: u64) -> Result<Location> {
         let remembered = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&chunk).cloned();
         if let Some(location) = remembered {
@@ -33,7 +33,7 @@ impl Locations {
         }
         let location = match metadata.chunk(chunk).await? {
             Some(ChunkRow { form: ChunkForm::Coded(shards), .. }) => coded(metadata, shards).await?,
-            Some(row) => Location::Whole(row.servers.into()),
+            Some(row) => Location::Whole(row.replicas.into()),
             None => Location::Whole([].into()),
         };
         self.remember(chunk, location.clone());
@@ -57,8 +57,8 @@ impl Locations {
 
 async fn coded(metadata: &Metadata, chunk: u64) -> Result<Location> {
     Ok(match metadata.chunk(chunk).await? {
-        Some(ChunkRow { form: ChunkForm::Shards(shards), servers, .. }) => {
-            Location::Coded(Arc::new(Coded { chunk, shards, servers: servers.into() }))
+        Some(ChunkRow { form: ChunkForm::Shards(shards), replicas, .. }) => {
+            Location::Coded(Arc::new(Coded { chunk, shards, replicas: replicas.into() }))
         }
         // It was collected meanwhile, and what it was made of with it.
         _ => Location::Whole([].into()),

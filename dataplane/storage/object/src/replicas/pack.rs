@@ -14,7 +14,7 @@ use super::{Location, Locations, Servers, needed};
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
 use crate::placement::choose;
-use crate::schema::Tier;
+use crate::schema::{Replica, Tier};
 
 /// Longest needle that shares a chunk with others.
 const SHARED_BYTES_MAX: u32 = 8 * 1024 * 1024;
@@ -26,9 +26,8 @@ const ROUNDS: usize = 3;
 /// A server that takes a chunk's needles.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub(crate) server: u64,
+    pub(crate) replica: Replica,
     pub(crate) address: ServerAddress,
-    pub(crate) epoch: u64,
 }
 
 /// A needle's place, and who takes it.
@@ -82,7 +81,7 @@ impl Pack {
             return self.begin(copies, tier).await?.take(bytes).ok_or_else(impossible);
         }
         let mut open = self.open.lock().await;
-        open.retain(|_, open| !open.targets.iter().any(|target| self.servers.is_draining(target.server)));
+        open.retain(|_, open| !open.targets.iter().any(|target| self.servers.is_draining(target.replica.server)));
         let kind = (copies, tier);
         if let Some(placed) = open.get_mut(&kind).and_then(|open| open.take(bytes)) {
             if open.get(&kind).is_some_and(Open::is_done) {
@@ -126,9 +125,9 @@ impl Pack {
         if targets.len() < needed(copies) {
             return Err(ObjectError::NoRoom(format!("{} of {copies} made a chunk: {last}", targets.len())));
         }
-        let servers: Vec<u64> = targets.iter().map(|target| target.server).collect();
-        self.metadata.put_chunk(chunk, servers.clone(), copies, tier).await?;
-        self.locations.remember(chunk, Location::Whole(servers.into()));
+        let replicas: Vec<Replica> = targets.iter().map(|target| target.replica).collect();
+        self.metadata.put_chunk(chunk, replicas.clone(), copies, tier).await?;
+        self.locations.remember(chunk, Location::Whole(replicas.into()));
         Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, targets: targets.into() })
     }
 
@@ -138,8 +137,9 @@ impl Pack {
 
     async fn create(&self, server: u64, chunk: u64) -> Result<Target, String> {
         let address = self.servers.address(server).ok_or("its address is not known")?;
-        let made = self.client.create(&address, chunk).await;
-        let epoch = made.map_err(|error| eddy_telemetry::error_chain(&error))?;
-        Ok(Target { server, address, epoch })
+        let replica = Replica::draw(server, chunk);
+        let made = self.client.create(&address, replica.id(chunk)).await;
+        made.map_err(|error| eddy_telemetry::error_chain(&error))?;
+        Ok(Target { replica, address })
     }
 }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use eddy_chunkserver::{ChunkClient, ServerAddress};
+use eddy_chunkserver::{ChunkClient, ServerAddress, Source};
 use futures::future::join_all;
 
 use crate::error::Result;
 use crate::metadata::Metadata;
 use crate::placement::Candidate;
+use crate::schema::Replica;
 
 /// A snapshot of all servers. Clones share it.
 #[derive(Clone, Default)]
@@ -69,5 +70,10 @@ impl Servers {
     /// Where a server is.
     pub fn address(&self, server: u64) -> Option<ServerAddress> {
         self.known.load().get(&server).map(|known| ServerAddress::of(server, known.address.clone()))
+    }
+
+    /// Where a replica is read.
+    pub fn source(&self, replica: Replica) -> Option<Source> {
+        Some(Source { server: self.address(replica.server)?, file: replica.file })
     }
 }

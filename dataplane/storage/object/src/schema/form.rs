@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::error::ObjectError;
 
 /// The form of all values so far.
-const FORM: u8 = 3;
+const FORM: u8 = 4;
 
 /// A row's value.
 ///

@@ -1,6 +1,7 @@
 //! Keys of rows.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use eddy_chunks::FileId;
 use eddy_kv::KeyRange;
 
 fn numbered(tag: u8, number: u64) -> BytesMut {
@@ -151,9 +152,9 @@ pub fn gone_key(upload: u64) -> Bytes {
     numbered(b't', upload).freeze()
 }
 
-/// A chunk that a server has and should not.
-pub fn stray_key(server: u64, chunk: u64) -> Bytes {
-    named(b'g', server, &chunk.to_be_bytes())
+/// A file that a server has and that no chunk's row names.
+pub fn stray_key(server: u64, id: FileId) -> Bytes {
+    named(b'g', server, &[id.chunk.to_be_bytes(), id.file.to_be_bytes()].concat())
 }
 
 /// That the object under a key was read.

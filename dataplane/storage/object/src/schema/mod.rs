@@ -15,7 +15,7 @@
 //! | `l` chunk | counter | bytes of its needles that objects need |
 //! | `r` chunk offset | [`ReferenceRow`] | who needs a needle |
 //! | `d` chunk | [`DegradedRow`] | a chunk of which a server lacks something |
-//! | `g` server chunk | [`StrayRow`] | a chunk that a server has and should not |
+//! | `g` server chunk file | [`StrayRow`] | a file that a server has and that no chunk's row names |
 //! | `h` namespace key | [`AccessRow`] | when an object was read, where that decides its tier |
 //! | `s` server | [`ServerRow`] | a chunkserver |
 //! | `x` server | [`DrainRow`] | a chunkserver that is being emptied |
@@ -47,5 +47,5 @@ pub use self::namespace::{
 pub use self::object::{Attributes, Checksum, ChecksumAlgorithm, Contents, ETag, MultipartRow, ObjectRow, Part, PieceRow, Run};
 pub use self::rows::{
     AccessRow, AwayRow, ChunkForm, ChunkRow, Class, ClusterRow, DegradedRow, DrainRow, GoneRow, Needed, PendingRow, ReferenceRow,
-    ServerRow, Shards, StrayRow, Tier,
+    Replica, ServerRow, Shards, StrayRow, Tier,
 };

@@ -1,8 +1,6 @@
 //! Rows of chunks, of who needs them, and of servers.
 
-use std::collections::BTreeSet;
-
-use eddy_chunks::Extent;
+use eddy_chunks::{Extent, FileId};
 use serde::{Deserialize, Serialize};
 
 /// A cluster.
@@ -15,11 +13,8 @@ pub struct ClusterRow {
 /// A chunk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkRow {
-    /// The numbers of the servers that have it, or its shards, in their order.
-    pub servers: Vec<u64>,
-    /// Those whose copy was made of others' since the chunk was made. What an upload gave them before that may not be there: they count as
-    /// if they had not taken it.
-    pub remade: BTreeSet<u64>,
+    /// Who has it, or its shards in their order; no server twice.
+    pub replicas: Vec<Replica>,
     /// How many should; of a coded chunk, how many did, and will of what moves out of it.
     pub copies: u8,
     /// What its needles are kept for.
@@ -32,13 +27,36 @@ pub struct ChunkRow {
     pub verified_ms: u64,
 }
 
+/// A file of a chunk on a server. What is made of others' files, also in the place of one that was damaged, is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Replica {
+    /// The server's number.
+    pub server: u64,
+    /// The file's number.
+    pub file: u64,
+}
+
+impl Replica {
+    /// One that was never named before.
+    pub fn draw(server: u64, chunk: u64) -> Self {
+        Self { server, file: FileId::draw(chunk).file }
+    }
+
+    /// What the server calls it.
+    pub const fn id(&self, chunk: u64) -> FileId {
+        FileId { chunk, file: self.file }
+    }
+}
+
 impl ChunkRow {
-    /// The same, where other servers, or also others, have the chunk and these of them have a copy of others'.
-    #[must_use]
-    pub fn with_copies(mut self, servers: Vec<u64>, remade: &[u64]) -> Self {
-        self.servers = servers;
-        self.remade.extend(remade);
-        self
+    /// The numbers of the servers that have it, or its shards, in their order.
+    pub fn servers(&self) -> impl Iterator<Item = u64> + '_ {
+        self.replicas.iter().map(|replica| replica.server)
+    }
+
+    /// Whether a server has it, or a shard of it.
+    pub fn is_on(&self, server: u64) -> bool {
+        self.servers().any(|has_it| has_it == server)
     }
 }
 
@@ -165,12 +183,12 @@ pub struct GoneRow {
     pub pieces: Option<Vec<u16>>,
 }
 
-/// A chunk that a server has and should not.
+/// A file that a server has, or is about to, and that no chunk's row names. Once removed it is never named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StrayRow {
     /// When that was first seen, in milliseconds since 1970.
     pub since_ms: u64,
-    /// It is being removed: from now on, no row may say that the server has the chunk.
+    /// It is being removed: from now on, no row may name it.
     pub doomed: bool,
 }
 

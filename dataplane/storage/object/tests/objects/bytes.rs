@@ -1,7 +1,7 @@
 //! What was written is read.
 
 use eddy_object::schema::ObjectRow;
-use eddy_object::{ObjectError, Objects, Precondition};
+use eddy_object::{Memory, ObjectError, Objects, Precondition};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
@@ -70,7 +70,8 @@ async fn many_small_objects_share_a_chunk() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_read_not_long_ago_is_read_without_a_server_and_never_another_s() {
     let mut cluster = Cluster::start(3).await;
-    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), 10_000_000).await.unwrap();
+    let memory = Memory { cache_bytes: 10_000_000, ..Memory::default() };
+    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), memory).await.unwrap();
     let read = async |row: &ObjectRow, start: u64, end: u64| {
         let mut download = objects.download(row, start, end)?;
         let mut data = Vec::new();

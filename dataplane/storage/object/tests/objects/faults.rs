@@ -1,7 +1,13 @@
 //! Servers that die, hang up in the middle, come back and rot.
 
-use eddy_object::schema::{DegradedRow, decode};
-use eddy_object::{Attributes, ObjectError, Precondition};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use eddy_object::schema::{Class, DegradedRow, ServerRow, decode};
+use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
@@ -104,4 +110,87 @@ async fn bits_that_flip_are_not_noticed_and_noted() {
     // The server that has the removed file open still reads it.
     let read = cluster.get("key").await;
     assert!(read.as_ref().is_ok_and(|read| *read == data) || matches!(read, Err(ObjectError::Unreadable(_))));
+}
+
+/// Stands before a server, and on each connection passes on so much of what it says and then nothing more. Where it is, and how often that
+/// happened.
+async fn stalling(server: String, after: u64) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, stalled) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
+    let met = stalled.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (server, met) = (server.clone(), met.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let ((mut asks, mut hears), (mut answers, mut takes)) = (client.split(), server.split());
+                let said = async {
+                    let mut some = (&mut answers).take(after);
+                    tokio::io::copy(&mut some, &mut hears).await?;
+                    // Only where there is more.
+                    answers.read_u8().await?;
+                    met.fetch_add(1, Ordering::Relaxed);
+                    std::future::pending::<std::io::Result<()>>().await
+                };
+                let asked = tokio::io::copy(&mut asks, &mut takes);
+                let _ = tokio::join!(said, asked);
+                let _ = client.shutdown().await;
+            });
+        }
+    });
+    (address, stalled)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stalls_holds_up_no_reader_for_long() {
+    let cluster = Cluster::start(3).await;
+    let data = random_bytes(1, 3_000_000);
+    let row = cluster.put("key", &data).await.unwrap();
+    // It says who it is, and nothing else; or it stalls in the middle of what it gives.
+    for after in [14, 700_000] {
+        let (address, stalled) = stalling(cluster.address(0).to_owned(), after).await;
+        let server = ServerRow { address, failure_domain: "0".into(), class: Class::Fast };
+        cluster.metadata().put_server(cluster.number(0), &server).await.unwrap();
+        let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+        for _ in 0..40 {
+            let (start, mut download) = (Instant::now(), objects.download(&row, 0, row.bytes).unwrap());
+            let mut came = Vec::new();
+            while let Some(block) = download.next().await.unwrap() {
+                came.extend_from_slice(&block);
+            }
+            assert!(came == data);
+            assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+            if stalled.load(Ordering::Relaxed) > 0 {
+                break;
+            }
+        }
+        assert!(stalled.load(Ordering::Relaxed) > 0, "nobody met it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_hardly_any_memory_all_are_written_and_read_and_nobody_waits_for_ever() {
+    let memory = Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 };
+    let cluster = Cluster::start_with(3, None, memory).await;
+    let sizes = [10, 70_000, 900_000, 1_500_000, 6_000_000];
+    let turns = (0..40).map(|number| {
+        let (cluster, size) = (&cluster, sizes[number % sizes.len()]);
+        async move {
+            let (key, data) = (number.to_string(), random_bytes(number as u64, size));
+            let announced = (number % 2 == 0).then_some(size as u64);
+            cluster.put_in_pieces(&key, &data, announced, 50_000).await.unwrap();
+            assert!(cluster.get(&key).await.unwrap() == data);
+        }
+    });
+    // Of those who say nothing any more, each has what it said.
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        let mut upload = cluster.objects.upload(SPACE, None).await.unwrap();
+        upload.write(random_bytes(1, 10)).await.unwrap();
+        silent.push(upload);
+    }
+    futures::future::join_all(turns).await;
+    drop(silent);
+    cluster.check().await;
 }

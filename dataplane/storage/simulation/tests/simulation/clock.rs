@@ -6,8 +6,8 @@
 #![allow(unsafe_code, reason = "they are the C library's functions")]
 
 use std::cell::RefCell;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 use tokio::runtime::{Handle, Id};
@@ -22,7 +22,7 @@ static RANDOM: Mutex<Option<Rng>> = Mutex::new(None);
 
 thread_local! {
     /// By how many milliseconds clocks of hosts are wrong.
-    static WRONG: RefCell<Vec<(Id, i64)>> = const { RefCell::new(Vec::new()) };
+    static WRONG: RefCell<Vec<(Id, Arc<AtomicI64>)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// From now on, time and chance are the simulation's.
@@ -37,8 +37,8 @@ pub(crate) fn set_elapsed(elapsed: std::time::Duration) {
     NOW.store(BEGINNING + elapsed.as_nanos() as u64, Ordering::Relaxed);
 }
 
-/// The calendar of the host whose runtime this is, is wrong by so many milliseconds.
-pub(crate) fn set_wrong(milliseconds: i64) {
+/// The calendar of the host whose runtime this is, is wrong by so many milliseconds, however these change.
+pub(crate) fn set_wrong(milliseconds: Arc<AtomicI64>) {
     WRONG.with_borrow_mut(|wrong| wrong.push((Handle::current().id(), milliseconds)));
 }
 
@@ -47,7 +47,7 @@ fn wrong_nanoseconds() -> i64 {
     let id = host.id();
     let wrong = WRONG.try_with(|wrong| {
         let wrong = wrong.try_borrow().ok()?;
-        wrong.iter().find(|(host, _)| *host == id).map(|(_, milliseconds)| milliseconds * 1_000_000)
+        wrong.iter().find(|(host, _)| *host == id).map(|(_, milliseconds)| milliseconds.load(Ordering::Relaxed) * 1_000_000)
     });
     wrong.ok().flatten().unwrap_or_default()
 }

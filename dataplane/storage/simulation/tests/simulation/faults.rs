@@ -1,7 +1,9 @@
-//! What goes wrong: machines crash and processes die, cables are cut, disks rot, fill up and fail to sync.
+//! What goes wrong: machines crash and processes die, cables are cut, one way or both, or delay what goes through them, disks rot, fill up,
+//! fail to sync and are lost, clocks jump.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use eddy_disk::{Disk, SimulatedDisk};
@@ -14,13 +16,24 @@ use crate::story::Story;
 
 /// Room of a disk that is not full.
 pub(crate) const CAPACITY: u64 = 256 * 1024 * 1024;
-/// Chunkservers, or hosts in all, that are down at once.
+/// Clocks are wrong by no more milliseconds.
+pub(crate) const WRONG_MAX_MS: i64 = 20_000;
+/// Hosts with a disk that are down at once; the others, as they like.
 const DOWN_MAX: usize = 2;
+
+/// All kinds of faults: each must come, in some stories.
+pub(crate) const KINDS: [&str; 9] =
+    ["crash", "cut", "one-way cut", "delay", "rot", "lost disk", "failed sync", "full disk", "clock jump"];
 
 /// A fault that ends at its time.
 enum Lasting {
     Down(usize),
+    /// Nothing goes either way.
     Cut(usize, usize),
+    /// Nothing goes from one to the other.
+    OneWay(usize, usize),
+    /// What goes either way arrives when this ends.
+    Delayed(usize, usize),
     Full(usize),
 }
 
@@ -61,20 +74,24 @@ impl Faults {
             self.end(sim, &fault);
         }
         for at in 0..self.hosts.len() {
-            let stopped = self.hosts[at].name == "master" && self.story.master_is_to_stop();
-            if stopped {
-                if sim.is_host_running("master") {
-                    sim.crash("master");
+            let name = self.hosts[at].name.clone();
+            if name.starts_with("master") && self.story.masters_are_to_stop() {
+                if sim.is_host_running(&name[..]) {
+                    sim.crash(&name[..]);
                 }
-            } else if !self.is_down(at) && !sim.is_host_running(&self.hosts[at].name[..]) {
+            } else if !self.is_down(at) && !sim.is_host_running(&name[..]) {
                 self.crash(sim, at);
-                sim.bounce(&self.hosts[at].name[..]);
+                sim.bounce(&name[..]);
             }
         }
         if !calm && self.story.has_begun() && now >= self.next {
             self.next = now + Duration::from_millis(self.random.u64(self.pause_ms / 10..self.pause_ms));
             self.make(sim, now);
         }
+    }
+
+    fn has_disk(&self, host: usize) -> bool {
+        ["kv", "chunks"].iter().any(|kind| self.hosts[host].name.starts_with(kind))
     }
 
     fn is_down(&self, host: usize) -> bool {
@@ -88,50 +105,86 @@ impl Faults {
 
     fn make(&mut self, sim: &mut Sim<'_>, now: Duration) {
         let host = self.random.usize(..self.hosts.len());
-        let name = self.hosts[host].name.clone();
         match self.random.u32(..100) {
-            0..35 => {
-                let down = self.lasting.iter().filter(|(_, fault)| matches!(fault, Lasting::Down(_))).count();
-                if down < DOWN_MAX && !self.is_down(host) {
-                    self.story.fault(&format!("{name} crashes"));
-                    self.crash(sim, host);
-                    self.lasts(now, Lasting::Down(host));
-                }
-            }
-            35..60 => {
-                // The last is the client.
-                let other = self.random.usize(..=self.hosts.len());
-                let cut = |fault: &Lasting| matches!(fault, Lasting::Cut(left, right) if (*left, *right) == (host, other));
-                if other != host && !self.lasting.iter().any(|(_, fault)| cut(fault)) {
-                    self.story.fault(&format!("{name} is cut off from {}", self.name(other)));
-                    sim.partition(&name[..], self.name(other));
-                    note_cut(sim.lookup(&name[..]), sim.lookup(self.name(other)));
-                    self.lasts(now, Lasting::Cut(host, other));
-                }
-            }
-            60..75 => self.rot(),
-            75..80 => {
+            0..32 => self.make_crash(sim, now, host),
+            32..56 => self.make_network_fault(sim, now, host),
+            56..71 => self.rot(),
+            71..76 => {
                 let host = self.losing.filter(|_| self.random.bool()).unwrap_or(self.rotting);
                 if !self.is_down(host) {
-                    self.story.fault(&format!("{} loses its disk", self.name(host)));
+                    self.story.fault("lost disk", self.name(host));
                     self.crash(sim, host);
                     self.hosts[host].disk.replace();
                     self.lasts(now, Lasting::Down(host));
                 }
             }
-            80..88 => {
-                self.story.fault(&format!("{name} is to fail to sync"));
+            76..80 => {
+                let wrong_ms = self.random.i64(-WRONG_MAX_MS..=WRONG_MAX_MS);
+                self.hosts[host].wrong_ms.store(wrong_ms, Ordering::Relaxed);
+                self.story.fault("clock jump", &format!("{} is wrong by {wrong_ms} ms", self.name(host)));
+            }
+            80..88 if self.has_disk(host) => {
+                self.story.fault("failed sync", self.name(host));
                 self.hosts[host].disk.fail_syncs(1);
             }
             _ => {
-                if !self.lasting.iter().any(|(_, fault)| matches!(fault, Lasting::Full(full) if *full == host)) {
+                let full = |fault: &Lasting| matches!(fault, Lasting::Full(full) if *full == host);
+                if self.has_disk(host) && !self.lasting.iter().any(|(_, fault)| full(fault)) {
                     let disk = &self.hosts[host].disk;
                     disk.set_capacity(Some(used(disk) + self.random.u64(..50_000)));
-                    self.story.fault(&format!("the disk of {name} is full"));
+                    self.story.fault("full disk", self.name(host));
                     self.lasts(now, Lasting::Full(host));
                 }
             }
         }
+    }
+
+    fn make_crash(&mut self, sim: &mut Sim<'_>, now: Duration, host: usize) {
+        let with_disk = |fault: &Lasting| matches!(fault, Lasting::Down(down) if self.has_disk(*down));
+        let down = self.lasting.iter().filter(|(_, fault)| with_disk(fault)).count();
+        if self.is_down(host) || self.has_disk(host) && down >= DOWN_MAX {
+            return;
+        }
+        self.story.fault("crash", self.name(host));
+        self.crash(sim, host);
+        self.lasts(now, Lasting::Down(host));
+    }
+
+    /// Between two hosts, one of which may be the client: at most one fault at once.
+    fn make_network_fault(&mut self, sim: &mut Sim<'_>, now: Duration, host: usize) {
+        // The last is the client.
+        let other = self.random.usize(..=self.hosts.len());
+        let between = |fault: &Lasting| match *fault {
+            Lasting::Cut(left, right) | Lasting::OneWay(left, right) | Lasting::Delayed(left, right) => {
+                (left, right) == (host, other) || (left, right) == (other, host)
+            }
+            Lasting::Down(_) | Lasting::Full(_) => false,
+        };
+        if other == host || self.lasting.iter().any(|(_, fault)| between(fault)) {
+            return;
+        }
+        let (from, to) = (self.name(host).to_owned(), self.name(other).to_owned());
+        let fault = match self.random.u32(..4) {
+            0 => {
+                self.story.fault("one-way cut", &format!("{from} to {to}"));
+                sim.partition_oneway(&from[..], &to[..]);
+                Lasting::OneWay(host, other)
+            }
+            1 => {
+                self.story.fault("delay", &format!("{from} and {to}"));
+                sim.hold(&from[..], &to[..]);
+                Lasting::Delayed(host, other)
+            }
+            _ => {
+                self.story.fault("cut", &format!("{from} and {to}"));
+                sim.partition(&from[..], &to[..]);
+                Lasting::Cut(host, other)
+            }
+        };
+        if !matches!(fault, Lasting::Delayed(..)) {
+            note_cut(sim.lookup(&from[..]), sim.lookup(&to[..]));
+        }
+        self.lasts(now, fault);
     }
 
     fn name(&self, host: usize) -> &str {
@@ -147,6 +200,14 @@ impl Faults {
             Lasting::Cut(left, right) => {
                 self.story.tell(&format!("{} reaches {} again", self.name(left), self.name(right)));
                 sim.repair(self.name(left), self.name(right));
+            }
+            Lasting::OneWay(from, to) => {
+                self.story.tell(&format!("{} reaches {} again", self.name(from), self.name(to)));
+                sim.repair_oneway(self.name(from), self.name(to));
+            }
+            Lasting::Delayed(left, right) => {
+                self.story.tell(&format!("what went between {} and {} arrives", self.name(left), self.name(right)));
+                sim.release(self.name(left), self.name(right));
             }
             Lasting::Full(host) => self.hosts[host].disk.set_capacity(Some(CAPACITY)),
         }
@@ -171,7 +232,7 @@ impl Faults {
         let Some(file) = self.random.choice(&files) else { return };
         let length = disk.open(file).and_then(|file| file.len()).unwrap_or_default();
         if length > 0 && disk.flip_bit(file, self.random.u64(..length * 8)).is_ok() {
-            self.story.fault(&format!("a bit of {} flips on {}", file.display(), self.name(self.rotting)));
+            self.story.fault("rot", &format!("{} on {}", file.display(), self.name(self.rotting)));
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use eddy_chunks::{ChunkStore, StoreOptions};
@@ -10,7 +11,7 @@ use eddy_chunkserver::{ChunkClient, Server};
 use eddy_disk::SimulatedDisk;
 use eddy_kv::{GroupOptions, LogOptions, Remote, Replicated, ReplicatedOptions};
 use eddy_object::schema::{Class, ServerRow};
-use eddy_object::{Metadata, Objects};
+use eddy_object::{Memory, Metadata, Objects};
 use eddy_rpc::Transport;
 use eddy_storage_master::{Master, MasterOptions};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -23,6 +24,8 @@ const CHUNK_PORT: u16 = 7500;
 const PAUSE: Duration = Duration::from_millis(200);
 /// What nobody needs goes after this time; clocks are wrong by less.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
+/// A day of the rules for how long things stay.
+pub(crate) const DAY: Duration = Duration::from_secs(20);
 
 /// A host: its disk outlives what runs on it.
 #[derive(Clone)]
@@ -30,7 +33,14 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) disk: SimulatedDisk,
     /// By how many milliseconds its calendar is wrong.
-    pub(crate) wrong_ms: i64,
+    pub(crate) wrong_ms: Arc<AtomicI64>,
+}
+
+impl Host {
+    /// Makes its calendar that of whatever runs from now on.
+    pub(crate) fn set_clock(&self) {
+        clock::set_wrong(self.wrong_ms.clone());
+    }
 }
 
 fn any(port: u16) -> SocketAddr {
@@ -67,7 +77,7 @@ pub(crate) async fn until_whole(servers: &[String]) {
 
 /// A replica of the metadata's store, until its disk fails.
 pub(crate) async fn kv(host: Host, servers: Vec<String>) -> turmoil::Result {
-    clock::set_wrong(host.wrong_ms);
+    host.set_clock();
     let listener = Network.bind(any(KV_PORT)).await?;
     let options = ReplicatedOptions {
         folder: "/kv".into(),
@@ -95,7 +105,7 @@ fn ended(host: &Host, error: &dyn std::error::Error) -> turmoil::Result {
 
 /// A chunkserver.
 pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Result {
-    clock::set_wrong(host.wrong_ms);
+    host.set_clock();
     let (metadata, cluster) = metadata_of(&servers).await;
     let options = StoreOptions { folder: Path::new("/chunks").to_owned(), cluster, reserved_bytes: 4096, capacity_bytes: None };
     let store = match ChunkStore::open(Arc::new(host.disk.clone()), options) {
@@ -117,8 +127,10 @@ pub(crate) async fn chunkserver(host: Host, servers: Vec<String>) -> turmoil::Re
 pub(crate) async fn objects(servers: &[String]) -> (Objects, ChunkClient) {
     let (metadata, cluster) = metadata_of(servers).await;
     let client = ChunkClient::new(Arc::new(Network), cluster);
+    // So little that there often is none.
+    let memory = Memory { cache_bytes: 256 * 1024, buffer_bytes: 1024 * 1024 };
     loop {
-        match Objects::open(metadata.clone(), client.clone(), 256 * 1024).await {
+        match Objects::open(metadata.clone(), client.clone(), memory).await {
             Ok(objects) => return (objects, client),
             Err(_) => sleep(PAUSE).await,
         }
@@ -127,7 +139,7 @@ pub(crate) async fn objects(servers: &[String]) -> (Objects, ChunkClient) {
 
 /// A master, far less patient than real ones.
 pub(crate) async fn master(host: Host, servers: Vec<String>) -> turmoil::Result {
-    clock::set_wrong(host.wrong_ms);
+    host.set_clock();
     let (objects, client) = objects(&servers).await;
     let options = MasterOptions {
         grace: GRACE,
@@ -146,6 +158,7 @@ pub(crate) async fn master(host: Host, servers: Vec<String>) -> turmoil::Result 
             let compacted = master.compact(30).await.map(drop);
             compacted.and(master.collect().await.map(drop))
         }),
+        every(seconds(10), async || master.expire(DAY).await.map(drop)),
         every(seconds(7), async || master.scrub(seconds(14), seconds(7)).await.map(drop)),
         every(seconds(5), async || master.balance(10, seconds(5)).await.map(drop)),
         every(seconds(6), async || {
@@ -156,13 +169,13 @@ pub(crate) async fn master(host: Host, servers: Vec<String>) -> turmoil::Result 
     Ok(())
 }
 
-async fn every<E: std::fmt::Display>(time: Duration, mut round: impl AsyncFnMut() -> Result<(), E>) {
+async fn every<E: std::error::Error + 'static>(time: Duration, mut round: impl AsyncFnMut() -> Result<(), E>) {
     let mut interval = interval(time);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         if let Err(error) = round().await {
-            tracing::debug!(%error, "a round failed");
+            tracing::debug!(%error, source = ?error.source(), "a round failed");
         }
     }
 }

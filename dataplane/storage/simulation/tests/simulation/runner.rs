@@ -1,5 +1,6 @@
 //! Many seeds, each as a process, some at once.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -9,12 +10,35 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::faults::KINDS;
+
 /// As many as a test has time for.
 const SEEDS: RangeInclusive<u64> = 0..=199;
 /// A seed takes about a second.
 const REAL_TIME_MAX: Duration = Duration::from_secs(180);
 /// A seed that failed tells as much of its end.
 const LINES: usize = 30;
+/// In so many stories, all that can happen does.
+const ENOUGH: usize = 100;
+/// What doors do, each of which must have been done well in some stories.
+const DEEDS: [&str; 16] = [
+    "put",
+    "delete",
+    "get",
+    "list",
+    "forget version",
+    "drain",
+    "rename",
+    "complete",
+    "abort",
+    "put expiring",
+    "get expiring",
+    "count up",
+    "come second",
+    "refuse beyond quota",
+    "put failed",
+    "rename failed",
+];
 
 /// Runs the seeds of `EDDY_SEEDS`, `N` or `FIRST..LAST`, or some; and one of them twice, which must be the same.
 pub(crate) fn run() -> ExitCode {
@@ -25,7 +49,7 @@ pub(crate) fn run() -> ExitCode {
     let (first, count) = (*seeds.start(), seeds.clone().count());
     let (next, done) = (AtomicU64::new(first), AtomicUsize::new(0));
     let failed = Mutex::new(Vec::new());
-    let told = Mutex::new(None);
+    let (told, counts) = (Mutex::new(None), Mutex::new(BTreeMap::<String, u64>::new()));
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..at_once {
@@ -37,6 +61,9 @@ pub(crate) fn run() -> ExitCode {
                     }
                     match tell(seed) {
                         Ok(summary) => {
+                            for (what, times) in counts_of(&summary) {
+                                *counts.lock().unwrap().entry(what.to_owned()).or_default() += times;
+                            }
                             if count <= 20 {
                                 println!("seed {seed}: {summary}");
                             }
@@ -64,8 +91,18 @@ pub(crate) fn run() -> ExitCode {
         eprintln!("seed {first} is another story when it is told again: {before}\n{:?}", tell(first));
         failed.push(first);
     }
-    println!("simulation: {count} seeds, {} failed {failed:?}", failed.len());
-    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let counts = counts.into_inner().unwrap();
+    println!("{counts:?}");
+    let mut never: Vec<&str> = DEEDS.into_iter().chain(KINDS).filter(|what| !counts.contains_key(*what)).collect();
+    never.retain(|_| count >= ENOUGH);
+    println!("simulation: {count} seeds, {} failed {failed:?}, never happened: {never:?}", failed.len());
+    if failed.is_empty() && never.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How often what happened, of a story in a line.
+fn counts_of(summary: &str) -> impl Iterator<Item = (&str, u64)> {
+    let counts = summary.split_once(": ").map_or("", |(_, counts)| counts).split(", ");
+    counts.filter_map(|count| count.rsplit_once(' ').and_then(|(what, times)| Some((what, times.parse().ok()?))))
 }
 
 fn parse(said: &str) -> Option<RangeInclusive<u64>> {

@@ -15,7 +15,7 @@ struct Told {
     now: Duration,
     began: bool,
     calm: bool,
-    stop_master: bool,
+    stop_masters: bool,
     counts: BTreeMap<String, u64>,
     digest: DefaultHasher,
     aloud: bool,
@@ -50,10 +50,10 @@ impl Story {
         *self.0.borrow_mut().counts.entry(format!("{what}{}", if well { "" } else { " failed" })).or_default() += 1;
     }
 
-    /// Somebody made a fault.
-    pub(crate) fn fault(&self, what: &str) {
-        self.tell(what);
-        *self.0.borrow_mut().counts.entry("faults".into()).or_default() += 1;
+    /// Somebody made a fault of this kind.
+    pub(crate) fn fault(&self, kind: &str, what: &str) {
+        self.tell(&format!("{kind}: {what}"));
+        *self.0.borrow_mut().counts.entry(kind.to_owned()).or_default() += 1;
     }
 
     /// Clients are at work.
@@ -75,12 +75,12 @@ impl Story {
     }
 
     /// Nothing is to be done in the background any more.
-    pub(crate) fn stop_master(&self) {
-        self.0.borrow_mut().stop_master = true;
+    pub(crate) fn stop_masters(&self) {
+        self.0.borrow_mut().stop_masters = true;
     }
 
-    pub(crate) fn master_is_to_stop(&self) -> bool {
-        self.0.borrow().stop_master
+    pub(crate) fn masters_are_to_stop(&self) -> bool {
+        self.0.borrow().stop_masters
     }
 
     /// What happened, in one line.

@@ -1,326 +1,155 @@
-//! What clients do, and what they may see: the oracle.
+//! The frame of a story: a namespace as its seed says, doors that work until faults end, and whether all is then as it should be.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use eddy_chunkserver::ChunkClient;
 use eddy_object::schema::{
-    ChunkForm, ChunkRow, DegradedRow, NamespaceRow, NamespaceSettings, ReferenceRow, Tiering, Versioning, decode, references,
+    Expire, LIFECYCLE, LifecycleFilter, LifecycleRule, LifecycleRules, NamespaceRow, NamespaceSettings, Quota, Tiering,
+    Versioning, encode,
 };
-use eddy_object::{Attributes, Listed, Listing, ObjectError, Objects, Precondition, VersionId, VersionsAfter};
-use eddy_storage_testing::{SPACE, check, random_bytes, rows};
-use fastrand::Rng;
+use eddy_object::{ObjectError, Objects};
+use eddy_storage_testing::{SPACE, check};
 use tokio::time::{Instant, sleep};
 
-use crate::hosts::{self, GRACE, Host};
+use crate::hosts::{self, DAY, GRACE, Host};
+use crate::oracle::{Counter, Expiring, Model, check_listed, garbage, heal, list, look, read};
 use crate::story::Story;
 
-const WRITERS: u64 = 3;
-const KEYS: u64 = 6;
-/// An operation that takes longer is given up; it may have happened, or happen yet.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Without faults, all is well within this time.
-const HEALED_WITHIN: Duration = Duration::from_secs(600);
+/// Where objects go by themselves.
+pub(crate) const EXPIRING: &str = "expiring/";
+/// Days after which they do. Clocks are wrong by a day at most, and jump as far.
+const EXPIRE_DAYS: u32 = 4;
+/// Whatever clocks say, they do not go before.
+pub(crate) const KEPT_AT_LEAST: Duration = DAY.saturating_mul(EXPIRE_DAYS - 2);
+/// Numbers that are counted up under these keys.
+pub(crate) const COUNTERS: [&str; 2] = ["counters/0", "counters/1"];
+/// Without faults, what nobody needs is gone within this time. What is moved together, coded, and then in the way as whole copies takes
+/// its time thrice.
+const CLEAN_WITHIN: Duration = GRACE.saturating_mul(12);
+/// Objects that a namespace may hold in some stories: fewer than there are keys.
+pub(crate) const QUOTA_OBJECTS: i64 = 14;
 
-/// An object's contents, which tell of each other by their seed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Contents {
-    seed: u64,
-    length: usize,
+/// What doors know of the world, and outlives each of them. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct World(Rc<RefCell<Known>>);
+
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) space: Option<NamespaceRow>,
+    /// Each key is one door's.
+    pub(crate) model: Model,
+    pub(crate) counters: BTreeMap<&'static str, Counter>,
+    pub(crate) expiring: BTreeMap<String, Expiring>,
+    /// Doors that have seen that all is calm.
+    pub(crate) ended: BTreeSet<u64>,
 }
 
-impl Contents {
-    fn bytes(self) -> Bytes {
-        random_bytes(self.seed, self.length)
+impl World {
+    /// Reads or changes what is known. Nothing may wait meanwhile.
+    pub(crate) fn with<T>(&self, of: impl FnOnce(&mut Known) -> T) -> T {
+        of(&mut self.0.borrow_mut())
     }
 }
 
-/// What may be under each key: more than one thing after an operation of which nobody knows whether it happened.
-type Model = BTreeMap<String, Vec<Option<Contents>>>;
-
-struct Writer {
-    number: u64,
-    objects: Objects,
-    namespace: u64,
-    /// As it was made.
-    space: NamespaceRow,
-    model: Model,
-    random: Rng,
+/// Makes the namespace, waits until faults have ended, then looks whether all is as it should be.
+pub(crate) async fn run(
+    host: Host,
+    servers: Vec<String>,
+    doors: usize,
+    world: World,
+    seed: u64,
     story: Story,
-}
-
-/// Works until faults end, then looks whether all is as it should be.
-pub(crate) async fn run(host: Host, servers: Vec<String>, seed: u64, story: Story) -> turmoil::Result {
-    crate::clock::set_wrong(host.wrong_ms);
+) -> turmoil::Result {
+    host.set_clock();
     hosts::until_whole(&servers).await;
     let (objects, client) = hosts::objects(&servers).await;
     let space = loop {
-        let settings = |settings: &mut NamespaceSettings| {
-            settings.versioning = if seed.is_multiple_of(3) { Versioning::On } else { Versioning::Off };
-            // All of it is coded, or what nobody reads for two days, which are short here.
-            let coded = Tiering { coded: seed % 8 == 3, cold_after_days: (seed % 8 == 7).then_some(2) };
-            settings.tiering = coded;
-        };
         // It may be there already where the answer to the first try was lost.
-        if let Ok(row) = objects.metadata().provide_namespace(SPACE, settings).await {
-            break row;
+        match provide(&objects, seed).await {
+            Ok(space) => break space,
+            Err(_) => sleep(Duration::from_secs(1)).await,
         }
-        sleep(Duration::from_secs(1)).await;
     };
     let namespace = space.id;
+    world.with(|known| known.space = Some(space.clone()));
     story.began();
-    let writers = (0..WRITERS).map(|number| {
-        let random = Rng::with_seed(seed * 1000 + number);
-        let (objects, space, story) = (objects.clone(), space.clone(), story.clone());
-        Writer { number, objects, namespace, space, model: Model::new(), random, story }.run()
-    });
-    let mut model = Model::new();
-    for theirs in futures::future::join_all(writers).await {
-        model.extend(theirs);
+    while world.with(|known| known.ended.len()) < doors {
+        sleep(Duration::from_secs(1)).await;
     }
+    let model = world.with(|known| known.model.clone());
     heal(&objects, namespace, &model, &story, Instant::now()).await;
-    // What nobody needs is collected, and nothing else. What is moved together, coded, and then in the way as whole copies takes
-    // its time thrice.
-    let tiered = space.settings.tiering != Tiering::default();
-    sleep(GRACE * if tiered { 9 } else { 3 }).await;
+    until_clean(&objects, &client, namespace, &story).await;
     heal(&objects, namespace, &model, &story, Instant::now()).await;
-    story.stop_master();
+    story.stop_masters();
     sleep(Duration::from_secs(5)).await;
     check(objects.metadata(), SPACE).await;
     let listed = list(&objects, namespace).await.expect("the store is there");
-    for (key, possible) in &model {
-        let found = listed.get(key);
-        assert!(
-            possible.iter().any(|one| one.map(|one| one.length as u64).as_ref() == found),
-            "{key}: {found:?} of {possible:?}"
-        );
+    check_listed(&listed, &model);
+    let is_known = |key: &String| model.contains_key(key) || COUNTERS.contains(&&key[..]);
+    assert!(listed.keys().all(is_known), "{listed:?}");
+    for (key, counter) in world.with(|known| known.counters.clone()) {
+        counter.check(counter.acknowledged.last().copied().unwrap_or_default(), count(&objects, namespace, key).await?.1);
+        let longest = counter.acknowledged.len() as u64 + counter.unknown;
+        assert!(counter.acknowledged.last().is_none_or(|last| *last <= longest), "one was written twice: {counter:?}");
     }
-    assert!(listed.keys().all(|key| model.contains_key(key)), "{listed:?}");
-    no_garbage(&objects, &client).await;
     story.tell(&format!("{} keys, {} objects", model.len(), listed.len()));
     Ok(())
 }
 
-/// Waits until every object can be read and no chunk lacks anything.
-async fn heal(objects: &Objects, namespace: u64, model: &Model, story: &Story, start: Instant) {
+/// Waits until what goes by itself is gone, nobody has what no row names, and chunks have their copies.
+async fn until_clean(objects: &Objects, client: &ChunkClient, namespace: u64, story: &Story) {
+    let start = Instant::now();
     loop {
-        let metadata = objects.metadata();
-        let mut waiting = Vec::new();
-        for (key, possible) in model {
-            if let Err(reason) = look(objects, namespace, key, possible).await {
-                waiting.push(format!("{key}: {reason}"));
-            }
-        }
-        match (metadata.scan_all(eddy_kv::KeyRange::prefix(&b"d"[..])).await, metadata.drains().await) {
-            (Ok(degraded), Ok(drains)) => {
-                waiting.extend((!degraded.is_empty()).then(|| format!("{} chunks to repair", degraded.len())));
-                for server in drains.keys() {
-                    // What is drained for ever keeps chunks away from the others.
-                    let _ = metadata.use_server(*server).await;
-                    waiting.push("a server is drained".into());
-                }
-            }
-            _ => waiting.push("no store".into()),
-        }
-        if waiting.is_empty() {
+        sleep(GRACE / 2).await;
+        let mut left = match garbage(objects, client).await {
+            Ok(wrong) => wrong,
+            Err(error) => vec![error.to_string()],
+        };
+        let listed = list(objects, namespace).await.expect("the store is there");
+        left.extend(listed.into_keys().filter(|key| key.starts_with(EXPIRING)));
+        if left.is_empty() {
             return;
         }
-        if start.elapsed() > HEALED_WITHIN {
-            panic!("not well after {HEALED_WITHIN:?}: {waiting:?}\n{}", sick(objects).await.unwrap_or_default());
-        }
-        story.tell(&format!("waiting for {waiting:?}"));
-        sleep(Duration::from_secs(3)).await;
+        assert!(start.elapsed() < CLEAN_WITHIN, "not clean after {CLEAN_WITHIN:?}: {left:?}");
+        story.tell(&format!("{} things are still there", left.len()));
     }
 }
 
-/// All that is known of chunks that are to be repaired.
-async fn sick(objects: &Objects) -> Result<String, ObjectError> {
-    let (metadata, mut told) = (objects.metadata(), String::new());
-    for row in metadata.scan_all(eddy_kv::KeyRange::prefix(&b"d"[..])).await? {
-        let chunk = u64::from_be_bytes(row.key[1..9].try_into().unwrap());
-        let degraded: DegradedRow = decode(&row.value.bytes)?;
-        told += &format!("chunk {chunk:016x}: {:?}, {degraded:?}\n", metadata.chunk(chunk).await?);
-        for reference in metadata.scan_all(references(chunk)).await? {
-            told += &format!("  {:?}\n", decode::<ReferenceRow>(&reference.value.bytes)?);
+async fn provide(objects: &Objects, seed: u64) -> Result<NamespaceRow, ObjectError> {
+    let settings = |settings: &mut NamespaceSettings| {
+        settings.versioning = if seed.is_multiple_of(3) { Versioning::On } else { Versioning::Off };
+        // All of it is coded, or what nobody reads for two days, which are short here.
+        settings.tiering = Tiering { coded: seed % 8 == 3, cold_after_days: (seed % 8 == 7).then_some(2) };
+        if seed % 3 == 1 {
+            settings.quota = Quota { objects: Some(QUOTA_OBJECTS), bytes: None };
         }
-    }
-    Ok(told)
-}
-
-/// What servers have is what rows name, and as many copies as are wanted.
-async fn no_garbage(objects: &Objects, client: &eddy_chunkserver::ChunkClient) {
-    let mut named: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-    for row in rows(objects.metadata(), b"c").await {
-        let chunk = u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes"));
-        let row: ChunkRow = decode(&row.value.bytes).expect("a row of this kind");
-        let copies = if matches!(row.form, ChunkForm::Coded(_)) { 0 } else { usize::from(row.copies) };
-        assert_eq!(row.servers.len(), copies, "chunk {chunk:016x}");
-        for server in row.servers {
-            named.entry(server).or_default().insert(chunk);
-        }
-    }
-    for (server, row) in objects.metadata().servers().await.expect("the store is there") {
-        if client.status(&row.address).await.expect("every address answers").server != server {
-            // It lost its disk, and is another now.
-            assert!(!named.contains_key(&server));
-            continue;
-        }
-        let has: BTreeSet<u64> =
-            client.list(&row.address).await.expect("every server is there").into_iter().map(|(chunk, _)| chunk).collect();
-        let named = named.remove(&server).unwrap_or_default();
-        assert!(named.is_subset(&has), "server {} lacks {:?}", row.address, named.difference(&has));
-        assert!(has.is_subset(&named), "server {} still has {:?}", row.address, has.difference(&named));
-    }
-}
-
-async fn list(objects: &Objects, namespace: u64) -> Result<BTreeMap<String, u64>, ObjectError> {
-    let page = objects.metadata().list(namespace, &Listing { limit: 1000, ..Listing::default() }).await?;
-    let mut listed = BTreeMap::new();
-    for entry in page.entries {
-        if let Listed::Object(key, row) = entry {
-            listed.insert(key, row.bytes);
-        }
-    }
-    Ok(listed)
-}
-
-/// Reads an object: an error if it cannot be read now; the end of all if it is not what it may be.
-async fn look(objects: &Objects, namespace: u64, key: &str, possible: &[Option<Contents>]) -> Result<(), String> {
-    let read = async {
-        let row = objects.metadata().object(namespace, key).await?;
-        let mut download = objects.download(&row, 0, row.bytes)?;
-        let mut data = Vec::new();
-        while let Some(block) = download.next().await? {
-            data.extend_from_slice(&block);
-        }
-        Ok::<_, ObjectError>((row.bytes, data))
     };
-    match tokio::time::timeout(PATIENCE, read).await {
-        Err(_) => Err("it takes too long".into()),
-        Ok(Err(ObjectError::NoObject(_))) => {
-            assert!(possible.contains(&None), "{key} is gone; it may be {possible:?}");
-            Ok(())
-        }
-        Ok(Err(error)) => Err(format!("{error:?}")),
-        Ok(Ok((length, data))) => {
-            assert_eq!(data.len() as u64, length, "{key}");
-            let is = |one: &Option<Contents>| one.is_some_and(|one| one.length == data.len() && one.bytes() == data);
-            assert!(possible.iter().any(is), "{key} has {} bytes that nobody wrote last; it may be {possible:?}", data.len());
-            Ok(())
-        }
-    }
+    let space = objects.metadata().provide_namespace(SPACE, settings).await?;
+    let rule = LifecycleRule {
+        id: "expire".into(),
+        enabled: true,
+        filter: LifecycleFilter { prefix: Some(EXPIRING.into()), ..LifecycleFilter::default() },
+        expire: Some(Expire::AfterDays(EXPIRE_DAYS)),
+        older: None,
+        parts_days: None,
+    };
+    objects.metadata().set_configuration(SPACE, LIFECYCLE, Some(encode(&LifecycleRules(vec![rule]))?)).await?;
+    Ok(space)
 }
 
-impl Writer {
-    async fn run(mut self) -> Model {
-        while !self.story.is_calm() {
-            let key = format!("{}/{}", self.number, self.random.u64(..KEYS));
-            match self.random.u32(..100) {
-                0..50 => self.put(&key).await,
-                50..65 => self.delete(&key).await,
-                65..92 => {
-                    let possible = self.model.entry(key.clone()).or_insert_with(|| vec![None]).clone();
-                    let looked = look(&self.objects, self.namespace, &key, &possible).await;
-                    self.objects.note_read(&self.space, &key);
-                    self.story.did("get", looked.is_ok());
-                }
-                92..94 => self.list().await,
-                94..97 => self.forget_old_version(&key).await,
-                _ => self.drain_or_use().await,
-            }
-            sleep(Duration::from_millis(self.random.u64(..300))).await;
-        }
-        self.model
-    }
+/// A counter, and the upload that wrote it; 0 if nobody has.
+pub(crate) async fn count(objects: &Objects, namespace: u64, key: &str) -> Result<(Option<u64>, u64), String> {
+    let Some((upload, data)) = read(objects, namespace, key).await? else { return Ok((None, 0)) };
+    let number = u64::from_le_bytes(data[..].try_into().expect("a number of eight bytes"));
+    Ok((Some(upload), number))
+}
 
-    fn possible(&mut self, key: &str) -> &mut Vec<Option<Contents>> {
-        self.model.entry(key.to_owned()).or_insert_with(|| vec![None])
-    }
-
-    /// What is under a key now if the operation was acknowledged; what may be there otherwise.
-    fn changed(&mut self, key: &str, to: Option<Contents>, acknowledged: bool) {
-        let possible = self.possible(key);
-        if acknowledged {
-            possible.clear();
-        }
-        possible.push(to);
-    }
-
-    async fn put(&mut self, key: &str) {
-        let length = match self.random.u32(..20) {
-            0 => 0,
-            1..12 => self.random.usize(1..2000),
-            12..19 => self.random.usize(2000..100_000),
-            _ => self.random.usize(100_000..600_000),
-        };
-        let contents = Contents { seed: self.random.u64(..), length };
-        let announced = self.random.bool().then_some(length as u64);
-        let (data, piece) = (contents.bytes(), self.random.usize(10_000..200_000));
-        let objects = self.objects.clone();
-        let put = async {
-            let mut upload = objects.upload(SPACE, announced).await?;
-            for start in (0..data.len()).step_by(piece) {
-                upload.write(data.slice(start..data.len().min(start + piece))).await?;
-            }
-            upload.finish(key, Attributes::default(), &Precondition::None).await
-        };
-        let done = tokio::time::timeout(PATIENCE, put).await;
-        let acknowledged = matches!(done, Ok(Ok(_)));
-        self.story.did("put", acknowledged);
-        self.changed(key, Some(contents), acknowledged);
-    }
-
-    async fn delete(&mut self, key: &str) {
-        let objects = self.objects.clone();
-        let done = tokio::time::timeout(PATIENCE, objects.metadata().delete(SPACE, key, &Precondition::None)).await;
-        let acknowledged = match done {
-            Ok(Ok(_)) => true,
-            Ok(Err(ObjectError::NoObject(_))) => {
-                let possible = self.possible(key).clone();
-                assert!(possible.contains(&None), "{key} is gone; it may be {possible:?}");
-                return;
-            }
-            _ => false,
-        };
-        self.story.did("delete", acknowledged);
-        self.changed(key, None, acknowledged);
-    }
-
-    async fn list(&mut self) {
-        let objects = self.objects.clone();
-        let Ok(Ok(listed)) = tokio::time::timeout(PATIENCE, list(&objects, self.namespace)).await else {
-            return self.story.did("list", false);
-        };
-        self.story.did("list", true);
-        for (key, possible) in &self.model {
-            let found = listed.get(key);
-            let is = |one: &Option<Contents>| one.map(|one| one.length as u64).as_ref() == found;
-            assert!(possible.iter().any(is), "{key} is listed as {found:?}; it may be {possible:?}");
-        }
-    }
-
-    /// Older versions come and go, and what is under the key stays.
-    async fn forget_old_version(&mut self, key: &str) {
-        let metadata = self.objects.metadata().clone();
-        let listed = metadata.list_versions(self.namespace, key, &VersionsAfter::Nothing, 100).await;
-        let Ok((versions, _)) = listed else { return };
-        let older: Vec<VersionId> =
-            versions.iter().filter(|one| one.key == key).skip(1).map(|one| VersionId::of(&one.row)).collect();
-        let Some(version) = self.random.choice(&older) else { return };
-        let forgotten = metadata.delete_version(SPACE, key, *version, &Precondition::None, false);
-        let done = tokio::time::timeout(PATIENCE, forgotten).await;
-        self.story.did("forget version", matches!(done, Ok(Ok(_))));
-    }
-
-    async fn drain_or_use(&mut self) {
-        let metadata = self.objects.metadata().clone();
-        let (Ok(servers), Ok(drains)) = (metadata.servers().await, metadata.drains().await) else { return };
-        let servers: Vec<u64> = servers.into_keys().collect();
-        let Some(server) = self.random.choice(&servers) else { return };
-        let done = match drains.first_key_value() {
-            Some((drained, _)) => metadata.use_server(*drained).await,
-            None => metadata.drain_server(*server).await,
-        };
-        self.story.did("drain", done.is_ok());
-    }
+/// An object that goes by itself is there for its time, and with its bytes.
+pub(crate) async fn look_at_expiring(objects: &Objects, namespace: u64, key: &str, one: &Expiring) -> Result<(), String> {
+    let may_be_gone = !one.acknowledged || turmoil::sim_elapsed().unwrap_or_default() >= one.since + KEPT_AT_LEAST;
+    let possible = [Some(one.contents), None];
+    look(objects, namespace, key, if may_be_gone { &possible } else { &possible[..1] }).await
 }

@@ -1,4 +1,4 @@
-//! One chunk's file, and which places of it are taken.
+//! One file of a chunk, and which places of it are taken.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use eddy_disk::{Disk, DiskFile};
 
-use super::{StoreError, path_of};
-use crate::format::{Extent, decode_head, encode_head};
+use super::StoreError;
+use crate::format::{Extent, FileId, decode_head, encode_head};
 
-pub(super) struct Chunk {
-    number: u64,
+pub(super) struct ChunkFile {
+    id: FileId,
     path: PathBuf,
     state: Mutex<State>,
     /// Held while the disk is waited for; whether it ever failed to.
@@ -25,40 +25,41 @@ struct State {
     taken: Option<BTreeMap<u32, u64>>,
 }
 
-/// The name of a chunk's file.
-pub(super) fn file_name(chunk: u64) -> String {
-    format!("{chunk:016x}.chunk")
+fn name_of(id: FileId) -> String {
+    format!("{id}.chunk")
 }
 
-/// The chunk whose file has this name.
-pub(super) fn number_of(name: &str) -> Option<u64> {
-    let number = u64::from_str_radix(name.strip_suffix(".chunk")?, 16).ok()?;
-    (file_name(number) == name).then_some(number)
+/// The file that has this name.
+pub(super) fn id_of(name: &str) -> Option<FileId> {
+    let (chunk, file) = name.strip_suffix(".chunk")?.split_once('-')?;
+    let number = |digits| u64::from_str_radix(digits, 16).ok();
+    let id = FileId { chunk: number(chunk)?, file: number(file)? };
+    (name_of(id) == name).then_some(id)
 }
 
-impl Chunk {
+impl ChunkFile {
     /// One that was there when the disk's chunks were opened: it takes no needles.
-    pub(super) fn found(number: u64, folder: &Path) -> Self {
+    pub(super) fn found(id: FileId, folder: &Path) -> Self {
         Self {
-            number,
-            path: path_of(folder, number),
+            id,
+            path: folder.join(name_of(id)),
             state: Mutex::new(State { file: None, taken: None }),
             sync_failed: Mutex::new(false),
         }
     }
 
-    pub(super) fn create(disk: &dyn Disk, folder: &Path, cluster: u64, number: u64) -> Result<Self, StoreError> {
-        let path = path_of(folder, number);
+    pub(super) fn create(disk: &dyn Disk, folder: &Path, cluster: u64, id: FileId) -> Result<Self, StoreError> {
+        let path = folder.join(name_of(id));
         let at = |source| StoreError::disk(&path, source);
         let file = disk.create(&path).map_err(at)?;
-        let written = file.write_at(&encode_head(cluster, number), 0).and_then(|()| file.sync());
+        let written = file.write_at(&encode_head(cluster, id.chunk), 0).and_then(|()| file.sync());
         if let Err(source) = written.and_then(|()| disk.sync_folder(folder)) {
             // Otherwise it would be in the way of another try.
             let _ = disk.remove(&path);
             return Err(at(source));
         }
         let state = State { file: Some(file), taken: Some(BTreeMap::new()) };
-        Ok(Self { number, path, state: Mutex::new(state), sync_failed: Mutex::new(false) })
+        Ok(Self { id, path, state: Mutex::new(state), sync_failed: Mutex::new(false) })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -96,15 +97,15 @@ impl Chunk {
 
     /// The file, while it takes needles.
     pub(super) fn open_file(&self) -> Result<Arc<dyn DiskFile>, StoreError> {
-        self.lock().file.clone().ok_or(StoreError::Closed(self.number))
+        self.lock().file.clone().ok_or(StoreError::Closed(self.id))
     }
 
     pub(super) fn take(&self, extent: &Extent) -> Result<(), StoreError> {
         let mut state = self.lock();
-        let taken = state.taken.as_mut().ok_or(StoreError::Closed(self.number))?;
+        let taken = state.taken.as_mut().ok_or(StoreError::Closed(self.id))?;
         let before = taken.range(..u32::try_from(extent.end()).unwrap_or(u32::MAX)).next_back();
         if before.is_some_and(|(_, end)| *end > u64::from(extent.offset)) {
-            return Err(StoreError::Taken { chunk: self.number, offset: extent.offset });
+            return Err(StoreError::Taken { chunk: self.id.chunk, offset: extent.offset });
         }
         taken.insert(extent.offset, extent.end());
         Ok(())
@@ -137,7 +138,7 @@ impl Chunk {
 
     pub(super) fn check_head(&self, bytes: &[u8], cluster: u64) -> Result<(), StoreError> {
         match decode_head(bytes) {
-            Some(found) if found == (cluster, self.number) => Ok(()),
+            Some(found) if found == (cluster, self.id.chunk) => Ok(()),
             _ => Err(StoreError::DamagedHead(self.path.clone())),
         }
     }
@@ -152,10 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_chunks_are_chunks() {
-        assert_eq!(number_of(&file_name(0x1f)), Some(0x1f));
-        for name in ["1f.chunk", "000000000000001F.chunk", "server", "000000000000001f.chunk.next"] {
-            assert_eq!(number_of(name), None, "{name}");
+    fn only_names_of_files_are_files() {
+        let id = FileId { chunk: 0x1f, file: 7 };
+        assert_eq!(name_of(id), "000000000000001f-0000000000000007.chunk");
+        assert_eq!(id_of(&name_of(id)), Some(id));
+        for name in ["1f-7.chunk", "000000000000001F-0000000000000007.chunk", "server", "000000000000001f.chunk"] {
+            assert_eq!(id_of(name), None, "{name}");
+            assert_eq!(id_of(&format!("{}.next", name_of(id))), None);
         }
     }
 }
