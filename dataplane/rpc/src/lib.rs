@@ -6,6 +6,7 @@
 mod accept;
 mod client;
 mod frame;
+mod memory;
 mod names;
 mod server;
 mod tls;
@@ -14,6 +15,7 @@ mod transport;
 pub use self::accept::accept_all;
 pub use self::client::{Answers, CallError, Client};
 pub use self::frame::{FRAME_BYTES_MAX, Frame, FrameCodec, FrameError, Kind};
+pub use self::memory::MemoryTransport;
 pub use self::server::{Gone, Handler, Parts, ServerLimits, serve};
 pub use self::tls::{TLS_NAME, TlsError, TlsTransport};
 pub use self::transport::{Connection, Listener, TcpTransport, Transport};

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use eddy_rpc::{CallError, Client, Connection, Handler, Listener, Parts, ServerLimits, TcpTransport, Transport, serve};
+use eddy_rpc::{
+    CallError, Client, Connection, Handler, Listener, MemoryTransport, Parts, ServerLimits, TcpTransport, Transport, serve,
+};
 use futures::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Says what it hears; `parts` in as many parts as the next byte says, `never` not at all, and `slow` after the next.
@@ -162,49 +163,31 @@ async fn callers_that_each_wait_less_than_connecting_takes_get_there_together() 
 /// The first connection leads to whoever never answers, those after it to whoever listens.
 struct FirstIsSilent {
     silent: std::sync::Mutex<Option<DuplexStream>>,
-    accepted: mpsc::UnboundedSender<DuplexStream>,
+    then: MemoryTransport,
 }
-
-struct Accepting(mpsc::UnboundedReceiver<DuplexStream>);
 
 #[async_trait]
 impl Transport for FirstIsSilent {
-    async fn connect(&self, _address: &str) -> io::Result<Box<dyn Connection>> {
-        let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let mut silent = self.silent.lock().unwrap();
-        if silent.is_none() {
-            *silent = Some(theirs);
-        } else {
-            self.accepted.send(theirs).unwrap();
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
+        if self.silent.lock().unwrap().is_some() {
+            return self.then.connect(address).await;
         }
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        *self.silent.lock().unwrap() = Some(theirs);
         Ok(Box::new(ours))
     }
 
-    async fn bind(&self, _address: SocketAddr) -> io::Result<Box<dyn Listener>> {
-        unreachable!("nobody binds")
-    }
-}
-
-#[async_trait]
-impl Listener for Accepting {
-    async fn accept(&mut self) -> io::Result<(Box<dyn Connection>, SocketAddr)> {
-        match self.0.recv().await {
-            Some(connection) => Ok((Box::new(connection), LOOPBACK)),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn address(&self) -> io::Result<SocketAddr> {
-        Ok(LOOPBACK)
+    async fn bind(&self, address: SocketAddr) -> io::Result<Box<dyn Listener>> {
+        self.then.bind(address).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_on_which_nothing_is_heard_is_given_up_and_another_one_made() {
-    let (accepted, accept) = mpsc::unbounded_channel();
+    let (then, listener) = MemoryTransport::new();
     let limits = ServerLimits { connections: 8, requests: 128 };
-    let _server = tokio::spawn(serve(Box::new(Accepting(accept)), Arc::new(Echo::default()), limits));
-    let client = Client::new(Arc::new(FirstIsSilent { silent: std::sync::Mutex::new(None), accepted }), "somewhere:1");
+    let _server = tokio::spawn(serve(listener, Arc::new(Echo::default()), limits));
+    let client = Client::new(Arc::new(FirstIsSilent { silent: std::sync::Mutex::new(None), then }), "somewhere:1");
     // None of them is patient for as long as that takes, and all together are.
     let mut given_up = 0;
     while tokio::time::timeout(Duration::from_millis(100), client.call("hello".into())).await.is_err() {

@@ -22,6 +22,8 @@ const CONNECTIONS_MAX: usize = 1024;
 const PREAMBLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Whoever has begun to say something goes on within this time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The next piece of a needle comes within this time: whoever sends it may have a client who is slow. One that is gone, the kernel notices.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What answers.
 #[derive(Clone)]
@@ -49,8 +51,12 @@ pub async fn serve(listener: Box<dyn Listener>, server: Server) {
 
 /// What takes longer than a stalled client may.
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    within(STALL_TIMEOUT, work).await
+}
+
+async fn within<T>(time: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the other side stalls");
-    tokio::time::timeout(STALL_TIMEOUT, work).await.map_err(late)?
+    tokio::time::timeout(time, work).await.map_err(late)?
 }
 
 impl Server {
@@ -157,7 +163,7 @@ impl Server {
         let mut writing = self.store.begin(file, extent).map_err(Refusal::from);
         while missing > 0 {
             let mut piece = vec![0; missing.min(PIECE_BYTES_MAX) as usize];
-            in_time(async { connection.read_exact(&mut piece).await.map(drop) }).await?;
+            within(PIECE_TIMEOUT, async { connection.read_exact(&mut piece).await.map(drop) }).await?;
             missing -= piece.len() as u32;
             writing = match writing {
                 Ok(writing) => self.write_piece(writing, piece).await,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use eddy_chunks::format::{BLOCK_BYTES, CHUNK_BYTES_MAX, HEAD_BYTES, NEEDLE_BYTES_MAX, STORED_BLOCK_BYTES, encode_blocks};
 use eddy_chunks::{ChunkStore, Extent, FileId, StoreOptions};
 use eddy_chunkserver::{ChunkClient, ClientError, Refusal, Server, ServerAddress, Source, serve};
-use eddy_disk::RealDisk;
-use eddy_rpc::{TcpTransport, Transport};
+use eddy_disk::{RealDisk, SimulatedDisk};
+use eddy_rpc::{MemoryTransport, TcpTransport, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -356,4 +356,25 @@ async fn a_copy_that_makes_no_sense_is_refused_and_a_source_that_is_away_gives_n
     assert_eq!(refused(pull(FILE + 1, from.clone()).await), Refusal::NoFile);
     assert_eq!(pull(FILE, from.clone()).await.unwrap(), []);
     assert!(matches!(refused(pull(FILE, from).await), Refusal::Closed(_)), "the place is taken");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_pauses_while_it_writes_is_waited_for() {
+    let options = StoreOptions { folder: "/chunks".into(), cluster: CLUSTER, reserved_bytes: 0, capacity_bytes: None };
+    let store = Arc::new(ChunkStore::open(Arc::new(SimulatedDisk::new()), options).unwrap());
+    let (network, listener) = MemoryTransport::new();
+    let (network, address) = (Arc::new(network), "somewhere:1".to_owned());
+    let _serving = tokio::spawn(serve(listener, Server::new(store, CLUSTER, network.clone()).unwrap()));
+    let client = ChunkClient::new(network, CLUSTER);
+    client.create(&address, id(1)).await.unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 20 * BLOCK_BYTES };
+    let stored = stored(&extent);
+    let mut call = client.write(&address, FILE, extent, &[]).await.unwrap();
+    for piece in stored.chunks(4 * STORED_BLOCK_BYTES as usize) {
+        // As somebody with 1 KB a second.
+        tokio::time::sleep(Duration::from_secs(256)).await;
+        call.send(piece).await.unwrap();
+    }
+    call.finish().await.unwrap();
+    assert!(read(&client, &address, extent, 0..extent.bytes).await.unwrap() == data_of(&extent));
 }
