@@ -123,7 +123,8 @@ async fn leave(storage: &Metadata, client: &Client, user: &str) -> Result<(), Re
     let api: Api<eddy_crds::Namespace> = Api::namespaced(client.clone(), &core_namespace(user));
     let listed = api.list_metadata(&ListParams::default()).await;
     let listed = listed.map_err(|source| ReconcileError::Ask { kind: "Namespace", source: Box::new(source) })?;
-    let names: BTreeSet<String> = listed.items.iter().map(ResourceExt::name_any).collect();
+    // Those that are not held go without a look at storage.
+    let names: BTreeSet<String> = listed.items.iter().filter(|one| is_held(*one)).map(ResourceExt::name_any).collect();
     leaving::disown(storage, user, &names).await.map(drop).map_err(ReconcileError::Storage)
 }
 

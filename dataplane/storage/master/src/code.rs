@@ -116,14 +116,15 @@ impl Master {
         let places: Vec<Source> = places.collect::<Result<_, _>>()?;
         self.write_shards(number, &shards, &image, &places).await?;
         self.verify_shards(number, &shards, &image, &places).await?;
-        let written = store.get(chunk_key(number)).await.map_err(ObjectError::from)?;
+        // They may have been collected: by another master, whose clock is ahead.
+        let Some(written) = store.get(chunk_key(number)).await.map_err(ObjectError::from)? else { return Ok(0) };
         let coded = ChunkRow { replicas: Vec::new(), form: ChunkForm::Coded(number), ..row };
         let noted = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
         let flip = Transaction::new()
             .check(chunk_key(chunk), Some(value))
             .check(live_key(chunk), live.as_ref())
             .check(degraded_key(chunk), None)
-            .check(chunk_key(number), written.as_ref())
+            .check(chunk_key(number), Some(&written))
             .put(chunk_key(chunk), encode(&coded)?)
             // Only when all have been read are they known to be whole.
             .put(degraded_key(number), encode(&noted)?);

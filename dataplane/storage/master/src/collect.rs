@@ -114,11 +114,16 @@ impl Master {
             let rows = all(&self.metadata).await?;
             for (id, _) in listed {
                 let replica = Replica { server, file: id.file };
+                let key = stray_key(server, id);
+                let seen = seen.remove(&key);
                 if rows.get(&id.chunk).is_some_and(|(row, _)| row.replicas.contains(&replica)) {
+                    if let Some(row) = seen {
+                        // It was named when that was about to be noted: its time as garbage, if there is one, begins anew.
+                        self.try_commit(Transaction::new().check(key.clone(), Some(&row.value)).delete(key)).await?;
+                    }
                     continue;
                 }
-                let key = stray_key(server, id);
-                let Some(row) = seen.remove(&key) else {
+                let Some(row) = seen else {
                     let first = encode(&StrayRow { since_ms: now_ms(), doomed: false })?;
                     self.try_commit(Transaction::new().check(key.clone(), None).put(key, first)).await?;
                     strays += 1;

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eddy_chunks::FileId;
-use eddy_object::schema::{ChunkRow, NamespaceSettings, decode};
-use eddy_object::{Attributes, Objects, Precondition};
+use eddy_kv::KvError;
+use eddy_object::schema::{ChunkRow, NamespaceSettings, Replica, Tier, decode};
+use eddy_object::{Attributes, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
@@ -287,6 +288,10 @@ async fn within_the_grace_nothing_goes_also_after_another_master_took_over() {
     let since = cluster.rows(b"g").await;
     assert_eq!(patient().collect().await.unwrap().strays, 1);
     assert_eq!(cluster.rows(b"g").await, since);
+    // Whoever made it and was slow to name it must not name it now.
+    let replica = Replica { server: cluster.number(0), file: 6 };
+    let named = cluster.metadata().put_chunk(5, vec![replica], 1, Tier::Hot).await;
+    assert!(matches!(named, Err(ObjectError::Metadata(KvError::Conflict { .. }))), "{named:?}");
     assert_eq!(at_once(&cluster).collect().await.unwrap().files, 1);
 }
 

@@ -10,7 +10,7 @@ use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::replicas::needed;
-use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, degraded_key, encode};
+use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, degraded_key, encode, stray_key};
 
 fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
     extents.iter().map(|extent| extent.chunk).collect()
@@ -22,12 +22,13 @@ pub(super) fn chunk_keys(extents: &[Extent]) -> Vec<Bytes> {
 }
 
 impl Metadata {
-    /// Makes a chunk that needles are going to lie in.
+    /// Makes a chunk that needles are going to lie in, of files that are there and were not taken for garbage meanwhile.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; [`KvError::Conflict`] where they were.
     pub async fn put_chunk(&self, chunk: u64, replicas: Vec<Replica>, copies: u8, tier: Tier) -> Result<()> {
-        let mut put = Transaction::new().check(chunk_key(chunk), None);
+        let new = Transaction::new().check(chunk_key(chunk), None);
+        let mut put = replicas.iter().fold(new, |put, replica| put.check(stray_key(replica.server, replica.id(chunk)), None));
         if replicas.len() < usize::from(copies) {
             let row = DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() };
             put = put.put(degraded_key(chunk), encode(&row)?);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use eddy_chunks::Extent;
 use eddy_chunks::format::{CHUNK_BYTES_MAX, HEAD_BYTES, stored_bytes};
 use eddy_chunkserver::{ChunkClient, ServerAddress};
+use eddy_kv::KvError;
 use futures::future::join_all;
 use tokio::sync::Mutex;
 
@@ -100,8 +101,18 @@ impl Pack {
         self.open.lock().await.retain(|_, open| open.chunk != chunk);
     }
 
-    /// Makes a chunk on servers with room.
+    /// Makes a chunk on servers with room; another one where its files were taken for garbage before a row named them.
     async fn begin(&self, copies: u8, tier: Tier) -> Result<Open> {
+        for _ in 1..ROUNDS {
+            match self.try_begin(copies, tier).await {
+                Err(ObjectError::Metadata(KvError::Conflict { .. })) => {}
+                done => return done,
+            }
+        }
+        self.try_begin(copies, tier).await
+    }
+
+    async fn try_begin(&self, copies: u8, tier: Tier) -> Result<Open> {
         let chunk = fastrand::u64(1..);
         let (mut targets, mut tried, mut last) = (Vec::<Target>::new(), BTreeSet::new(), String::from("none has room"));
         for _ in 0..ROUNDS {
