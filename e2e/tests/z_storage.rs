@@ -5,12 +5,16 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, wait};
 
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
 const BYTES_MAX: u64 = 200_000;
+/// A replica that was replaced has another address, which the others look up every 30 s, from servers that remember the one before for some
+/// seconds. Whoever must be found while no server of names answers is looked for where it was then.
+const NAMES_KNOWN_WITHIN: Duration = Duration::from_secs(45);
 
 /// Clients that write objects of their own, again and again, until told to stop.
 struct Writers {
@@ -126,6 +130,8 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         kill(&cluster, &leader(&cluster).0);
         writers.wait_more("after the leader of metadata was killed", 50);
         all_ready(&cluster);
+        let ready = Instant::now();
+        wait("all to know where it is now", || ready.elapsed() > NAMES_KNOWN_WITHIN);
         let cut = leader(&cluster).1;
         // A machine may take the servers of names with it.
         let names = ["-n", "kube-system", "scale", "deployment/coredns"];
