@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use eddy_chunkserver::Source;
-use eddy_kv::{KvError, Transaction, Value};
+use eddy_kv::{Transaction, Value};
 use eddy_object::schema::{Replica, StrayRow, encode, stray_key};
 use eddy_object::{ObjectError, now_ms};
 
@@ -48,24 +48,19 @@ impl Master {
             let error = eddy_telemetry::error_chain(&error);
             tracing::debug!(chunk, server = replica.server, error, "a file that came to nothing is collected later");
         }
-        match self.metadata.store().commit(Transaction::new().check(key.clone(), Some(&value)).delete(key)).await {
-            // It is being collected.
-            Err(KvError::Conflict { .. }) => Ok(()),
-            done => Ok(done.map(drop)?),
-        }
+        // Otherwise it is being collected.
+        self.try_commit(Transaction::new().check(key.clone(), Some(&value)).delete(key)).await.map(drop)
     }
 
     /// Commits what names these files; whether nothing changed meanwhile, so that it was done. They are removed otherwise.
     pub(crate) async fn name(&self, files: Vec<Announced>, transaction: Transaction) -> Result<bool, ObjectError> {
         let named = files.iter().fold(transaction, |transaction, file| file.named_by(transaction));
-        match self.metadata.store().commit(named).await {
-            Err(KvError::Conflict { .. }) => {
-                for file in files {
-                    self.withdraw(file).await?;
-                }
-                Ok(false)
-            }
-            done => Ok(done.map(|_| true)?),
+        if self.try_commit(named).await? {
+            return Ok(true);
         }
+        for file in files {
+            self.withdraw(file).await?;
+        }
+        Ok(false)
     }
 }

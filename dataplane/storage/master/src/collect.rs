@@ -167,7 +167,7 @@ impl Master {
     }
 
     /// Whether nothing changed meanwhile, so that it was done.
-    async fn try_commit(&self, transaction: Transaction) -> Result<bool, ObjectError> {
+    pub(crate) async fn try_commit(&self, transaction: Transaction) -> Result<bool, ObjectError> {
         match self.metadata.store().commit(transaction).await {
             Err(KvError::Conflict { .. }) => Ok(false),
             done => Ok(done.map(|_| true)?),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eddy_chunks::Extent;
 use eddy_chunkserver::{ClientError, Refusal, Source};
-use eddy_kv::{KeyRange, KvError, Row, Transaction};
+use eddy_kv::{KeyRange, Row, Transaction};
 use eddy_object::placement::choose;
 use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, encode, live_key};
 use eddy_object::{ObjectError, now_ms};
@@ -253,10 +253,7 @@ impl Master {
     /// A chunk is noted no more, unless it was noted again meanwhile.
     async fn forget(&self, noted: &Noted, transaction: Transaction) -> Result<bool, ObjectError> {
         let forget = transaction.check(noted.row.key.clone(), Some(&noted.row.value)).delete(noted.row.key.clone());
-        match self.metadata.store().commit(forget).await {
-            Err(KvError::Conflict { .. }) => Ok(false),
-            done => Ok(done.map(|_| true)?),
-        }
+        self.try_commit(forget).await
     }
 }
 
