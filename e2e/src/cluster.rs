@@ -84,6 +84,14 @@ impl Cluster {
         text
     }
 
+    /// Applies YAML that other tests may apply at the same moment: the server merges, where a client that found nothing would
+    /// create, and fail if another was quicker.
+    pub fn apply_shared(&self, yaml: &str) {
+        let (succeeded, text) =
+            self.try_kubectl(&["apply", "--server-side", "--field-manager=eddy-e2e", "--force-conflicts", "-f", "-"], Some(yaml));
+        assert!(succeeded, "{text}\n{yaml}");
+    }
+
     /// Applies YAML, which must be refused; returns the refusal.
     pub fn refused(&self, yaml: &str) -> String {
         let (succeeded, text) = self.try_kubectl(&["apply", "-f", "-"], Some(yaml));

@@ -25,7 +25,7 @@ pub struct Door {
 impl Door {
     /// The doors of the cluster under test, by a node's address. All tests share one Secret of keys.
     pub fn on(cluster: &Cluster, node: &str) -> Self {
-        cluster.apply(&format!(
+        cluster.apply_shared(&format!(
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: eddy-storage-keys, namespace: eddy-system}}\nstringData: {{loader: \"{LOADER}\", keeper: \"{KEEPER}\", leaver: \"{LEAVER}\"}}\n"
         ));
         let address =
