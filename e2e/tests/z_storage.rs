@@ -12,9 +12,9 @@ use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, wait};
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
 const BYTES_MAX: u64 = 200_000;
-/// A replica that was replaced has another address, which the others look up every 30 s, from servers that remember the one before for some
-/// seconds. Whoever must be found while no server of names answers is looked for where it was then.
-const NAMES_KNOWN_WITHIN: Duration = Duration::from_secs(45);
+/// A replica that was replaced has another address, which the others look up every 5 s, from servers that remember the one before for as
+/// long. Whoever must be found while no server of names answers is looked for where it was then.
+const NAMES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
 
 /// Clients that write objects of their own, again and again, until told to stop.
 struct Writers {

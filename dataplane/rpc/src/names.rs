@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 
 /// A lookup that takes longer is not waited for where something is remembered.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Names are looked up again this often: no server of names lets others remember them for less.
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
+/// Names are looked up again this often: as long as a server of names in Kubernetes, by default, remembers what it said of one.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
 
 /// Looks up `host:port`.
 type Lookup = Box<dyn Fn(String) -> Found + Send + Sync>;
