@@ -21,10 +21,12 @@ pub(crate) enum Holding {
 /// What is to be done about a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Those that have all that is needed.
+    /// Those that have all that is needed, each on another server.
     pub(crate) whole: Vec<Replica>,
-    /// Those that lack something, on servers that answer.
+    /// Those that lack something, on servers that answer and have no whole one.
     pub(crate) lacking: Vec<Replica>,
+    /// Those beside a whole one on the same server: one took another's place.
+    pub(crate) beside: Vec<Replica>,
     /// Those on servers that may come back.
     pub(crate) away: Vec<Replica>,
     /// Those on servers that are not waited for.
@@ -38,8 +40,38 @@ pub(crate) struct Plan {
 impl Plan {
     /// Whether all is as it should be.
     pub(crate) fn is_healthy(&self) -> bool {
-        self.missing == 0 && self.lacking.is_empty() && self.away.is_empty()
+        self.missing == 0 && self.lacking.is_empty() && self.beside.is_empty() && self.away.is_empty()
     }
+
+    /// A server is lost as a whole: what it has twice counts once.
+    fn set_aside(&mut self) {
+        let mut servers = BTreeSet::new();
+        let whole = std::mem::take(&mut self.whole);
+        let (whole, twice): (Vec<_>, Vec<_>) = whole.into_iter().partition(|replica| servers.insert(replica.server));
+        let lacking = std::mem::take(&mut self.lacking);
+        let (beside, lacking) = lacking.into_iter().partition(|replica| servers.contains(&replica.server));
+        (self.whole, self.lacking, self.beside) = (whole, lacking, [beside, twice].concat());
+    }
+}
+
+/// Replicas that may go though too few have all that is needed: of what is needed, others on as many servers as there should be copies
+/// have all that they have, or another on the same server.
+pub(crate) fn dispensable(holdings: &[(Replica, Holding)], needed: &BTreeSet<Extent>, copies: usize) -> Vec<Replica> {
+    let mut gone: Vec<Replica> = Vec::new();
+    for (replica, holding) in holdings {
+        let Holding::Needles(has) = holding else { continue };
+        let others_have = |extent: &Extent| {
+            let others = holdings.iter().filter(|(other, holding)| {
+                other != replica && !gone.contains(other) && matches!(holding, Holding::Needles(has) if has.contains(extent))
+            });
+            let servers: BTreeSet<u64> = others.map(|(other, _)| other.server).collect();
+            servers.len() >= copies || servers.contains(&replica.server)
+        };
+        if !needed.is_subset(has) && has.intersection(needed).all(others_have) {
+            gone.push(*replica);
+        }
+    }
+    gone
 }
 
 /// What is to be done about a chunk whose replicas, in their order, have this, and should have that, as copies or shards of this number.
@@ -56,6 +88,9 @@ pub(crate) fn plan(holdings: &[(Replica, Holding)], expected: &Expected, copies:
             Holding::Away => plan.away.push(*replica),
             Holding::Lost => plan.lost.push(*replica),
         }
+    }
+    if matches!(expected, Expected::Copies(_)) {
+        plan.set_aside();
     }
     plan.unreadable = expected.unreadable(&readable);
     plan.missing = copies.saturating_sub(plan.whole.len() + plan.away.len());
@@ -87,6 +122,30 @@ mod tests {
         assert_eq!((one_lacks.lacking, one_lacks.missing), (vec![on(2)], 1));
         let too_few = plan(&[(on(1), has(&[1, 2])), (on(2), has(&[1, 2]))], &needed, 3);
         assert!(!too_few.is_healthy() && too_few.missing == 1);
+    }
+
+    #[test]
+    fn what_a_server_has_twice_counts_once() {
+        let needed = Expected::Copies([1, 2].map(extent).into());
+        let anew = Replica { file: 999, ..on(2) };
+        let replaced = plan(&[(on(1), has(&[1, 2])), (on(2), has(&[1])), (anew, has(&[1, 2]))], &needed, 3);
+        assert_eq!((replaced.whole, replaced.beside, replaced.missing), (vec![on(1), anew], vec![on(2)], 1));
+        let twice = plan(&[(on(2), has(&[1, 2])), (anew, has(&[1, 2]))], &needed, 2);
+        assert_eq!((twice.whole, twice.beside, twice.missing), (vec![on(2)], vec![anew], 1));
+    }
+
+    #[test]
+    fn only_what_enough_others_have_may_go_before_enough_are_whole() {
+        let needed: BTreeSet<Extent> = [1, 2].map(extent).into();
+        let anew = Replica { file: 999, ..on(3) };
+        let gone = |holdings: &[(Replica, Holding)]| dispensable(holdings, &needed, 2);
+        // Without it, one server has the first needle.
+        assert_eq!(gone(&[(on(1), has(&[1, 2])), (on(2), has(&[1]))]), []);
+        // Only one of them, since then two are left with it. What nobody needs counts for nothing.
+        assert_eq!(gone(&[(on(1), has(&[1, 2])), (on(2), has(&[1, 7])), (on(3), has(&[1]))]), [on(2)]);
+        assert_eq!(gone(&[(on(1), has(&[1, 2])), (on(2), Holding::Away), (on(3), has(&[1]))]), []);
+        // Its server has the same again.
+        assert_eq!(gone(&[(on(1), has(&[1, 2])), (on(3), has(&[1])), (anew, has(&[1]))]), [on(3)]);
     }
 
     #[test]

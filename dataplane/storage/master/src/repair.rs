@@ -16,7 +16,7 @@ use crate::announced::Announced;
 use crate::chunks::number_of;
 use crate::copy::copy;
 use crate::expected::Expected;
-use crate::plan::{Holding, Plan, plan};
+use crate::plan::{Holding, Plan, dispensable, plan};
 
 /// What a round of repair did, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,8 @@ fn standing(row: &ChunkRow, there: &BTreeSet<u64>, lacking: &[u64]) -> Standing 
         // Of shards, more must be left than one.
         ChunkForm::Shards(shards) => (usize::from(shards.data), usize::from(row.copies)),
     };
-    let good = row.servers().filter(|server| there.contains(server) && !lacking.contains(server)).count();
+    let good: BTreeSet<u64> = row.servers().filter(|server| there.contains(server) && !lacking.contains(server)).collect();
+    let good = good.len();
     Standing { spare: good.saturating_sub(enough), is_short: good < should }
 }
 
@@ -150,37 +151,57 @@ impl Master {
             tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
             return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
         }
-        let as_many = plan.whole.len() == row.replicas.len() && plan.whole.len() <= usize::from(row.copies);
-        if plan.is_healthy() && as_many {
-            let done = self.forget(&noted, check.check(live_key(chunk), live.as_ref())).await?;
-            return Ok(Repaired { healthy: usize::from(done), ..Repaired::default() });
+        let copies = usize::from(row.copies);
+        let unless_needed_more = check.clone().check(live_key(chunk), live.as_ref());
+        if plan.whole.len() >= copies {
+            return self.settle(&noted, &row, &plan, unless_needed_more).await;
         }
         let needed = match expected {
             Expected::Copies(needed) => needed,
             Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
         };
         let made = self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?;
-        let copies = usize::from(row.copies);
-        let replicas: Vec<Replica> = match plan.whole.len() >= copies {
-            // Those that were away or lost may have come back after others took their place.
-            true => self.keep(&plan.whole, copies, row.tier),
-            false => [&plan.whole[..], &made.replicas(), &plan.away].concat(),
-        };
-        let enough = replicas.len() >= copies;
-        // One that lacks something is better than none, until there are enough without it; and one that is lost may come back
-        // after all, with what others lose meanwhile.
-        let is_there = |one: &&Replica| replicas.iter().any(|other| other.server == one.server);
-        let others = plan.lacking.iter().chain(&plan.lost).filter(|one| !enough && !is_there(one));
-        let replicas: Vec<Replica> = replicas.iter().chain(others).copied().collect();
-        let (copies, bytes) = (made.files.len(), made.bytes);
-        if replicas != row.replicas {
-            let next = encode(&ChunkRow { replicas, ..row })?;
-            if !self.name(made.files, check.put(chunk_key(chunk), next)).await? {
-                // It changed meanwhile: the next round sees.
-                return Ok(Repaired { waiting: 1, ..Repaired::default() });
+        let (copies_made, bytes) = (made.files.len(), made.bytes);
+        let waits = Repaired { waiting: 1, ..Repaired::default() };
+        let done = if made.files.is_empty() {
+            let dispensable = dispensable(&holdings, &needed, copies);
+            let replicas: Vec<Replica> = row.replicas.iter().filter(|one| !dispensable.contains(one)).copied().collect();
+            if replicas.len() == row.replicas.len() {
+                return Ok(waits);
             }
-        }
-        Ok(Repaired { copies, bytes, waiting: usize::from(copies < plan.missing), ..Repaired::default() })
+            let next = encode(&ChunkRow { replicas, ..row })?;
+            self.try_commit(unless_needed_more.put(chunk_key(chunk), next)).await?
+        } else {
+            // Those that lack something, or are lost, stay: each may be one of two that have what somebody came to need since they were
+            // read. Once enough others were read that have all, they go.
+            let replicas = [&row.replicas[..], &made.replicas()].concat();
+            let next = encode(&ChunkRow { replicas, ..row })?;
+            self.name(made.files, check.put(chunk_key(chunk), next)).await?
+        };
+        // If it changed meanwhile, the next round sees.
+        let repaired =
+            Repaired { copies: copies_made, bytes, waiting: usize::from(copies_made < plan.missing), ..Repaired::default() };
+        Ok(if done { repaired } else { waits })
+    }
+
+    /// Enough were read that have all that is needed: the chunk is noted no more, and whoever else is named goes. Not if somebody came to
+    /// need more of it since, which the transaction is to check: then the next round reads it.
+    async fn settle(
+        &self,
+        noted: &Noted,
+        row: &ChunkRow,
+        plan: &Plan,
+        transaction: Transaction,
+    ) -> Result<Repaired, ObjectError> {
+        // Those that were away or lost may have come back after others took their place.
+        let replicas = self.keep(&plan.whole, usize::from(row.copies), row.tier);
+        let settled = if replicas == row.replicas {
+            transaction
+        } else {
+            transaction.put(chunk_key(noted.chunk), encode(&ChunkRow { replicas, ..row.clone() })?)
+        };
+        let done = self.forget(noted, settled).await?;
+        Ok(Repaired { healthy: usize::from(done), ..Repaired::default() })
     }
 
     /// Of more replicas than are needed, those on servers that a new chunk would rather be on.
@@ -228,8 +249,10 @@ impl Master {
         let taken: BTreeSet<u64> = holdings.iter().map(|(replica, _)| replica.server).collect();
         let candidates = self.servers.candidates();
         let mut targets = choose(&candidates, plan.missing, tier.class(), &taken, &mut fastrand::Rng::new());
-        // Where there is no other server, one that lacks something gets all of it anew, beside what it has.
-        targets.extend(plan.lacking.iter().map(|replica| replica.server).take(plan.missing - targets.len()));
+        // Where there is no other server, one that lacks something gets all of it anew, beside what it has; once, until that goes.
+        let files_on = |server: u64| holdings.iter().filter(|(replica, _)| replica.server == server).count();
+        let again = plan.lacking.iter().map(|replica| replica.server).filter(|server| files_on(*server) == 1);
+        targets.extend(again.take(plan.missing - targets.len()));
         let sources = sources(&self.servers, holdings);
         let mut made = Made::default();
         for server in targets {
