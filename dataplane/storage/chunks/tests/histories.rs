@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eddy_chunks::format::{HEAD_BYTES, STORED_BLOCK_BYTES, encode_blocks};
-use eddy_chunks::{ChunkStore, Damage, Extent, FileId, StoreError, StoreOptions, SyncPoint};
+use eddy_chunks::{ChunkStore, Damage, Extent, FileId, StoreError, StoreOptions, SyncPoint, Writing};
 use eddy_disk::{Disk, RealDisk, SimulatedDisk, Space};
 use fastrand::Rng;
 
@@ -35,7 +35,10 @@ fn data_of(extent: &Extent) -> Vec<u8> {
 }
 
 fn write(store: &ChunkStore, extent: &Extent) -> Result<SyncPoint, StoreError> {
-    let mut writing = store.begin(FILE, *extent)?;
+    write_on(store.begin(FILE, *extent)?, extent)
+}
+
+fn write_on(mut writing: Writing, extent: &Extent) -> Result<SyncPoint, StoreError> {
     let mut stored = Vec::new();
     encode_blocks(extent.needle, 0, &data_of(extent), &mut stored);
     for piece in stored.chunks(2 * STORED_BLOCK_BYTES as usize) {
@@ -174,9 +177,13 @@ impl History {
 
     fn fill_up(&mut self) {
         let Some(extent) = self.next() else { return };
+        // It fills in the middle of a needle, and takes no other then.
+        let writing = self.store.begin(FILE, extent).unwrap();
         self.disk.set_capacity(Some(0));
-        assert!(matches!(write(&self.store, &extent), Err(StoreError::Disk { .. })));
-        assert!(matches!(self.store.create(id(1)), Err(StoreError::Full { available: 0, reserved: 1000 })));
+        assert!(matches!(write_on(writing, &extent), Err(StoreError::Disk { .. })));
+        assert!(matches!(self.store.create(id(1)), Err(StoreError::Full { available: 0, needed: 1000 })));
+        let Some(another) = self.next() else { return self.disk.set_capacity(None) };
+        assert!(matches!(write(&self.store, &another), Err(StoreError::Full { available: 0, .. })));
         self.disk.set_capacity(None);
     }
 
@@ -302,6 +309,12 @@ fn chunks_take_no_more_than_their_capacity_also_after_a_restart() {
     let left = store.space().unwrap().available_bytes;
     assert!((300_000..400_000).contains(&left), "{left}");
     assert!(matches!(store.create(id(3)), Err(StoreError::Full { .. })));
+    // What was begun before grows into half of what is reserved, and no further.
+    let at = store.scan(id(1)).unwrap()[0].extent.end();
+    let next = |bytes: u32| Extent { chunk: 1, offset: u32::try_from(at).unwrap(), needle: 3, bytes };
+    assert!(matches!(write(&store, &next(200_000)), Err(StoreError::Full { .. })));
+    write(&store, &next(50_000)).unwrap().sync().unwrap();
+    let left = store.space().unwrap().available_bytes;
     drop(store);
     let store = open();
     let after = store.space().unwrap().available_bytes;

@@ -86,7 +86,8 @@ impl Server {
             epoch: self.store.epoch(),
             files: self.store.list().len() as u64,
             total_bytes: space.total_bytes,
-            available_bytes: space.available_bytes,
+            // What is left beyond that is not for chunks.
+            available_bytes: space.available_bytes.saturating_sub(self.store.reserved_bytes()),
             load: *self.load.lock().unwrap_or_else(PoisonError::into_inner),
         })
     }

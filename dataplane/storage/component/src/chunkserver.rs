@@ -49,7 +49,7 @@ pub struct ChunkserverOptions {
     #[arg(long, env = "EDDY_CLASS", value_enum, default_value_t = DiskClass::Fast)]
     class: DiskClass,
 
-    /// Room that is left on the disk when no chunk is made any more
+    /// Room that is left on the disk when no chunk is made any more; those that were made before may grow into half of it
     #[arg(long, default_value_t = 1024)]
     reserved_mebibytes: u64,
 

@@ -42,6 +42,10 @@ pub struct StorageDoorOptions {
     #[arg(long, default_value_t = ServeOptions::default().connections_max)]
     connections_max: usize,
 
+    /// Whoever sends or takes nothing for so long has gone, and sooner where memory is short
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    silence_max_seconds: u64,
+
     /// Memory for short files that were read not long ago
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(0..=1_048_576))]
     cache_mebibytes: u64,
@@ -86,7 +90,8 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         s3_domains: options.s3_domains,
         ..ServeOptions::default()
     };
-    serve(listener, Door::new(objects, keys), serving, metrics, shutdown).await;
+    let door = Door::new(objects, keys, Duration::from_secs(options.silence_max_seconds));
+    serve(listener, door, serving, metrics, shutdown).await;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! What requests reach.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eddy_authz::Keys;
 use eddy_object::{Metadata, Objects};
@@ -12,12 +13,17 @@ pub struct Door(Arc<Shared>);
 struct Shared {
     objects: Objects,
     keys: Keys,
+    silence_max: Duration,
 }
 
 impl Door {
-    /// A door to objects for whoever has one of these keys.
-    pub fn new(objects: Objects, keys: Keys) -> Self {
-        Self(Arc::new(Shared { objects, keys }))
+    /// A door to objects for whoever has one of these keys. Whoever sends or takes nothing for so long has gone.
+    pub fn new(objects: Objects, keys: Keys, silence_max: Duration) -> Self {
+        Self(Arc::new(Shared { objects, keys, silence_max }))
+    }
+
+    pub(crate) fn silence_max(&self) -> Duration {
+        self.0.silence_max
     }
 
     pub(crate) fn objects(&self) -> &Objects {

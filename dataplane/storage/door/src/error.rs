@@ -85,6 +85,10 @@ impl From<ObjectError> for Problem {
             ObjectError::PartTooShort { .. } => (StatusCode::BAD_REQUEST, "PartTooShort"),
             ObjectError::WrongLength { .. } => (StatusCode::BAD_REQUEST, "WrongLength"),
             ObjectError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "TooLong"),
+            ObjectError::Full { .. } => {
+                tracing::warn!(%error, "storage takes nothing more");
+                (StatusCode::INSUFFICIENT_STORAGE, "StorageFull")
+            }
             ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) => {
                 // What is inside is for whoever runs it.
                 tracing::warn!(error = error_chain(&error), "storage cannot serve a request");

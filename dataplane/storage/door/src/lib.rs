@@ -10,10 +10,12 @@ mod error;
 mod front;
 pub mod http;
 mod metrics;
+mod patience;
 mod rest;
 mod s3;
 mod server;
 mod transfer;
+mod watched;
 
 pub use self::door::Door;
 pub use self::error::Problem;

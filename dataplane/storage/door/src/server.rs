@@ -9,11 +9,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_io_timeout::TimeoutStream;
 
 use crate::door::Door;
 use crate::front::Front;
 use crate::metrics::DoorMetrics;
+use crate::watched::Watched;
 
 /// After the end was requested, requests that are under way have so long.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -27,20 +27,13 @@ pub struct ServeOptions {
     pub connections_max: usize,
     /// The head of a request must come within this.
     pub head_timeout: Duration,
-    /// Whoever takes nothing of an answer for so long has gone.
-    pub stall_timeout: Duration,
     /// Subdomains of these are buckets, to S3's clients.
     pub s3_domains: Vec<String>,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self {
-            connections_max: 4096,
-            head_timeout: Duration::from_secs(30),
-            stall_timeout: Duration::from_secs(60),
-            s3_domains: Vec::new(),
-        }
+        Self { connections_max: 4096, head_timeout: Duration::from_secs(30), s3_domains: Vec::new() }
     }
 }
 
@@ -65,12 +58,12 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, met
                 continue;
             }
         };
-        let (front, shutdown) = (front.clone(), shutdown.clone());
-        let (head_timeout, stall_timeout) = (options.head_timeout, options.stall_timeout);
+        let (front, door, shutdown) = (front.clone(), door.clone(), shutdown.clone());
+        let head_timeout = options.head_timeout;
         let open = metrics.connections.clone();
         connections.spawn(async move {
             open.inc();
-            connection(stream, front, (head_timeout, stall_timeout), &shutdown).await;
+            connection(stream, front, &door, head_timeout, &shutdown).await;
             open.dec();
             drop(permit);
         });
@@ -82,19 +75,27 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, met
     }
 }
 
-async fn connection(stream: TcpStream, front: Front, (head, stall): (Duration, Duration), shutdown: &Shutdown) {
+async fn connection(stream: TcpStream, front: Front, door: &Door, head_timeout: Duration, shutdown: &Shutdown) {
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(stall));
+    let (stream, taken) = Watched::new(stream);
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 * 1024);
-    let serving = http.serve_connection(TokioIo::new(Box::pin(stream)), front);
+    http.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(64 * 1024);
+    let serving = http.serve_connection(TokioIo::new(stream), front);
     let mut serving = std::pin::pin!(serving);
+    let served = async {
+        tokio::select! {
+            ended = &mut serving => ended,
+            () = shutdown.requested() => {
+                serving.as_mut().graceful_shutdown();
+                serving.await
+            }
+        }
+    };
     let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = shutdown.requested() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        ended = served => ended,
+        () = taken.too_little(door.silence_max(), || door.objects().is_short_of_memory()) => {
+            tracing::debug!("a connection was cut off whose other side takes nothing");
+            return;
         }
     };
     if let Err(error) = ended {

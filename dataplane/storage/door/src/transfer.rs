@@ -8,29 +8,13 @@ use eddy_object::{Download, ObjectError, Objects, Upload};
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::http::ByteRange;
+use crate::patience::Patience;
 
-/// Whoever sends an object and says nothing for so long has gone.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Shorter ones are sent in one piece.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024;
 
-/// Whoever sends an object slower than that, in bytes a second over all the time that was waited for it, has gone.
-const SLOWEST: u64 = 1024;
-
-/// How long somebody was waited for, and what came.
-#[derive(Default)]
-struct Patience {
-    waited: Duration,
-    came: u64,
-}
-
-impl Patience {
-    /// For how much longer it is worth waiting.
-    fn left(&self) -> Duration {
-        let earned = Duration::from_secs(self.came / SLOWEST);
-        SILENCE_MAX.min((SILENCE_MAX + earned).saturating_sub(self.waited))
-    }
-}
+/// Whoever sends nothing for so long makes room, where others wait for memory.
+const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why an object did not come.
 #[derive(Debug)]
@@ -46,19 +30,39 @@ pub(crate) enum ReceiveError<E> {
 /// Takes all that comes, each piece after it was looked at. Nothing of it is there until the upload is finished.
 pub(crate) async fn receive<E>(
     upload: &mut Upload,
+    silence_max: Duration,
     stream: impl Stream<Item = Result<Bytes, E>>,
     mut look: impl FnMut(&[u8]),
 ) -> Result<(), ReceiveError<E>> {
-    let (mut stream, mut patience) = (std::pin::pin!(stream), Patience::default());
+    let (mut stream, mut patience, mut came) = (std::pin::pin!(stream), Patience::new(silence_max), 0);
     loop {
         let start = Instant::now();
-        let next = tokio::time::timeout(patience.left(), stream.next()).await.map_err(|_| ReceiveError::Silence)?;
-        let Some(piece) = next else { return Ok(()) };
-        let piece = piece.map_err(ReceiveError::Broken)?;
-        patience.waited += start.elapsed();
-        patience.came += piece.len() as u64;
+        let next = next_of(&mut stream, upload, patience.left()).await?;
+        let Some(piece) = next.transpose().map_err(ReceiveError::Broken)? else { return Ok(()) };
+        came += piece.len() as u64;
+        patience.waited(start.elapsed());
+        patience.set_moved(came);
         look(&piece);
         upload.write(piece).await.map_err(ReceiveError::Object)?;
+    }
+}
+
+/// What comes next within so long, while what came before makes room for others that wait for memory.
+async fn next_of<T, E>(
+    stream: &mut (impl Stream<Item = T> + Unpin),
+    upload: &mut Upload,
+    within: Duration,
+) -> Result<Option<T>, ReceiveError<E>> {
+    let end = Instant::now() + within;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if let Ok(next) = tokio::time::timeout(left.min(RELIEVE_EVERY), stream.next()).await {
+            return Ok(next);
+        }
+        if left <= RELIEVE_EVERY {
+            return Err(ReceiveError::Silence);
+        }
+        upload.relieve().await.map_err(ReceiveError::Object)?;
     }
 }
 
@@ -101,26 +105,4 @@ pub(crate) async fn copy(
         to.write(block).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_sends_a_byte_now_and_then_is_not_waited_for_for_ever() {
-        let (mut patience, step) = (Patience::default(), Duration::from_secs(59));
-        assert_eq!(patience.left(), SILENCE_MAX);
-        patience.waited += step;
-        patience.came += 1;
-        assert_eq!(patience.left(), Duration::from_secs(1));
-        // Whoever is slow and goes on is waited for as long as that takes, and a pause is no longer than any.
-        for _ in 0..100 {
-            patience.waited += step;
-            patience.came += 59 * SLOWEST;
-            assert!(patience.left() >= Duration::from_secs(1));
-        }
-        patience.came += 1_000_000_000;
-        assert_eq!(patience.left(), SILENCE_MAX);
-    }
 }

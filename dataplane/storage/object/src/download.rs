@@ -10,6 +10,7 @@ use eddy_chunkserver::{ClientError, ReadCall, Refusal};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
+use crate::coded::Coded;
 use crate::error::{ObjectError, Result};
 use crate::memory::{Buffers, Held};
 use crate::objects::Objects;
@@ -42,8 +43,8 @@ pub struct Download {
 enum Current {
     /// One that has the whole chunk.
     Whole(Box<Reading>),
-    /// Shards: these blocks came, and more may have to be asked for.
-    Coded(VecDeque<Bytes>),
+    /// Shards: these blocks came, in this memory, and more may have to be asked for.
+    Coded(VecDeque<Bytes>, Held),
 }
 
 /// A read of one replica.
@@ -175,9 +176,9 @@ impl Download {
                     }
                 }
             }
-            Current::Coded(mut blocks) => {
+            Current::Coded(mut blocks, held) => {
                 let block = blocks.pop_front();
-                self.current = (!blocks.is_empty()).then_some(Current::Coded(blocks));
+                self.current = (!blocks.is_empty()).then_some(Current::Coded(blocks, held));
                 return block;
             }
         }
@@ -192,13 +193,16 @@ impl Download {
             let found = match shared.locations.of(&shared.metadata, extent.chunk).await? {
                 Location::Whole(replicas) => self.open_at(&replicas, extent, from, to).await,
                 // It is large, and every reading would be.
-                Location::Coded(coded) => match Box::pin(coded.blocks(&objects, &extent, from..to)).await {
-                    Ok(blocks) => Some(Current::Coded(blocks.into())),
-                    Err(error) => {
-                        self.last = error.to_string();
-                        None
+                Location::Coded(coded) => {
+                    let held = shared.outgoing.take(Coded::blocks_at_once(&(from..to))).await;
+                    match Box::pin(coded.blocks(&objects, &extent, from..to)).await {
+                        Ok(blocks) => Some(Current::Coded(blocks.into(), held)),
+                        Err(error) => {
+                            self.last = error.to_string();
+                            None
+                        }
                     }
-                },
+                }
             };
             if let Some(found) = found {
                 return Ok(found);

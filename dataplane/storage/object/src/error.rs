@@ -75,6 +75,18 @@ pub enum ObjectError {
     /// Not enough chunkservers took the bytes.
     #[error("too few chunkservers can store this now: {0}")]
     NoRoom(String),
+    /// There are enough chunkservers, and too few of them have room.
+    #[error(
+        "storage is full: {with_room} of {answering} chunkservers have room, and {needed} must: delete something or add disks"
+    )]
+    Full {
+        /// Servers that have room.
+        with_room: usize,
+        /// Servers that answer and are not being emptied.
+        answering: usize,
+        /// Servers that must take what is written.
+        needed: usize,
+    },
     /// None of the servers that have the bytes gave them.
     #[error("the object cannot be read now: {0}")]
     Unreadable(String),

@@ -9,6 +9,9 @@ use bytes::Bytes;
 use eddy_chunks::format::BLOCK_BYTES;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Memory is short where less than this part of it is left.
+const SHORT_BELOW: usize = 8;
+
 /// How much memory objects may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
@@ -57,6 +60,11 @@ impl Buffers {
     /// So many blocks, if there are as many now.
     pub(crate) fn take_at_once(&self, blocks: u32) -> Option<Held> {
         self.blocks.clone().try_acquire_many_owned(blocks.min(self.total)).ok().map(|held| Held(Some(held)))
+    }
+
+    /// Whether little is left, so that others wait or soon will.
+    pub(crate) fn is_short(&self) -> bool {
+        self.blocks.available_permits() < self.total as usize / SHORT_BELOW
     }
 
     /// So many blocks, once there are as many.

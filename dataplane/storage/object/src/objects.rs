@@ -59,6 +59,11 @@ impl Objects {
         &self.0.metadata
     }
 
+    /// Whether what is being read takes so much memory that others wait or soon will.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.0.outgoing.is_short()
+    }
+
     /// Begins to write an object. Where its length is known, so many bytes must come.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 /// Data that is sent at once.
 pub(crate) const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
+/// What came is kept for no longer where memory is short.
+const KEPT_MAX: Duration = Duration::from_secs(1);
 /// An upload says this often that it still needs its chunks: nobody else knows.
 const TOUCH_EVERY: Duration = Duration::from_secs(20 * 60);
 /// What is in memory is tried again so often, elsewhere.
@@ -41,6 +43,8 @@ pub struct Upload {
     buffer: BytesMut,
     /// The memory that they take.
     held: Held,
+    /// When the first of them came.
+    kept_since: Instant,
     streaming: Option<Streaming>,
     /// The needle before that one, while servers make it durable.
     finishing: Option<(Placed, AbortOnDropHandle<Result<Written>>)>,
@@ -69,6 +73,7 @@ impl Upload {
             came: 0,
             buffer: BytesMut::new(),
             held: Held::default(),
+            kept_since: Instant::now(),
             streaming: None,
             finishing: None,
             extents: Vec::new(),
@@ -90,11 +95,15 @@ impl Upload {
         if self.touched.elapsed() > TOUCH_EVERY {
             self.touch().await?;
         }
+        self.relieve().await?;
         // More than that is never held, however long the pieces are that come.
         while !data.is_empty() {
             let begun = self.buffer.len() % block;
             if begun == 0 {
                 self.make_room().await?;
+            }
+            if self.buffer.is_empty() {
+                self.kept_since = Instant::now();
             }
             let some = data.split_to(data.len().min(block - begun));
             self.buffer.extend_from_slice(&some);
@@ -126,12 +135,33 @@ impl Upload {
         Ok(())
     }
 
+    /// Sends on what has been kept for long where memory is short: whoever is slow holds none that others wait for.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn relieve(&mut self) -> Result<()> {
+        let is_short = self.objects.shared().incoming.is_short();
+        if is_short && self.kept_since.elapsed() >= KEPT_MAX { self.send_on().await } else { Ok(()) }
+    }
+
     /// Sends what came, if anything.
     async fn send_on(&mut self) -> Result<()> {
-        match (self.buffer.is_empty(), self.is_streamed()) {
-            (true, _) => Ok(()),
+        let sent = match (self.buffer.is_empty(), self.is_streamed()) {
+            (true, _) => return Ok(()),
             (false, true) => self.stream().await,
             (false, false) => self.write_gathered().await,
+        };
+        self.with_reason(sent).await
+    }
+
+    /// Finds out why something could not be written.
+    async fn with_reason(&self, written: Result<()>) -> Result<()> {
+        match written {
+            Err(seemed @ ObjectError::NoRoom(_)) => {
+                let bytes = self.announced.unwrap_or(self.came);
+                Err(self.objects.shared().pack.reason(self.copies, bytes, seemed).await)
+            }
+            other => other,
         }
     }
 
@@ -164,7 +194,8 @@ impl Upload {
             return Err(ObjectError::WrongLength { announced, came: self.came });
         }
         self.send_on().await?;
-        self.await_finishing().await?;
+        let finished = self.await_finishing().await;
+        self.with_reason(finished).await?;
         Ok(NewObject {
             upload: self.number,
             bytes: self.came,

@@ -27,12 +27,12 @@ pub enum StoreError {
         wanted: u64,
     },
     /// What is left is reserved.
-    #[error("the disk is full: {available} bytes are left, {reserved} are reserved")]
+    #[error("the disk is full: {available} bytes are left, {needed} are needed with what is reserved")]
     Full {
         /// Bytes that are left.
         available: u64,
         /// Bytes that must be.
-        reserved: u64,
+        needed: u64,
     },
     /// There is no such file here.
     #[error("there is no file {0} here")]

@@ -29,7 +29,7 @@ pub struct StoreOptions {
     pub folder: PathBuf,
     /// The cluster that they belong to.
     pub cluster: u64,
-    /// Room that is left on the disk when no chunk is made any more.
+    /// Room that is left on the disk when no chunk is made any more; those that were made before may grow into half of it.
     pub reserved_bytes: u64,
     /// What these chunks may take of the disk, if not all of it.
     pub capacity_bytes: Option<u64>,
@@ -95,6 +95,11 @@ impl ChunkStore {
         self.identity.epoch
     }
 
+    /// What is left free of it.
+    pub fn reserved_bytes(&self) -> u64 {
+        self.options.reserved_bytes
+    }
+
     /// The room of the disk, or of what these chunks may take of it.
     ///
     /// # Errors
@@ -104,6 +109,11 @@ impl ChunkStore {
         let Some(capacity) = self.options.capacity_bytes else { return Ok(disk) };
         let left = capacity.saturating_sub(self.used_bytes.load(Ordering::Relaxed));
         Ok(Space { total_bytes: disk.total_bytes.min(capacity), available_bytes: disk.available_bytes.min(left) })
+    }
+
+    fn check_room(&self, needed: u64) -> Result<(), StoreError> {
+        let available = self.space()?.available_bytes;
+        if available < needed { Err(StoreError::Full { available, needed }) } else { Ok(()) }
     }
 
     /// All files, in order.
@@ -122,10 +132,7 @@ impl ChunkStore {
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Exists`], or the disk's.
     pub fn create(&self, id: FileId) -> Result<(), StoreError> {
-        let available = self.space()?.available_bytes;
-        if available < self.options.reserved_bytes {
-            return Err(StoreError::Full { available, reserved: self.options.reserved_bytes });
-        }
+        self.check_room(self.options.reserved_bytes)?;
         if self.read().contains_key(&id) {
             return Err(StoreError::Exists(id));
         }
@@ -138,14 +145,18 @@ impl ChunkStore {
     /// Takes a needle's place in a file of its chunk. It is there once it was written whole and synced.
     ///
     /// # Errors
-    /// [`StoreError::NoFile`], [`StoreError::Closed`], [`StoreError::Taken`], [`StoreError::NoExtent`].
+    /// [`StoreError::Full`], [`StoreError::NoFile`], [`StoreError::Closed`], [`StoreError::Taken`], [`StoreError::NoExtent`], or the
+    /// disk's.
     pub fn begin(&self, file: u64, extent: Extent) -> Result<Writing, StoreError> {
         if !extent.is_valid() {
             return Err(StoreError::NoExtent);
         }
         let file = self.file(FileId { chunk: extent.chunk, file })?;
+        let bytes = extent.end() - u64::from(extent.offset);
+        // Files that were made before may grow into half of what is reserved.
+        self.check_room(bytes.saturating_add(self.options.reserved_bytes / 2))?;
         file.take(&extent)?;
-        self.used_bytes.fetch_add(extent.end() - u64::from(extent.offset), Ordering::Relaxed);
+        self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(Writing::new(file, extent))
     }
 

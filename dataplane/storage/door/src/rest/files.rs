@@ -108,7 +108,7 @@ pub(super) async fn write(
     let length = length_of(&headers)?;
     check_room(&door, &target.namespace, &space, length, before.as_ref()).await?;
     let mut upload = door.objects().upload_to(&target.namespace, &space, length);
-    receive(&mut upload, body.into_data_stream(), digest).await?;
+    receive(&door, &mut upload, body.into_data_stream(), digest).await?;
     let row = upload.finish(&target.key, attributes, &precondition).await?;
     Ok(written(&target, &row, before.is_none()))
 }

@@ -55,7 +55,7 @@ pub(super) async fn upload(
             ..Attributes::default()
         };
         let mut upload = door.objects().upload_to(&namespace, &space, None);
-        receive(&mut upload, field, None).await?;
+        receive(&door, &mut upload, field, None).await?;
         let precondition = if asked.overwrite { Precondition::None } else { Precondition::Absent };
         let row = upload.finish(&key, attributes, &precondition).await.map_err(|error| match error {
             ObjectError::PreconditionFailed => {

@@ -95,7 +95,7 @@ pub(super) async fn part(
     let length = length_of(&headers)?;
     check_room(&door, &target.namespace, &space, length, None).await?;
     let mut writing = door.objects().upload_to(&target.namespace, &space, length);
-    receive(&mut writing, body.into_data_stream(), digest).await?;
+    receive(&door, &mut writing, body.into_data_stream(), digest).await?;
     let piece = writing.finish_part(&target.key, upload, number, Attributes::default()).await?;
     Ok(Json(Part { part: number, bytes: piece.bytes }))
 }

@@ -105,6 +105,11 @@ impl From<ObjectError> for Failure {
             ObjectError::Contended => return Self::with_status("OperationAborted", StatusCode::CONFLICT, message),
             // Not of the statuses after which they try again: that would not help.
             ObjectError::QuotaExceeded { .. } => return Self::with_status("QuotaExceeded", StatusCode::FORBIDDEN, message),
+            // Neither of these.
+            ObjectError::Full { .. } => {
+                tracing::warn!(%error, "storage takes nothing more");
+                return Self::with_status("StorageFull", StatusCode::INSUFFICIENT_STORAGE, message);
+            }
             ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) => {
                 // What is inside is for whoever runs it.
                 tracing::warn!(error = error_chain(&error), "storage cannot serve a request");

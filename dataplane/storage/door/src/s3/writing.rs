@@ -67,8 +67,12 @@ pub(super) async fn receive(
             came += piece.as_ref().map_or(0, |piece| piece.len() as u64);
             if came > BYTES_MAX { Err("more than 5 GiB".into()) } else { piece }
         });
-        transfer::receive(upload, body, |piece| sums.update(piece)).await.map_err(|error| match error {
-            ReceiveError::Silence => Failure::new(S3ErrorCode::RequestTimeout, "nothing came for a minute, or hardly anything"),
+        let silence_max = asking.door.silence_max();
+        transfer::receive(upload, silence_max, body, |piece| sums.update(piece)).await.map_err(|error| match error {
+            ReceiveError::Silence => Failure::new(
+                S3ErrorCode::RequestTimeout,
+                format!("nothing came for {} s, or hardly anything", silence_max.as_secs()),
+            ),
             ReceiveError::Object(error) => error.into(),
             ReceiveError::Broken(error) => broken(&*error),
         })?;

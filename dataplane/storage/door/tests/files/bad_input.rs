@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use eddy_storage_door::ServeOptions;
+use eddy_storage_testing::Cluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{ALICE, House};
+use crate::support::{ALICE, House, is, problem};
 
 /// What is answered to bytes, until the connection ends.
 async fn raw(house: &House, bytes: &[u8]) -> String {
@@ -73,13 +74,8 @@ async fn bodies_that_are_not_what_was_announced_leave_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
-    let options = ServeOptions {
-        connections_max: 8,
-        head_timeout: Duration::from_millis(300),
-        stall_timeout: Duration::from_millis(300),
-        ..ServeOptions::default()
-    };
-    let house = House::with(options).await;
+    let options = ServeOptions { connections_max: 8, head_timeout: Duration::from_millis(300), ..ServeOptions::default() };
+    let house = House::with(Cluster::start(3).await, options, Duration::from_millis(300)).await;
     assert_eq!(house.put("/v1/files/public/large", vec![7; 30_000_000]).await.status(), 201);
     let mut silent = Vec::new();
     for number in 0..16 {
@@ -93,4 +89,31 @@ async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
     let read = async { reqwest::get(format!("http://{}/v1/files/public/large", house.address)).await.unwrap().bytes().await };
     let read = tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
     assert_eq!(read.unwrap().len(), 30_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_disks_are_full_that_is_said_and_nothing_is_lost_or_there_in_half() {
+    const BYTES: usize = 6_000_000;
+    let cluster = Cluster::start_with_capacity(3, Some(60_000_000)).await;
+    let house = House::with(cluster, ServeOptions::default(), Duration::from_secs(60)).await;
+    let mut written = Vec::new();
+    let refused = loop {
+        let path = format!("/v1/files/private/{}", written.len());
+        let answer = house.put(&path, vec![written.len() as u8; BYTES]).await;
+        if answer.status() != 201 {
+            assert_eq!(problem(answer).await, is(507, "StorageFull"));
+            break path;
+        }
+        written.push(path);
+    };
+    assert!((2..=10).contains(&written.len()), "{written:?}");
+    for (number, path) in written.iter().enumerate() {
+        let read = house.get(ALICE, path).await.bytes().await.unwrap();
+        assert!(read.len() == BYTES && read.iter().all(|byte| *byte == number as u8), "{path}");
+    }
+    assert_eq!(house.get(ALICE, &refused).await.status(), 404);
+    // What needs no room is done.
+    assert_eq!(house.request(ALICE, reqwest::Method::DELETE, &written[0]).send().await.unwrap().status(), 204);
+    let listed = house.json(ALICE, "/v1/files/private").await;
+    assert_eq!(listed["entries"].as_array().unwrap().len(), written.len() - 1, "{listed}");
 }

@@ -1,5 +1,7 @@
 //! A door in this process, and who knocks.
 
+use std::time::Duration;
+
 use eddy_authz::Keys;
 use eddy_object::schema::{NamespaceSettings, Visibility};
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
@@ -22,11 +24,11 @@ pub(crate) struct House {
 impl House {
     /// Namespaces `private`, `visible` and `public` of alice.
     pub(crate) async fn open() -> Self {
-        Self::with(ServeOptions::default()).await
+        Self::with(Cluster::start(3).await, ServeOptions::default(), Duration::from_secs(60)).await
     }
 
-    pub(crate) async fn with(options: ServeOptions) -> Self {
-        let cluster = Cluster::start(3).await;
+    /// Of this cluster, with whoever says nothing for so long sent away.
+    pub(crate) async fn with(cluster: Cluster, options: ServeOptions, silence_max: Duration) -> Self {
         for (name, visibility) in
             [("private", Visibility::Private), ("visible", Visibility::Visible), ("public", Visibility::Public)]
         {
@@ -38,7 +40,7 @@ impl House {
         std::fs::write(keys.path().join("bob"), "bob-key:fedcba9876543210").unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door::new(cluster.objects.clone(), Keys::open(keys.path()).unwrap());
+        let door = Door::new(cluster.objects.clone(), Keys::open(keys.path()).unwrap(), silence_max);
         let metrics = DoorMetrics::register(&mut Registry::default());
         tokio::spawn(serve(listener, door, options, metrics, Shutdown::on_signal().unwrap()));
         Self { cluster, address, client: Client::new(), _keys: keys }

@@ -33,6 +33,11 @@ pub(crate) struct Coded {
 }
 
 impl Coded {
+    /// How many blocks some of these bytes of a needle are in.
+    pub(crate) fn blocks_at_once(range: &Range<u32>) -> u32 {
+        (range.end.div_ceil(BLOCK_BYTES) - range.start / BLOCK_BYTES).min(BLOCKS_AT_ONCE)
+    }
+
     /// Some of these bytes of a needle, from the first on, in blocks, checked.
     pub(crate) async fn blocks(&self, objects: &Objects, extent: &Extent, range: Range<u32>) -> Result<Vec<Bytes>> {
         let to = range.end.min((range.start / BLOCK_BYTES + BLOCKS_AT_ONCE) * BLOCK_BYTES);

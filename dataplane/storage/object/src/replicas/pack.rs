@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::{Location, Locations, Servers, needed};
 use crate::error::{ObjectError, Result};
 use crate::metadata::Metadata;
-use crate::placement::choose;
+use crate::placement::{Candidate, choose};
 use crate::schema::{Replica, Tier};
 
 /// Longest needle that shares a chunk with others.
@@ -140,6 +140,17 @@ impl Pack {
         self.metadata.put_chunk(chunk, replicas.clone(), copies, tier).await?;
         self.locations.remember(chunk, Location::Whole(replicas.into()));
         Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, targets: targets.into() })
+    }
+
+    /// Why so many bytes could not be written: for want of room, where too few of the servers that are there have any, or as it seemed.
+    pub(crate) async fn reason(&self, copies: u8, bytes: u64, seemed: ObjectError) -> ObjectError {
+        if let Err(error) = self.servers.refresh(&self.metadata, &self.client).await {
+            return error;
+        }
+        let there: Vec<Candidate> = self.servers.candidates().into_iter().filter(|one| !one.draining).collect();
+        let has_room = |one: &&Candidate| one.accepts() && one.available_bytes > bytes;
+        let (answering, with_room, needed) = (there.len(), there.iter().filter(has_room).count(), needed(copies));
+        if answering >= needed && with_room < needed { ObjectError::Full { with_room, answering, needed } } else { seemed }
     }
 
     fn choose(&self, count: usize, tier: Tier, not: &BTreeSet<u64>) -> Vec<u64> {
