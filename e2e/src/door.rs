@@ -44,14 +44,18 @@ impl Door {
 
     /// Waits until a client of S3 may make its bucket: keys reach the doors when their kubelets look.
     pub fn wait_bucket(&self, key: Key, bucket: &str) {
-        wait(&format!("the bucket {bucket}"), || {
-            let curl = Command::new("curl")
-                .args(["-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3"])
-                .args(["--user", key, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{}/{bucket}", self.url)])
-                .output()
-                .expect("curl is installed");
-            ["200", "409"].contains(&String::from_utf8_lossy(&curl.stdout).as_ref())
-        });
+        wait(&format!("the bucket {bucket}"), || ["200", "409"].contains(&self.s3(key, "PUT", bucket).0.as_str()));
+    }
+
+    /// What a client of S3 is answered: the status, and the head and the body.
+    pub fn s3(&self, key: Key, method: &str, path: &str) -> (String, String) {
+        let curl = Command::new("curl")
+            .args(["-s", "-i", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--max-time", "10"])
+            .args(["--user", key, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{}/{path}", self.url)])
+            .output()
+            .expect("curl is installed");
+        let answer = String::from_utf8_lossy(&curl.stdout).into_owned();
+        (answer.split_whitespace().nth(1).unwrap_or_default().to_owned(), answer)
     }
 
     /// Writes an object; returns the status.
@@ -61,9 +65,9 @@ impl Door {
         Ok(request.send().await?.status().as_u16())
     }
 
-    /// Reads an object, or without a key as anyone; returns the status and the body.
+    /// Reads an object, or what namespaces there are where the path is empty, or without a key as anyone; returns the status and the body.
     pub async fn get(&self, key: Option<Key>, path: &str) -> Result<(u16, Vec<u8>), reqwest::Error> {
-        let mut request = self.client.get(format!("{}/v1/files/{path}", self.url));
+        let mut request = self.client.get(format!("{}/v1/files/{path}", self.url).trim_end_matches('/'));
         if let Some((id, secret)) = key.and_then(|key| key.split_once(':')) {
             request = request.basic_auth(id, Some(secret));
         }

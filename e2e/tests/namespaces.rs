@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, wait};
+use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, LOADER, wait};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -60,6 +60,50 @@ async fn a_namespace_is_a_bucket_with_its_quota_visibility_usage_and_end() {
     cluster.kubectl(&["-n", "u-keeper", "patch", KIND, "e2e-photos", "--type=merge", "-p", policy]);
     cluster.wait_gone(KIND, "u-keeper", "e2e-photos");
     assert_eq!(door.get(Some(KEEPER), "e2e-photos/a").await.unwrap().0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn a_bucket_does_what_its_namespace_says() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("keeper");
+    let door = Door::on(&cluster, "node1");
+    let lifecycle = "[{name: brief, prefix: tmp/, expireAfterDays: 1}, {name: old, expireVersionsAfterDays: 9}]";
+    let spec = format!("{{visibility: Visible, versioning: true, lifecycle: {lifecycle}, tierPolicy: {{coldAfterDays: 30}}}}");
+    cluster.apply(&namespace("e2e-ruled", "u-keeper", &spec));
+    cluster.wait_ready(KIND, "u-keeper", "e2e-ruled");
+    wait_status(&door, Some(KEEPER), "e2e-ruled", 200);
+    wait_status(&door, Some(LOADER), "e2e-ruled", 403);
+
+    tokio::task::block_in_place(|| {
+        for _ in 0..2 {
+            let (status, answer) = door.s3(KEEPER, "PUT", "e2e-ruled/a");
+            assert!(status == "200" && answer.to_lowercase().contains("x-amz-version-id: "), "{answer}");
+        }
+        let versions = door.s3(KEEPER, "GET", "e2e-ruled?versions=").1;
+        assert_eq!(versions.matches("<VersionId>").count(), 2, "{versions}");
+        let rules = door.s3(KEEPER, "GET", "e2e-ruled?lifecycle=").1;
+        for rule in ["<Prefix>tmp/</Prefix>", "<Days>1</Days>", "<NoncurrentDays>9</NoncurrentDays>"] {
+            assert!(rules.contains(rule), "{rule}: {rules}");
+        }
+    });
+    // Whoever is signed in sees that it is there, and nothing that is in it.
+    let others = door.get(Some(LOADER), "").await.unwrap();
+    assert!(String::from_utf8_lossy(&others.1).contains("\"e2e-ruled\""), "{others:?}");
+    assert_eq!(door.get(Some(LOADER), "e2e-ruled/a").await.unwrap().0, 403);
+    let anyone = door.get(None, "").await.unwrap();
+    assert!(!String::from_utf8_lossy(&anyone.1).contains("\"e2e-ruled\""), "{anyone:?}");
+    cluster.kubectl(&[
+        "-n",
+        "u-keeper",
+        "patch",
+        KIND,
+        "e2e-ruled",
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"deletionPolicy": "Delete"}}"#,
+    ]);
+    cluster.kubectl(&["-n", "u-keeper", "delete", KIND, "e2e-ruled", "--timeout=60s"]);
 }
 
 #[tokio::test]
