@@ -164,7 +164,13 @@ impl Server {
         let mut writing = self.store.begin(file, extent).map_err(Refusal::from);
         while missing > 0 {
             let mut piece = vec![0; missing.min(PIECE_BYTES_MAX) as usize];
-            within(PIECE_TIMEOUT, async { connection.read_exact(&mut piece).await.map(drop) }).await?;
+            if let Err(error) = within(PIECE_TIMEOUT, async { connection.read_exact(&mut piece).await.map(drop) }).await {
+                // What did not come takes no room.
+                if let Ok(writing) = writing {
+                    self.store.give_up(writing);
+                }
+                return Err(error);
+            }
             missing -= piece.len() as u32;
             writing = match writing {
                 Ok(writing) => self.write_piece(writing, piece).await,

@@ -42,8 +42,8 @@ pub struct StorageDoorOptions {
     #[arg(long, default_value_t = ServeOptions::default().connections_max)]
     connections_max: usize,
 
-    /// Whoever sends or takes nothing for so long has gone, and sooner where memory is short
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    /// Whoever sends or takes nothing for so long has gone, and sooner where memory is short; chunkservers wait no longer than 300
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=240))]
     silence_max_seconds: u64,
 
     /// Memory for short files that were read not long ago

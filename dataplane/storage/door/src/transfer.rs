@@ -36,33 +36,33 @@ pub(crate) async fn receive<E>(
 ) -> Result<(), ReceiveError<E>> {
     let (mut stream, mut patience, mut came) = (std::pin::pin!(stream), Patience::new(silence_max), 0);
     loop {
-        let start = Instant::now();
-        let next = next_of(&mut stream, upload, patience.left()).await?;
+        let (next, waited) = next_of(&mut stream, upload, patience.left()).await?;
         let Some(piece) = next.transpose().map_err(ReceiveError::Broken)? else { return Ok(()) };
         came += piece.len() as u64;
-        patience.waited(start.elapsed());
+        patience.waited(waited);
         patience.set_moved(came);
         look(&piece);
         upload.write(piece).await.map_err(ReceiveError::Object)?;
     }
 }
 
-/// What comes next within so long, while what came before makes room for others that wait for memory.
+/// What comes next within so long, and how long it was waited for, while what came before makes room for others that wait for memory.
 async fn next_of<T, E>(
     stream: &mut (impl Stream<Item = T> + Unpin),
     upload: &mut Upload,
     within: Duration,
-) -> Result<Option<T>, ReceiveError<E>> {
-    let end = Instant::now() + within;
+) -> Result<(Option<T>, Duration), ReceiveError<E>> {
+    let mut waited = Duration::ZERO;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if let Ok(next) = tokio::time::timeout(left.min(RELIEVE_EVERY), stream.next()).await {
-            return Ok(next);
+        let start = Instant::now();
+        let next = tokio::time::timeout((within - waited).min(RELIEVE_EVERY), stream.next()).await;
+        waited += start.elapsed();
+        match next {
+            Ok(next) => return Ok((next, waited)),
+            Err(_) if waited >= within => return Err(ReceiveError::Silence),
+            // What servers take for that is not waited for whoever sends.
+            Err(_) => upload.relieve().await.map_err(ReceiveError::Object)?,
         }
-        if left <= RELIEVE_EVERY {
-            return Err(ReceiveError::Silence);
-        }
-        upload.relieve().await.map_err(ReceiveError::Object)?;
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Compacted {
     pub needles: usize,
     /// Bytes of their data.
     pub bytes: u64,
+    /// Needles that could not be read, or had nowhere to go.
+    pub failed: usize,
 }
 
 impl Master {
@@ -65,9 +67,20 @@ impl Master {
         for (_, needed) in wasteful.into_iter().take(AT_ONCE) {
             compacted.chunks += 1;
             for reference in needed {
-                if self.objects.relocate(&reference, None).await? {
-                    compacted.needles += 1;
-                    compacted.bytes += u64::from(reference.extent.bytes);
+                self.move_pace.spend(u64::from(reference.extent.bytes)).await;
+                match self.objects.relocate(&reference, None).await {
+                    Ok(true) => {
+                        compacted.needles += 1;
+                        compacted.bytes += u64::from(reference.extent.bytes);
+                    }
+                    Ok(false) => {}
+                    // Others may be moved, as those that can be read.
+                    Err(error @ (ObjectError::NoRoom(_) | ObjectError::Full { .. } | ObjectError::Unreadable(_))) => {
+                        let error = eddy_telemetry::error_chain(&error);
+                        tracing::info!(chunk = reference.extent.chunk, error, "a needle stays in a wasteful chunk");
+                        compacted.failed += 1;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

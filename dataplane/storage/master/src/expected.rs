@@ -38,6 +38,23 @@ impl Expected {
         }
     }
 
+    /// The same but for these needles. Of shards all are needed, whichever can be read.
+    pub(crate) fn without(&self, extents: &[Extent]) -> Self {
+        match self {
+            Self::Copies(needed) => Self::Copies(needed.iter().filter(|extent| !extents.contains(extent)).copied().collect()),
+            shards => shards.clone(),
+        }
+    }
+
+    /// Bytes of what so many servers should have together.
+    pub(crate) fn bytes(&self, servers: usize) -> u64 {
+        let of = |extent: &Extent| u64::from(extent.bytes);
+        match self {
+            Self::Copies(needed) => needed.iter().map(of).sum::<u64>() * servers as u64,
+            Self::Shards { extents, .. } => extents.iter().map(of).sum(),
+        }
+    }
+
     /// What can be read from no server nor be made of what can, where this is all that can be read.
     pub(crate) fn unreadable(&self, readable: &BTreeSet<Extent>) -> Vec<Extent> {
         match self {

@@ -86,6 +86,7 @@ impl Master {
         let Following { name, rules, clock, .. } = following;
         for deed in due(rules, versions, *clock) {
             let key = &versions[0].key;
+            self.expire_pace.spend(1).await;
             let done = match deed {
                 Deed::Expire(upload) => self.metadata.delete(name, key, &Precondition::Upload(upload)).await,
                 Deed::Remove(version) => self.metadata.delete_version(name, key, version, &Precondition::None, false).await,
@@ -126,6 +127,7 @@ impl Master {
                 if !rules.iter().any(ends) {
                     continue;
                 }
+                self.expire_pace.spend(1).await;
                 match self.metadata.abort_multipart(name, &listed.key, listed.upload).await {
                     Ok(()) => expired.uploads += 1,
                     Err(ObjectError::NoUpload | ObjectError::Contended | ObjectError::NoNamespace(_)) => {}

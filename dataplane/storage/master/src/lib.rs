@@ -59,10 +59,14 @@ pub struct MasterOptions {
     pub repair_bytes_per_second: Option<NonZeroU64>,
     /// How long after a server is said to be emptied all who write know of it.
     pub settle: Duration,
-    /// Bytes that are copied a second to empty servers and to balance them; as many as can be if not set.
+    /// Bytes that are copied a second to empty servers, to balance them, and out of wasteful chunks; as many as can be if not set.
     pub move_bytes_per_second: Option<NonZeroU64>,
     /// Bytes that are copied a second to another tier, and coded; as many as can be if not set.
     pub tier_bytes_per_second: Option<NonZeroU64>,
+    /// Bytes that are read a second because nobody has read them for long, of all copies; as many as can be if not set.
+    pub scrub_bytes_per_second: Option<NonZeroU64>,
+    /// Objects, versions and uploads that rules end a second; as many as can be if not set.
+    pub expire_per_second: Option<NonZeroU64>,
 }
 
 impl Default for MasterOptions {
@@ -75,6 +79,8 @@ impl Default for MasterOptions {
             settle: Duration::from_secs(60),
             move_bytes_per_second: None,
             tier_bytes_per_second: None,
+            scrub_bytes_per_second: None,
+            expire_per_second: None,
         }
     }
 }
@@ -91,15 +97,26 @@ pub struct Master {
     repair_pace: Pace,
     move_pace: Pace,
     tier_pace: Pace,
+    scrub_pace: Pace,
+    expire_pace: Pace,
 }
 
 impl Master {
     /// A master of these objects, whose bytes are on this client's servers.
     pub fn new(objects: Objects, client: ChunkClient, options: MasterOptions) -> Self {
-        let metadata = objects.metadata().clone();
-        let (repair_pace, move_pace) = (Pace::new(options.repair_bytes_per_second), Pace::new(options.move_bytes_per_second));
-        let (tier_pace, servers, lost) = (Pace::new(options.tier_bytes_per_second), Servers::new(), Mutex::default());
-        Self { objects, metadata, client, servers, options, lost, repair_pace, move_pace, tier_pace }
+        Self {
+            metadata: objects.metadata().clone(),
+            objects,
+            client,
+            servers: Servers::new(),
+            options,
+            lost: Mutex::default(),
+            repair_pace: Pace::new(options.repair_bytes_per_second),
+            move_pace: Pace::new(options.move_bytes_per_second),
+            tier_pace: Pace::new(options.tier_bytes_per_second),
+            scrub_pace: Pace::new(options.scrub_bytes_per_second),
+            expire_pace: Pace::new(options.expire_per_second),
+        }
     }
 
     async fn refresh(&self) -> Result<(), ObjectError> {

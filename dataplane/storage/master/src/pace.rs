@@ -1,4 +1,4 @@
-//! How fast bytes may be copied.
+//! How fast work in the background goes.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -6,24 +6,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Spends no more than so many bytes a second, however many spend at once.
+/// Spends no more than so many bytes, or deeds, a second, however many spend at once.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    bytes_per_second: Option<NonZeroU64>,
+    per_second: Option<NonZeroU64>,
     /// When all that was spent so far has been paid for.
     paid: Mutex<Instant>,
 }
 
 impl Pace {
     /// As fast as it goes, where nothing is said.
-    pub(crate) fn new(bytes_per_second: Option<NonZeroU64>) -> Self {
-        Self { bytes_per_second, paid: Mutex::new(Instant::now()) }
+    pub(crate) fn new(per_second: Option<NonZeroU64>) -> Self {
+        Self { per_second, paid: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until bytes may be copied.
-    pub(crate) async fn spend(&self, bytes: u64) {
-        let Some(rate) = self.bytes_per_second else { return };
-        let cost = Duration::from_secs_f64(bytes as f64 / rate.get() as f64);
+    /// Waits until so many may be copied, read or done.
+    pub(crate) async fn spend(&self, count: u64) {
+        let Some(rate) = self.per_second else { return };
+        let cost = Duration::from_secs_f64(count as f64 / rate.get() as f64);
         let begin = {
             let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
             let begin = (*paid).max(Instant::now());

@@ -54,6 +54,9 @@ impl Made {
     }
 }
 
+/// Files of one chunk on a server that are named at once.
+const FILES_ON_ONE_SERVER_MAX: usize = 3;
+
 /// A chunk that is noted, and what is known without asking.
 pub(crate) struct Noted {
     pub(crate) chunk: u64,
@@ -146,12 +149,20 @@ impl Master {
         let expected = Expected::of(&self.metadata, chunk, &row).await?;
         let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
         let holdings = self.holdings(chunk, &row.replicas, patient).await;
-        let plan = plan(&holdings, &expected, usize::from(row.copies));
-        if !plan.unreadable.is_empty() {
-            tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
-            return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
-        }
         let copies = usize::from(row.copies);
+        let whole = plan(&holdings, &expected, copies);
+        // What can be read is copied also where not all can.
+        let (expected, plan, unreadable) = match expected.without(&whole.unreadable) {
+            rest if whole.unreadable.is_empty() => (rest, whole, Vec::new()),
+            rest => {
+                tracing::warn!(chunk, needles = whole.unreadable.len(), "needles that are needed cannot be read from any server");
+                let plan = plan(&holdings, &rest, copies);
+                (rest, plan, vec![chunk])
+            }
+        };
+        if !unreadable.is_empty() && (plan.whole.len() >= copies || !plan.unreadable.is_empty()) {
+            return Ok(Repaired { unreadable, ..Repaired::default() });
+        }
         let unless_needed_more = check.clone().check(live_key(chunk), live.as_ref());
         if plan.whole.len() >= copies {
             return self.settle(&noted, &row, &plan, unless_needed_more).await;
@@ -160,13 +171,17 @@ impl Master {
             Expected::Copies(needed) => needed,
             Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
         };
-        let made = self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?;
+        // While somebody comes to need more of it again and again, none that is made is ever whole.
+        let made = match row.replicas.len() > 2 * copies {
+            true => Made::default(),
+            false => self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?,
+        };
         let (copies_made, bytes) = (made.files.len(), made.bytes);
-        let waits = Repaired { waiting: 1, ..Repaired::default() };
+        let waits = Repaired { waiting: 1, unreadable: unreadable.clone(), ..Repaired::default() };
         let done = if made.files.is_empty() {
             let dispensable = dispensable(&holdings, &needed, copies);
             let replicas: Vec<Replica> = row.replicas.iter().filter(|one| !dispensable.contains(one)).copied().collect();
-            if replicas.len() == row.replicas.len() {
+            if replicas.len() == row.replicas.len() || !unreadable.is_empty() {
                 return Ok(waits);
             }
             let next = encode(&ChunkRow { replicas, ..row })?;
@@ -176,11 +191,17 @@ impl Master {
             // read. Once enough others were read that have all, they go.
             let replicas = [&row.replicas[..], &made.replicas()].concat();
             let next = encode(&ChunkRow { replicas, ..row })?;
-            self.name(made.files, check.put(chunk_key(chunk), next)).await?
+            let noted = check.check(noted.row.key.clone(), Some(&noted.row.value));
+            self.name(made.files, noted.put(chunk_key(chunk), next)).await?
         };
         // If it changed meanwhile, the next round sees.
-        let repaired =
-            Repaired { copies: copies_made, bytes, waiting: usize::from(copies_made < plan.missing), ..Repaired::default() };
+        let repaired = Repaired {
+            copies: copies_made,
+            bytes,
+            waiting: usize::from(copies_made < plan.missing),
+            unreadable,
+            ..Repaired::default()
+        };
         Ok(if done { repaired } else { waits })
     }
 
@@ -249,9 +270,11 @@ impl Master {
         let taken: BTreeSet<u64> = holdings.iter().map(|(replica, _)| replica.server).collect();
         let candidates = self.servers.candidates();
         let mut targets = choose(&candidates, plan.missing, tier.class(), &taken, &mut fastrand::Rng::new());
-        // Where there is no other server, one that lacks something gets all of it anew, beside what it has; once, until that goes.
+        // Where there is no other server, one that lacks something gets all of it anew, beside what it has. A second time where that lacks
+        // what somebody came to need meanwhile: then nobody needs the first.
         let files_on = |server: u64| holdings.iter().filter(|(replica, _)| replica.server == server).count();
-        let again = plan.lacking.iter().map(|replica| replica.server).filter(|server| files_on(*server) == 1);
+        let again =
+            plan.lacking.iter().map(|replica| replica.server).filter(|server| files_on(*server) < FILES_ON_ONE_SERVER_MAX);
         targets.extend(again.take(plan.missing - targets.len()));
         let sources = sources(&self.servers, holdings);
         let mut made = Made::default();

@@ -1,13 +1,14 @@
 //! Reading what nobody reads, so that what has rotted is found while other copies are whole.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eddy_kv::{KvError, Transaction};
+use eddy_kv::{KeyRange, KvError, Transaction};
 use eddy_object::schema::{ChunkForm, ChunkRow, chunk_key, encode};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
-use crate::chunks::all;
+use crate::chunks::{all, number_of};
 use crate::expected::Expected;
 use crate::plan::plan;
 
@@ -34,16 +35,21 @@ impl Master {
         self.refresh().await?;
         let mut chunks: Vec<(Duration, u64, ChunkRow, eddy_kv::Row)> =
             all(&self.metadata).await?.into_iter().map(|(chunk, (row, found))| (unread_for(&row), chunk, row, found)).collect();
+        let noted = self.metadata.scan_all(KeyRange::prefix(&b"d"[..])).await?;
+        let noted: BTreeSet<u64> = noted.iter().map(number_of).collect::<Result<_, _>>()?;
         // What is coded is read as shards.
         chunks.retain(|(_, _, row, _)| !matches!(row.form, ChunkForm::Coded(_)));
         chunks.sort_by_key(|(unread, ..)| std::cmp::Reverse(*unread));
         let oldest = chunks.first().map_or(Duration::ZERO, |(unread, ..)| *unread);
+        // What is noted is read by repair, and must not keep others from their turns.
+        chunks.retain(|(_, chunk, ..)| !noted.contains(chunk));
         let mut scrubbed = Scrubbed { oldest, ..Scrubbed::default() };
         let at_once = at_once(chunks.len(), age, interval);
         chunks.retain(|(unread, ..)| *unread >= age);
         scrubbed.due = chunks.len();
         for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
             let expected = Expected::of(&self.metadata, chunk, &row).await?;
+            self.scrub_pace.spend(expected.bytes(row.replicas.len())).await;
             let holdings = self.holdings(chunk, &row.replicas, true).await;
             let plan = plan(&holdings, &expected, usize::from(row.copies));
             if plan.is_healthy() {
@@ -61,7 +67,7 @@ impl Master {
             }
             let lacking = [&plan.lacking[..], &plan.lost].concat();
             // One that does not answer is no reason: it is read when it does.
-            if !lacking.is_empty() || plan.missing > 0 {
+            if !lacking.is_empty() || !plan.beside.is_empty() || plan.missing > 0 {
                 self.metadata.degrade(chunk, &lacking).await?;
                 scrubbed.noted += 1;
             }

@@ -484,3 +484,72 @@ async fn two_who_repair_and_collect_at_once_remove_nothing_that_either_named() {
     }
     cluster.check().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_copy_missed_and_what_its_replacement_missed_are_both_made_where_there_is_no_other_server() {
+    let cluster = Cluster::start(3).await;
+    let rotten = cluster.put("rotten", &random_bytes(1, 50_000)).await.unwrap();
+    let chunk = rotten.contents.needles()[0].chunk;
+    cluster.flip(1, chunk, u64::from(rotten.contents.needles()[0].offset) + 1000);
+    cluster.metadata().degrade(chunk, &[]).await.unwrap();
+    let master = at_once(&cluster);
+    assert_eq!(master.repair().await.unwrap().copies, 1);
+    // What goes on being written to the chunk reaches the three files that it began with.
+    let late = cluster.put("late", &random_bytes(2, 50_000)).await.unwrap();
+    assert_eq!(late.contents.needles()[0].chunk, chunk);
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    for (number, key) in [(1, "rotten"), (2, "late")] {
+        assert!(cluster.get(key).await.unwrap() == random_bytes(number, 50_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_needle_that_nobody_gives_holds_up_nothing_else() {
+    let mut cluster = Cluster::start(4).await;
+    let lost = cluster.put("lost", &random_bytes(1, 50_000)).await.unwrap();
+    let kept = cluster.put("kept", &random_bytes(2, 50_000)).await.unwrap();
+    let gone = cluster.put("gone", &random_bytes(3, 900_000)).await.unwrap();
+    let alone = cluster.put("alone", &random_bytes(4, 9_000_000)).await.unwrap();
+    let [lost, kept, gone, alone] = [lost, kept, gone, alone].map(|row| row.contents.needles()[0]);
+    assert!(lost.chunk == kept.chunk && lost.chunk == gone.chunk);
+    let chunk = lost.chunk;
+    let servers_of = async |cluster: &Cluster, chunk: u64| -> Vec<usize> {
+        let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+        (0..4).filter(|at| row.is_on(cluster.number(*at))).collect()
+    };
+    let have = servers_of(&cluster, chunk).await;
+    for at in &have {
+        cluster.flip(*at, chunk, u64::from(lost.offset) + 1000);
+    }
+    cluster.metadata().degrade(chunk, &[]).await.unwrap();
+    cluster.stop(have[0]).await;
+    let master = at_once(&cluster);
+    master.note_lost_servers().await.unwrap();
+    let repaired = master.repair().await.unwrap();
+    assert!(repaired.unreadable == [chunk] && repaired.copies > 0, "{repaired:?}");
+    // Of the servers that it was on, one is gone, and now another.
+    cluster.stop(have[1]).await;
+    assert!(cluster.get("kept").await.unwrap() == random_bytes(2, 50_000));
+    cluster.start_again(have[0]).await;
+    cluster.start_again(have[1]).await;
+
+    // Others are read in their turn, though nobody has read that one for the longest time.
+    for _ in 0..3 {
+        master.repair().await.unwrap();
+    }
+    assert_eq!(cluster.rows(b"d").await.len(), 1, "only that one is still noted");
+    let turn = Duration::from_millis(1);
+    cluster.flip(servers_of(&cluster, alone.chunk).await[0], alone.chunk, 5_000_000);
+    tokio::time::sleep(2 * turn).await;
+    assert_eq!(master.scrub(turn, turn).await.unwrap().noted, 1);
+
+    // What is wasted there is compacted as far as it can be read, and what nobody needs is collected.
+    cluster.metadata().delete(SPACE, "gone", &Precondition::None).await.unwrap();
+    let compacted = master.compact(30).await.unwrap();
+    assert_eq!((compacted.needles, compacted.failed), (1, 1));
+    cluster.metadata().delete(SPACE, "lost", &Precondition::None).await.unwrap();
+    heal(&cluster, &master).await;
+    assert!(cluster.get("kept").await.unwrap() == random_bytes(2, 50_000));
+    cluster.check().await;
+}

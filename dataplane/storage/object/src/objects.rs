@@ -12,7 +12,7 @@ use crate::download::Download;
 use crate::error::{ObjectError, Result};
 use crate::memory::{Buffers, Memory};
 use crate::metadata::Metadata;
-use crate::replicas::{Locations, Pack, Placed, Servers, Written};
+use crate::replicas::{Late, Locations, Pack, Placed, Servers, Written};
 use crate::schema::{Contents, NamespaceRow, ObjectRow, Replica};
 use crate::upload::Upload;
 
@@ -120,18 +120,19 @@ impl Objects {
     }
 
     /// A needle is durable on enough servers, and the others may still take it; the replicas that took it or are about to.
-    pub(crate) async fn took(&self, placed: &Placed, written: Written) -> Vec<Replica> {
+    pub(crate) async fn took(&self, placed: &Placed, written: Written, late: &Late) -> Vec<Replica> {
         let chunk = placed.extent.chunk;
         let Written { failed, mut under_way } = written;
         if !failed.is_empty() {
             self.0.pack.retire(chunk).await;
         }
-        let objects = self.clone();
+        let (objects, late) = (self.clone(), late.clone());
         tokio::spawn(async move {
             while let Some(ended) = under_way.join_next().await {
                 if let Ok((replica, Err(error))) = ended {
                     let (server, error) = (replica.server, eddy_telemetry::error_chain(&error));
                     tracing::info!(server, chunk, error, "a copy is missing");
+                    late.add(chunk, replica);
                     objects.0.pack.retire(chunk).await;
                     objects.degrade(chunk, replica);
                 }

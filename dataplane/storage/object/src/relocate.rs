@@ -8,7 +8,7 @@ use eddy_chunks::format::BLOCK_BYTES;
 use crate::download::Download;
 use crate::error::Result;
 use crate::objects::Objects;
-use crate::replicas::{FanOut, Placed, Written, needed};
+use crate::replicas::{FanOut, Late, Placed, Written, needed};
 use crate::schema::{Contents, ReferenceRow, Tier};
 use crate::upload::{PIECE_BYTES, stored};
 
@@ -32,8 +32,11 @@ impl Objects {
                 return Err(error);
             }
         };
-        let took = self.took(&placed, written).await;
-        self.metadata().move_needle(reference, placed.extent, took).await
+        let late = Late::default();
+        let took = self.took(&placed, written, &late).await;
+        let moved = self.metadata().move_needle(reference, placed.extent, took).await?;
+        late.note(self);
+        Ok(moved)
     }
 
     /// Reads a needle, and writes it to another place on so many servers at least.

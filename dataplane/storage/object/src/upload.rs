@@ -14,7 +14,7 @@ use crate::error::{ObjectError, Result};
 use crate::memory::{Held, holding};
 use crate::metadata::{NewObject, Precondition};
 use crate::objects::Objects;
-use crate::replicas::{FanOut, Placed, Written, needed};
+use crate::replicas::{FanOut, Late, Placed, Written, needed};
 use crate::schema::{Attributes, ObjectRow, PieceRow, Replica, Tier};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
@@ -51,6 +51,8 @@ pub struct Upload {
     extents: Vec<Extent>,
     /// For each chunk, the replicas that took its needles or are about to.
     taken: BTreeMap<u64, Vec<Replica>>,
+    /// Those that failed to after all.
+    late: Late,
     touched: Instant,
 }
 
@@ -78,6 +80,7 @@ impl Upload {
             finishing: None,
             extents: Vec::new(),
             taken: BTreeMap::new(),
+            late: Late::default(),
             touched: Instant::now(),
         }
     }
@@ -140,8 +143,16 @@ impl Upload {
     /// # Errors
     /// As [`write`](Self::write).
     pub async fn relieve(&mut self) -> Result<()> {
-        let is_short = self.objects.shared().incoming.is_short();
-        if is_short && self.kept_since.elapsed() >= KEPT_MAX { self.send_on().await } else { Ok(()) }
+        if self.kept_since.elapsed() < KEPT_MAX || !self.objects.shared().incoming.is_short() {
+            return Ok(());
+        }
+        // A needle that is streamed goes on where a block ended; nobody counts the memory of less than one.
+        let whole =
+            if self.is_streamed() { self.buffer.len() - self.buffer.len() % BLOCK_BYTES as usize } else { self.buffer.len() };
+        let begun = self.buffer.split_off(whole);
+        self.send_on().await?;
+        (self.buffer, self.kept_since) = (begun, Instant::now());
+        Ok(())
     }
 
     /// Sends what came, if anything.
@@ -158,7 +169,7 @@ impl Upload {
     async fn with_reason(&self, written: Result<()>) -> Result<()> {
         match written {
             Err(seemed @ ObjectError::NoRoom(_)) => {
-                let bytes = self.announced.unwrap_or(self.came);
+                let bytes = self.announced.unwrap_or(self.came).min(u64::from(NEEDLE_BYTES_MAX));
                 Err(self.objects.shared().pack.reason(self.copies, bytes, seemed).await)
             }
             other => other,
@@ -176,7 +187,9 @@ impl Upload {
     /// As [`write`](Self::write), and those of [`Metadata::put`](crate::Metadata::put).
     pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: &Precondition) -> Result<ObjectRow> {
         let new = self.end(attributes).await?;
-        self.objects.metadata().put(&self.namespace, key, new, precondition).await
+        let row = self.objects.metadata().put(&self.namespace, key, new, precondition).await?;
+        self.late.note(&self.objects);
+        Ok(row)
     }
 
     /// Makes what came a part of an object that comes in parts; of the attributes it takes the digest and the checksum.
@@ -185,7 +198,9 @@ impl Upload {
     /// As [`write`](Self::write), and those of `Metadata::put_part`.
     pub async fn finish_part(mut self, key: &str, multipart: u64, number: u16, attributes: Attributes) -> Result<PieceRow> {
         let new = self.end(attributes).await?;
-        self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await
+        let row = self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await?;
+        self.late.note(&self.objects);
+        Ok(row)
     }
 
     /// All bytes came, and are durable.
@@ -196,6 +211,7 @@ impl Upload {
         self.send_on().await?;
         let finished = self.await_finishing().await;
         self.with_reason(finished).await?;
+        self.late.leave_out_of(&mut self.taken);
         Ok(NewObject {
             upload: self.number,
             bytes: self.came,
@@ -290,7 +306,7 @@ impl Upload {
 
     /// A needle is durable on enough servers; the others may still take it.
     async fn took(&mut self, placed: &Placed, written: Written) {
-        let took = self.objects.took(placed, written).await;
+        let took = self.objects.took(placed, written, &self.late).await;
         match self.taken.entry(placed.extent.chunk) {
             // Who failed to take one needle lacks something of the chunk, whatever else it took.
             Entry::Occupied(mut before) => before.get_mut().retain(|replica| took.contains(replica)),

@@ -48,7 +48,7 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 60)]
     balance_interval_seconds: u64,
 
-    /// MiB that are moved a second to balance servers and to empty them; 0 for as many as can be
+    /// MiB that are moved a second to balance servers, to empty them, and out of wasteful chunks; 0 for as many as can be
     #[arg(long, default_value_t = 32)]
     move_mebibytes_per_second: u64,
 
@@ -76,9 +76,17 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 60)]
     scrub_interval_seconds: u64,
 
+    /// MiB that are read a second for that, of all copies; 0 for as many as can be
+    #[arg(long, default_value_t = 64)]
+    scrub_mebibytes_per_second: u64,
+
     /// Seconds between rounds of what namespaces' rules let go
     #[arg(long, default_value_t = 3600)]
     lifecycle_interval_seconds: u64,
+
+    /// Objects, versions and uploads that these rules end a second; 0 for as many as can be
+    #[arg(long, default_value_t = 500)]
+    lifecycle_per_second: u64,
 
     /// Seconds of a day in these rules: fewer are for tests
     #[arg(long, default_value_t = 86_400, hide = true)]
@@ -130,6 +138,8 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             settle: Duration::from_secs(options.settle_seconds),
             move_bytes_per_second: mebibytes(options.move_mebibytes_per_second),
             tier_bytes_per_second: mebibytes(options.tier_mebibytes_per_second),
+            scrub_bytes_per_second: mebibytes(options.scrub_mebibytes_per_second),
+            expire_per_second: NonZeroU64::new(options.lifecycle_per_second),
         };
         let objects = loop {
             match Objects::open(metadata.clone(), client.clone(), Memory::default()).await {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eddy_object::ObjectError;
-use eddy_storage_master::{Balanced, Coded, Collected, Expired, Master, Tiered};
+use eddy_storage_master::{Balanced, Coded, Collected, Compacted, Expired, Master, Tiered};
 use tokio::time::MissedTickBehavior;
 
 use super::StorageMasterOptions;
@@ -80,14 +80,16 @@ async fn expire(master: &Master, options: &StorageMasterOptions, figures: &Figur
 }
 
 async fn collect(master: &Master, options: &StorageMasterOptions, figures: &Figures) -> Result<(), ObjectError> {
-    let compacted = master.compact(options.compact_above_percent).await?;
-    if compacted.chunks > 0 {
-        tracing::info!(chunks = compacted.chunks, needles = compacted.needles, bytes = compacted.bytes, "compacted");
-    }
+    // First, since it makes room for the other.
     let collected = master.collect().await?;
     let Collected { objects, uploads, chunks, files, strays } = collected;
     if objects + uploads + chunks + files > 0 {
         tracing::info!(objects, uploads, chunks, files, strays, "collected");
+    }
+    let compacted = master.compact(options.compact_above_percent).await?;
+    let Compacted { chunks, needles, bytes, failed } = compacted;
+    if chunks > 0 {
+        tracing::info!(chunks, needles, bytes, failed, "compacted");
     }
     figures.collected(collected, compacted);
     Ok(())

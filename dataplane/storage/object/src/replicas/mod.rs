@@ -1,11 +1,13 @@
 //! The servers that have, or are going to have, a chunk.
 
 mod fan_out;
+mod late;
 mod locations;
 mod pack;
 mod servers;
 
 pub(crate) use self::fan_out::{FanOut, Written};
+pub(crate) use self::late::Late;
 pub(crate) use self::locations::{Location, Locations};
 pub(crate) use self::pack::{Pack, Placed};
 pub use self::servers::Servers;

@@ -194,3 +194,33 @@ async fn with_hardly_any_memory_all_are_written_and_read_and_nobody_waits_for_ev
     drop(silent);
     cluster.check().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_slowly_is_sent_on_where_memory_is_short_and_is_what_it_was() {
+    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 }).await;
+    // All but a little of the memory is theirs, who say nothing more.
+    let mut silent = Vec::new();
+    for _ in 0..7 {
+        let mut upload = cluster.objects.upload(SPACE, None).await.unwrap();
+        upload.write(random_bytes(1, 10)).await.unwrap();
+        silent.push(upload);
+    }
+    for (key, announced) in [("streamed", Some(2_000_000)), ("gathered", None)] {
+        let data = random_bytes(9, 2_000_000);
+        let mut upload = cluster.objects.upload(SPACE, announced).await.unwrap();
+        upload.write(data.slice(..100_000)).await.unwrap();
+        // Longer than anything is kept where others wait.
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        upload.relieve().await.unwrap();
+        upload.write(data.slice(100_000..100_001)).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+        upload.write(data.slice(100_001..)).await.unwrap();
+        upload.finish(key, Attributes::default(), &Precondition::None).await.unwrap();
+        assert!(cluster.get(key).await.unwrap() == data, "{key}");
+    }
+    for upload in &mut silent {
+        upload.relieve().await.unwrap();
+    }
+    assert!(silent.len() == 7 && !cluster.objects.is_short_of_memory());
+    cluster.check().await;
+}
