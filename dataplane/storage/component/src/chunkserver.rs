@@ -85,7 +85,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let transport = options.kv.transport()?;
     let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
-    let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
+    let metadata = options.kv.metadata(&transport).await?;
     let cluster = tokio::select! {
         cluster = cluster_of(&metadata) => cluster,
         () = shutdown.requested() => return Ok(()),

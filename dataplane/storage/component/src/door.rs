@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use eddy_authz::Keys;
 use eddy_chunkserver::ChunkClient;
-use eddy_kv::Remote;
 use eddy_object::{Memory, Metadata, Objects};
 use eddy_rpc::Transport;
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
@@ -79,8 +78,9 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let mebibytes = |count: u64| count * 1024 * 1024;
     let memory = Memory { cache_bytes: mebibytes(options.cache_mebibytes), buffer_bytes: mebibytes(options.buffer_mebibytes) };
+    let metadata = options.kv.metadata(&transport).await?;
     let objects = tokio::select! {
-        objects = objects(options.kv.remote(&transport), transport, memory) => objects,
+        objects = objects(metadata, transport, memory) => objects,
         () = shutdown.requested() => return Ok(()),
     };
     open.ready();
@@ -95,8 +95,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     Ok(())
 }
 
-async fn objects(remote: Remote, transport: Arc<dyn Transport>, memory: Memory) -> Objects {
-    let metadata = Metadata::new(Arc::new(remote));
+async fn objects(metadata: Metadata, transport: Arc<dyn Transport>, memory: Memory) -> Objects {
     let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     loop {
         match Objects::open(metadata.clone(), client.clone(), memory).await {

@@ -17,6 +17,9 @@ pub enum StorageError {
     /// Nobody can be talked to.
     #[error(transparent)]
     Tls(#[from] eddy_rpc::TlsError),
+    /// The store of metadata cannot be one.
+    #[error("the store of metadata cannot be used")]
+    Metadata(#[from] eddy_kv::KvError),
     /// A thread could not be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),

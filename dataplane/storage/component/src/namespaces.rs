@@ -1,10 +1,8 @@
 //! `eddy-dataplane storage-namespace`: namespaces by hand.
 
 use clap::{Args, Subcommand, ValueEnum};
-use eddy_kv::Remote;
 use eddy_object::schema::{NamespaceSettings, Quota, Tiering, Versioning, Visibility};
 use eddy_object::{Metadata, ObjectError};
-use std::sync::Arc;
 
 use crate::error::StorageError;
 use crate::kv::KvServers;
@@ -77,8 +75,7 @@ enum Seen {
 /// See [`StorageError`].
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_namespace(options: StorageNamespaceOptions) -> Result<(), StorageError> {
-    let remote: Remote = options.kv.remote(&options.kv.transport()?);
-    let metadata = Metadata::new(Arc::new(remote));
+    let metadata = options.kv.metadata(&options.kv.transport()?).await?;
     match options.command {
         Command::Put(put) => put_namespace(&metadata, put).await?,
         Command::Remove { name } => metadata.delete_namespace(&name).await?,

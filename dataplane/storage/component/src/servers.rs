@@ -1,7 +1,6 @@
 //! `eddy-dataplane storage-server`: chunkservers by hand.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use eddy_chunkserver::{ChunkClient, Load};
@@ -57,7 +56,7 @@ struct Which {
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_server(options: StorageServerOptions) -> Result<(), StorageError> {
     let transport = options.kv.transport()?;
-    let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
+    let metadata = options.kv.metadata(&transport).await?;
     let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     let known = metadata.servers().await?;
     match options.command {

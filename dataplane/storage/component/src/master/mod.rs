@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
-use eddy_object::{Memory, Metadata, Objects};
+use eddy_object::{Memory, Objects};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
@@ -126,8 +126,8 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
     registry.register_collector(Box::new(Gauges(move || scraped.gauges())));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let transport = options.kv.transport()?;
+    let metadata = options.kv.metadata(&transport).await?;
     let work = async {
-        let metadata = Metadata::new(Arc::new(options.kv.remote(&transport)));
         let client = ChunkClient::new(transport, cluster_of(&metadata).await);
         store.ready();
         let patience = MasterOptions {
