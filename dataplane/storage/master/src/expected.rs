@@ -38,14 +38,6 @@ impl Expected {
         }
     }
 
-    /// The same but for these needles. Of shards all are needed, whichever can be read.
-    pub(crate) fn without(&self, extents: &[Extent]) -> Self {
-        match self {
-            Self::Copies(needed) => Self::Copies(needed.iter().filter(|extent| !extents.contains(extent)).copied().collect()),
-            shards => shards.clone(),
-        }
-    }
-
     /// Bytes of what so many servers should have together.
     pub(crate) fn bytes(&self, servers: usize) -> u64 {
         let of = |extent: &Extent| u64::from(extent.bytes);

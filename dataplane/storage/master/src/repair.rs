@@ -150,18 +150,11 @@ impl Master {
         let patient = now_ms().saturating_sub(noted.degraded.since_ms) < milliseconds(self.options.patience);
         let holdings = self.holdings(chunk, &row.replicas, patient).await;
         let copies = usize::from(row.copies);
-        let whole = plan(&holdings, &expected, copies);
-        // What can be read is copied also where not all can.
-        let (expected, plan, unreadable) = match expected.without(&whole.unreadable) {
-            rest if whole.unreadable.is_empty() => (rest, whole, Vec::new()),
-            rest => {
-                tracing::warn!(chunk, needles = whole.unreadable.len(), "needles that are needed cannot be read from any server");
-                let plan = plan(&holdings, &rest, copies);
-                (rest, plan, vec![chunk])
-            }
-        };
-        if !unreadable.is_empty() && (plan.whole.len() >= copies || !plan.unreadable.is_empty()) {
-            return Ok(Repaired { unreadable, ..Repaired::default() });
+        let plan = plan(&holdings, &expected, copies);
+        if !plan.unreadable.is_empty() {
+            // Copies of the rest would count as whole to whoever presumes, and what is lost may come back.
+            tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
+            return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
         }
         let unless_needed_more = check.clone().check(live_key(chunk), live.as_ref());
         if plan.whole.len() >= copies {
@@ -177,11 +170,11 @@ impl Master {
             false => self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?,
         };
         let (copies_made, bytes) = (made.files.len(), made.bytes);
-        let waits = Repaired { waiting: 1, unreadable: unreadable.clone(), ..Repaired::default() };
+        let waits = Repaired { waiting: 1, ..Repaired::default() };
         let done = if made.files.is_empty() {
             let dispensable = dispensable(&holdings, &needed, copies);
             let replicas: Vec<Replica> = row.replicas.iter().filter(|one| !dispensable.contains(one)).copied().collect();
-            if replicas.len() == row.replicas.len() || !unreadable.is_empty() {
+            if replicas.len() == row.replicas.len() {
                 return Ok(waits);
             }
             let next = encode(&ChunkRow { replicas, ..row })?;
@@ -191,17 +184,14 @@ impl Master {
             // read. Once enough others were read that have all, they go.
             let replicas = [&row.replicas[..], &made.replicas()].concat();
             let next = encode(&ChunkRow { replicas, ..row })?;
-            let noted = check.check(noted.row.key.clone(), Some(&noted.row.value));
-            self.name(made.files, noted.put(chunk_key(chunk), next)).await?
+            // All are read before any of them is presumed to have all.
+            let note = encode(&DegradedRow { read_all: true, ..noted.degraded.clone() })?;
+            let named = check.check(noted.row.key.clone(), Some(&noted.row.value)).put(noted.row.key.clone(), note);
+            self.name(made.files, named.put(chunk_key(chunk), next)).await?
         };
         // If it changed meanwhile, the next round sees.
-        let repaired = Repaired {
-            copies: copies_made,
-            bytes,
-            waiting: usize::from(copies_made < plan.missing),
-            unreadable,
-            ..Repaired::default()
-        };
+        let repaired =
+            Repaired { copies: copies_made, bytes, waiting: usize::from(copies_made < plan.missing), ..Repaired::default() };
         Ok(if done { repaired } else { waits })
     }
 
