@@ -68,10 +68,7 @@ impl Master {
         row: &ChunkRow,
         value: &Value,
     ) -> Result<Option<Repaired>, ObjectError> {
-        let mut servers = BTreeSet::new();
-        // What repair made beside what was there has to be read before any of it goes.
-        let is_settled = row.servers().all(|server| servers.insert(server));
-        if row.form != ChunkForm::Whole || !is_settled || !self.only_lost(noted, row) {
+        if row.form != ChunkForm::Whole || !self.only_lost(noted, row) {
             return Ok(None);
         }
         let expected = Expected::of(&self.metadata, noted.chunk, row).await?;

@@ -1,14 +1,13 @@
 //! Reading what nobody reads, so that what has rotted is found while other copies are whole.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use eddy_kv::{KeyRange, KvError, Transaction};
+use eddy_kv::Transaction;
 use eddy_object::schema::{ChunkForm, ChunkRow, chunk_key, encode};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
-use crate::chunks::{all, number_of};
+use crate::chunks::{all, degraded};
 use crate::expected::Expected;
 use crate::plan::plan;
 
@@ -35,8 +34,7 @@ impl Master {
         self.refresh().await?;
         let mut chunks: Vec<(Duration, u64, ChunkRow, eddy_kv::Row)> =
             all(&self.metadata).await?.into_iter().map(|(chunk, (row, found))| (unread_for(&row), chunk, row, found)).collect();
-        let noted = self.metadata.scan_all(KeyRange::prefix(&b"d"[..])).await?;
-        let noted: BTreeSet<u64> = noted.iter().map(number_of).collect::<Result<_, _>>()?;
+        let noted = degraded(&self.metadata).await?;
         // What is coded is read as shards.
         chunks.retain(|(_, _, row, _)| !matches!(row.form, ChunkForm::Coded(_)));
         chunks.sort_by_key(|(unread, ..)| std::cmp::Reverse(*unread));
@@ -55,14 +53,8 @@ impl Master {
             if plan.is_healthy() {
                 let verified = encode(&ChunkRow { verified_ms: now_ms(), ..row })?;
                 let put = Transaction::new().check(found.key.clone(), Some(&found.value)).put(chunk_key(chunk), verified);
-                match self.metadata.store().commit(put).await {
-                    // It is being written to or repaired: its turn comes again.
-                    Err(KvError::Conflict { .. }) => {}
-                    done => {
-                        done?;
-                        scrubbed.whole += 1;
-                    }
-                }
+                // Otherwise it is being written to or repaired: its turn comes again.
+                scrubbed.whole += usize::from(self.try_commit(put).await?);
                 continue;
             }
             let lacking = [&plan.lacking[..], &plan.lost].concat();
