@@ -9,15 +9,17 @@ use eddy_object::ObjectError;
 use eddy_object::schema::{ChunkForm, ChunkRow, ReferenceRow, decode, references};
 
 use crate::Master;
-use crate::chunks::all;
+use crate::chunks::{all, degraded};
 
 /// Chunks that a round moves out of.
 const AT_ONCE: usize = 4;
+/// Chunks that a round tries to: there may be some of which nothing can be read.
+const TRIED_MAX: usize = 16;
 
 /// What a round of compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
-    /// Chunks of which too little was needed.
+    /// Chunks of which too little was needed, and something moved.
     pub chunks: usize,
     /// Needles that were moved out of them.
     pub needles: usize,
@@ -41,7 +43,7 @@ impl Master {
             sizes.extend(listed.into_iter().map(|(id, bytes)| ((server.server, id), bytes)));
         }
         let mut wasteful = Vec::new();
-        let rows = all(&self.metadata).await?;
+        let (rows, noted) = (all(&self.metadata).await?, degraded(&self.metadata).await?);
         let image = |(chunk, (row, _)): (&u64, &(ChunkRow, Row))| match &row.form {
             ChunkForm::Shards(shards) => Some((*chunk, u64::from(shards.image_bytes))),
             _ => None,
@@ -59,13 +61,17 @@ impl Master {
             let live: u64 = needed.iter().map(|reference| u64::from(stored_bytes(reference.extent.bytes))).sum();
             let wasted = size.saturating_sub(u64::from(HEAD_BYTES) + live);
             if !needed.is_empty() && wasted * 100 > size * u64::from(above_percent) {
-                wasteful.push((live, needed));
+                wasteful.push((noted.contains(&chunk), live, needed));
             }
         }
-        wasteful.sort_by_key(|(live, _)| *live);
+        // Of what is to be repaired, something may be readable from nowhere.
+        wasteful.sort_by_key(|(noted, live, _)| (*noted, *live));
         let mut compacted = Compacted::default();
-        for (_, needed) in wasteful.into_iter().take(AT_ONCE) {
-            compacted.chunks += 1;
+        for (_, _, needed) in wasteful.into_iter().take(TRIED_MAX) {
+            if compacted.chunks == AT_ONCE {
+                break;
+            }
+            let before = compacted.needles;
             for reference in needed {
                 self.move_pace.spend(u64::from(reference.extent.bytes)).await;
                 match self.objects.relocate(&reference, None).await {
@@ -83,6 +89,7 @@ impl Master {
                     Err(error) => return Err(error),
                 }
             }
+            compacted.chunks += usize::from(compacted.needles > before);
         }
         Ok(compacted)
     }

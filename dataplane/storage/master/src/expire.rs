@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use eddy_object::schema::{LIFECYCLE, LifecycleRule, LifecycleRules, NamespaceRow, decode};
 use eddy_object::{ListedVersion, ObjectError, Precondition, VersionsAfter, now_ms};
 
@@ -29,6 +30,8 @@ struct Following<'a> {
     name: &'a str,
     space: &'a NamespaceRow,
     rules: &'a [LifecycleRule],
+    /// As they are stored.
+    stored: &'a Bytes,
     clock: Clock,
 }
 
@@ -42,14 +45,19 @@ impl Master {
         let clock = Clock { now_ms: now_ms(), day_ms };
         let mut expired = Expired::default();
         for (name, space) in self.metadata.list_namespaces("").await? {
-            let Some(rules) = self.metadata.configuration(space.id, LIFECYCLE).await? else { continue };
-            let LifecycleRules(rules) = decode(&rules)?;
+            let Some(stored) = self.metadata.configuration(space.id, LIFECYCLE).await? else { continue };
+            let LifecycleRules(rules) = decode(&stored)?;
             expired.namespaces += 1;
-            let following = Following { name: &name, space: &space, rules: &rules, clock };
+            let following = Following { name: &name, space: &space, rules: &rules, stored: &stored, clock };
             self.expire_versions(&following, &mut expired).await?;
             self.expire_uploads(&following, &mut expired).await?;
         }
         Ok(expired)
+    }
+
+    /// Whether they are the rules still: a round may take hours. Those that took their place are followed from the next one on.
+    async fn are_rules(&self, following: &Following<'_>) -> Result<bool, ObjectError> {
+        Ok(self.metadata.configuration(following.space.id, LIFECYCLE).await?.as_ref() == Some(following.stored))
     }
 
     async fn expire_versions(&self, following: &Following<'_>, expired: &mut Expired) -> Result<(), ObjectError> {
@@ -87,6 +95,9 @@ impl Master {
         for deed in due(rules, versions, *clock) {
             let key = &versions[0].key;
             self.expire_pace.spend(1).await;
+            if !self.are_rules(following).await? {
+                return Ok(());
+            }
             let done = match deed {
                 Deed::Expire(upload) => self.metadata.delete(name, key, &Precondition::Upload(upload)).await,
                 Deed::Remove(version) => self.metadata.delete_version(name, key, version, &Precondition::None, false).await,
@@ -109,7 +120,7 @@ impl Master {
     }
 
     async fn expire_uploads(&self, following: &Following<'_>, expired: &mut Expired) -> Result<(), ObjectError> {
-        let Following { name, space, rules, clock } = following;
+        let Following { name, space, rules, clock, .. } = following;
         let rules: Vec<_> = rules.iter().filter(|rule| rule.enabled && rule.parts_days.is_some()).collect();
         if rules.is_empty() {
             return Ok(());
@@ -128,6 +139,9 @@ impl Master {
                     continue;
                 }
                 self.expire_pace.spend(1).await;
+                if !self.are_rules(following).await? {
+                    return Ok(());
+                }
                 match self.metadata.abort_multipart(name, &listed.key, listed.upload).await {
                     Ok(()) => expired.uploads += 1,
                     Err(ObjectError::NoUpload | ObjectError::Contended | ObjectError::NoNamespace(_)) => {}

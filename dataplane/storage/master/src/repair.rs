@@ -165,7 +165,8 @@ impl Master {
             Expected::Shards { .. } => return self.repair_shards(chunk, &row, &value, &holdings, &plan).await,
         };
         // While somebody comes to need more of it again and again, none that is made is ever whole.
-        let made = match row.replicas.len() > 2 * copies {
+        let there = holdings.iter().filter(|(_, holding)| *holding != Holding::Lost).count();
+        let made = match there > 2 * copies {
             true => Made::default(),
             false => self.make_copies(chunk, row.tier, &needed, &holdings, &plan).await?,
         };
@@ -263,8 +264,8 @@ impl Master {
         // Where there is no other server, one that lacks something gets all of it anew, beside what it has. A second time where that lacks
         // what somebody came to need meanwhile: then nobody needs the first.
         let files_on = |server: u64| holdings.iter().filter(|(replica, _)| replica.server == server).count();
-        let again =
-            plan.lacking.iter().map(|replica| replica.server).filter(|server| files_on(*server) < FILES_ON_ONE_SERVER_MAX);
+        let lacking: BTreeSet<u64> = plan.lacking.iter().map(|replica| replica.server).collect();
+        let again = lacking.into_iter().filter(|server| files_on(*server) < FILES_ON_ONE_SERVER_MAX);
         targets.extend(again.take(plan.missing - targets.len()));
         let sources = sources(&self.servers, holdings);
         let mut made = Made::default();

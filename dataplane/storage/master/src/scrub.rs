@@ -48,6 +48,11 @@ impl Master {
         for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
             let expected = Expected::of(&self.metadata, chunk, &row).await?;
             self.scrub_pace.spend(expected.bytes(row.replicas.len())).await;
+            // That may have taken long: what has moved since is elsewhere, and its turn comes again.
+            if self.metadata.store().get(found.key.clone()).await?.as_ref() != Some(&found.value) {
+                continue;
+            }
+            let expected = Expected::of(&self.metadata, chunk, &row).await?;
             let holdings = self.holdings(chunk, &row.replicas, true).await;
             let plan = plan(&holdings, &expected, usize::from(row.copies));
             if plan.is_healthy() {

@@ -1,6 +1,7 @@
 //! What goes because rules say so, and what stays.
 #![allow(clippy::unwrap_used)]
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use eddy_object::schema::{
@@ -8,7 +9,7 @@ use eddy_object::schema::{
 };
 use eddy_object::{Attributes, Precondition, VersionId, VersionsAfter};
 use eddy_storage_master::{Expired, Master, MasterOptions};
-use eddy_storage_testing::{Cluster, SPACE, random_bytes};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
 /// So short that all days have passed.
 const NO_TIME: Duration = Duration::from_millis(1);
@@ -79,4 +80,24 @@ async fn older_versions_go_but_those_that_are_locked() {
     assert_eq!(master.expire(NO_TIME).await.unwrap().versions, 1);
     assert_eq!(keys(&cluster).await, ["a", "a"]);
     assert_eq!(master.expire(NO_TIME).await.unwrap().versions, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_are_taken_back_let_go_of_nothing_more_however_slowly_they_are_followed() {
+    let cluster = Cluster::start(3).await;
+    let options = MasterOptions { expire_per_second: NonZeroU64::new(10), ..MasterOptions::default() };
+    let master = Master::new(cluster.objects.clone(), cluster.client(), options);
+    for number in 0..20 {
+        cluster.put(&number.to_string(), &random_bytes(1, 100)).await.unwrap();
+    }
+    set(&cluster, vec![LifecycleRule { expire: Some(Expire::AfterDays(1)), ..rule("") }]).await;
+    tokio::time::sleep(3 * NO_TIME).await;
+    let take_back = async {
+        until("some went", async || keys(&cluster).await.len() < 20).await;
+        set(&cluster, vec![]).await;
+        keys(&cluster).await.len()
+    };
+    let (expired, left) = tokio::join!(master.expire(NO_TIME), take_back);
+    assert_eq!((expired.unwrap().objects, keys(&cluster).await.len()), (20 - left, left));
+    assert!(left > 0);
 }

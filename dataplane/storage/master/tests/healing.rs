@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use eddy_chunks::FileId;
 use eddy_kv::KvError;
-use eddy_object::schema::{ChunkRow, NamespaceSettings, Replica, Tier, decode};
-use eddy_object::{Attributes, ObjectError, Objects, Precondition};
+use eddy_object::schema::{ChunkRow, Class, NamespaceSettings, Replica, ServerRow, Tier, decode};
+use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::heal::heal;
 
@@ -552,4 +555,105 @@ async fn one_needle_that_nobody_gives_holds_up_nothing_else() {
     heal(&cluster, &master).await;
     assert!(cluster.get("kept").await.unwrap() == random_bytes(2, 50_000));
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_of_which_nothing_can_be_moved_keep_no_others_from_being_compacted() {
+    let cluster = Cluster::start(3).await;
+    // Five chunks, each of a door's of its own: four of what nobody can give, and one of what is needed.
+    for number in 0..5 {
+        let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+        let mut extents = Vec::new();
+        for (key, size) in [("needed", 50_000), ("gone", 900_000)] {
+            let key = format!("{number}/{key}");
+            let mut upload = objects.upload(SPACE, Some(size as u64)).await.unwrap();
+            upload.write(random_bytes(number, size)).await.unwrap();
+            let row = upload.finish(&key, Attributes::default(), &Precondition::None).await.unwrap();
+            extents.push(row.contents.needles()[0]);
+        }
+        assert_eq!(extents[0].chunk, extents[1].chunk);
+        cluster.metadata().delete(SPACE, &format!("{number}/gone"), &Precondition::None).await.unwrap();
+        if number < 4 {
+            (0..3).for_each(|server| cluster.flip(server, extents[0].chunk, u64::from(extents[0].offset) + 1000));
+        }
+    }
+    let master = at_once(&cluster);
+    let mut moved = 0;
+    for _ in 0..2 {
+        moved += master.compact(30).await.unwrap().needles;
+    }
+    assert_eq!(moved, 1);
+    assert!(cluster.get("4/needed").await.unwrap() == random_bytes(4, 50_000));
+}
+
+/// Stands before a server, and lets through what it is told, but no answer once it is said to keep them, until it is said to hang up.
+async fn silencing(server: String) -> (String, watch::Sender<Way>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, (way, _)) = (listener.local_addr().unwrap().to_string(), watch::channel(Way::Open));
+    let of_all = way.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let (server, mut way) = (server.clone(), of_all.subscribe());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let ((mut asks, mut hears), (mut answers, mut takes)) = (client.split(), server.split());
+                let mut silenced = way.clone();
+                let answer = async {
+                    let mut some = vec![0; 65536];
+                    loop {
+                        let length = answers.read(&mut some).await.unwrap();
+                        silenced.wait_for(|way| *way != Way::Silent).await.unwrap();
+                        if length == 0 || hears.write_all(&some[..length]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::select! {
+                    () = answer => {}
+                    _ = tokio::io::copy(&mut asks, &mut takes) => {}
+                    _ = way.wait_for(|way| *way == Way::Shut) => {}
+                }
+            });
+        }
+    });
+    (address, way)
+}
+
+/// What becomes of what a server answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Open,
+    Silent,
+    Shut,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_failed_after_two_others_had_all_is_remembered_though_repair_forgot_it_meanwhile() {
+    let cluster = Cluster::start(3).await;
+    let (address, way) = silencing(cluster.address(0).to_owned()).await;
+    let server = ServerRow { address, failure_domain: "0".into(), class: Class::Fast };
+    cluster.metadata().put_server(cluster.number(0), &server).await.unwrap();
+    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+    let data = random_bytes(1, 5_000_000);
+    let mut upload = objects.upload(SPACE, None).await.unwrap();
+    way.send_replace(Way::Silent);
+    // Of what comes without a length, the first needle is on its way when the second one begins: two have it, and the third does not say so.
+    upload.write(data.slice(..4_500_000)).await.unwrap();
+    way.send_replace(Way::Shut);
+    until("it is noted", async || !cluster.rows(b"d").await.is_empty()).await;
+    way.send_replace(Way::Open);
+    let master =
+        Master::new(objects.clone(), cluster.client(), MasterOptions { settle: Duration::ZERO, ..MasterOptions::default() });
+    until("it is forgotten", async || {
+        master.repair().await.unwrap();
+        cluster.rows(b"d").await.is_empty()
+    })
+    .await;
+    upload.write(data.slice(4_500_000..)).await.unwrap();
+    upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
+    until("it is noted again", async || !cluster.rows(b"d").await.is_empty()).await;
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    assert!(cluster.get("key").await.unwrap() == data);
 }

@@ -75,6 +75,11 @@ impl Buffers {
 }
 
 impl Held {
+    /// Whether it is none.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Holds more.
     pub(crate) fn add(&mut self, more: Self) {
         match (&mut self.0, more.0) {

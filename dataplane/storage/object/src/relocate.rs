@@ -34,9 +34,8 @@ impl Objects {
         };
         let late = Late::default();
         let took = self.took(&placed, written, &late).await;
-        let moved = self.metadata().move_needle(reference, placed.extent, took).await?;
-        late.note(self);
-        Ok(moved)
+        let _noted = late.noted_after(self);
+        self.metadata().move_needle(reference, placed.extent, took).await
     }
 
     /// Reads a needle, and writes it to another place on so many servers at least.

@@ -104,6 +104,8 @@ impl Upload {
             let begun = self.buffer.len() % block;
             if begun == 0 {
                 self.make_room().await?;
+            } else if self.held.is_nothing() {
+                self.held = self.objects.shared().incoming.take(1).await;
             }
             if self.buffer.is_empty() {
                 self.kept_since = Instant::now();
@@ -146,12 +148,13 @@ impl Upload {
         if self.kept_since.elapsed() < KEPT_MAX || !self.objects.shared().incoming.is_short() {
             return Ok(());
         }
-        // A needle that is streamed goes on where a block ended; nobody counts the memory of less than one.
+        // A needle that is streamed goes on where a block ended; nobody counts the memory of less than one, which is no more than it takes.
         let whole =
             if self.is_streamed() { self.buffer.len() - self.buffer.len() % BLOCK_BYTES as usize } else { self.buffer.len() };
-        let begun = self.buffer.split_off(whole);
+        let begun = BytesMut::from(&self.buffer[whole..]);
+        self.buffer.truncate(whole);
         self.send_on().await?;
-        (self.buffer, self.kept_since) = (begun, Instant::now());
+        (self.buffer, self.held, self.kept_since) = (begun, Held::default(), Instant::now());
         Ok(())
     }
 
@@ -187,9 +190,8 @@ impl Upload {
     /// As [`write`](Self::write), and those of [`Metadata::put`](crate::Metadata::put).
     pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: &Precondition) -> Result<ObjectRow> {
         let new = self.end(attributes).await?;
-        let row = self.objects.metadata().put(&self.namespace, key, new, precondition).await?;
-        self.late.note(&self.objects);
-        Ok(row)
+        let _noted = self.late.noted_after(&self.objects);
+        self.objects.metadata().put(&self.namespace, key, new, precondition).await
     }
 
     /// Makes what came a part of an object that comes in parts; of the attributes it takes the digest and the checksum.
@@ -198,9 +200,8 @@ impl Upload {
     /// As [`write`](Self::write), and those of `Metadata::put_part`.
     pub async fn finish_part(mut self, key: &str, multipart: u64, number: u16, attributes: Attributes) -> Result<PieceRow> {
         let new = self.end(attributes).await?;
-        let row = self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await?;
-        self.late.note(&self.objects);
-        Ok(row)
+        let _noted = self.late.noted_after(&self.objects);
+        self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await
     }
 
     /// All bytes came, and are durable.

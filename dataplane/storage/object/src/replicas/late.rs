@@ -32,10 +32,24 @@ impl Late {
         }
     }
 
-    /// Notes them, after what they lack came to be needed: they may have failed since they were left out.
-    pub(crate) fn note(&self, objects: &Objects) {
-        for (chunk, replica) in &*self.lock() {
-            objects.degrade(*chunk, *replica);
+    /// To be held while what they lack comes to be needed: they may have failed since they were left out.
+    pub(crate) fn noted_after(&self, objects: &Objects) -> NotedAfter {
+        NotedAfter { late: self.clone(), objects: objects.clone() }
+    }
+}
+
+/// Notes those that failed once it is dropped, whatever came of the transaction: of one that failed, or that nobody waits for any more, it
+/// is not known whether it was done.
+#[must_use]
+pub(crate) struct NotedAfter {
+    late: Late,
+    objects: Objects,
+}
+
+impl Drop for NotedAfter {
+    fn drop(&mut self) {
+        for (chunk, replica) in &*self.late.lock() {
+            self.objects.degrade(*chunk, *replica);
         }
     }
 }

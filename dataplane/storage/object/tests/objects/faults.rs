@@ -218,9 +218,32 @@ async fn what_came_slowly_is_sent_on_where_memory_is_short_and_is_what_it_was() 
         upload.finish(key, Attributes::default(), &Precondition::None).await.unwrap();
         assert!(cluster.get(key).await.unwrap() == data, "{key}");
     }
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sent_less_than_a_block_and_then_nothing_keeps_no_memory_from_others() {
+    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 }).await;
+    let data = random_bytes(1, 2_000_000);
+    let mut silent = Vec::new();
+    // Of 16 blocks each holds one.
+    for _ in 0..15 {
+        let mut upload = cluster.objects.upload(SPACE, Some(2_000_000)).await.unwrap();
+        upload.write(data.slice(..10)).await.unwrap();
+        silent.push(upload);
+    }
+    // Longer than anything is kept where others wait.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     for upload in &mut silent {
         upload.relieve().await.unwrap();
     }
-    assert!(silent.len() == 7 && !cluster.objects.is_short_of_memory());
+    let little = random_bytes(2, 1000);
+    let other = cluster.put_in_pieces("other", &little, None, 1000);
+    tokio::time::timeout(Duration::from_secs(20), other).await.expect("it gets memory").unwrap();
+    for (number, mut upload) in silent.into_iter().enumerate() {
+        upload.write(data.slice(10..)).await.unwrap();
+        upload.finish(&number.to_string(), Attributes::default(), &Precondition::None).await.unwrap();
+        assert!(cluster.get(&number.to_string()).await.unwrap() == data);
+    }
     cluster.check().await;
 }
