@@ -55,8 +55,10 @@ impl Master {
         Ok(expired)
     }
 
-    /// Whether they are the rules still: a round may take hours. Those that took their place are followed from the next one on.
-    async fn are_rules(&self, following: &Following<'_>) -> Result<bool, ObjectError> {
+    /// Waits for the next deed's turn; whether the rules are still so, since a round may take hours. Those that took their place are followed
+    /// from the next round on.
+    async fn still_follows(&self, following: &Following<'_>) -> Result<bool, ObjectError> {
+        self.expire_pace.spend(1).await;
         Ok(self.metadata.configuration(following.space.id, LIFECYCLE).await?.as_ref() == Some(following.stored))
     }
 
@@ -73,30 +75,30 @@ impl Master {
                 after = VersionsAfter::Version(last.key.clone(), last.row.order);
             }
             for version in page {
-                if of_key.last().is_some_and(|last| last.key != version.key) {
-                    self.end_key(following, &std::mem::take(&mut of_key), expired).await?;
+                let ends = of_key.last().is_some_and(|last| last.key != version.key);
+                if ends && !self.end_key(following, &std::mem::take(&mut of_key), expired).await? {
+                    return Ok(());
                 }
                 of_key.push(version);
             }
             if !more {
-                return self.end_key(following, &of_key, expired).await;
+                return self.end_key(following, &of_key, expired).await.map(drop);
             }
         }
     }
 
-    /// All versions of a key are known.
+    /// All versions of a key are known; whether the rules that they were judged by are still so.
     async fn end_key(
         &self,
         following: &Following<'_>,
         versions: &[ListedVersion],
         expired: &mut Expired,
-    ) -> Result<(), ObjectError> {
+    ) -> Result<bool, ObjectError> {
         let Following { name, rules, clock, .. } = following;
         for deed in due(rules, versions, *clock) {
             let key = &versions[0].key;
-            self.expire_pace.spend(1).await;
-            if !self.are_rules(following).await? {
-                return Ok(());
+            if !self.still_follows(following).await? {
+                return Ok(false);
             }
             let done = match deed {
                 Deed::Expire(upload) => self.metadata.delete(name, key, &Precondition::Upload(upload)).await,
@@ -116,7 +118,7 @@ impl Master {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn expire_uploads(&self, following: &Following<'_>, expired: &mut Expired) -> Result<(), ObjectError> {
@@ -138,8 +140,7 @@ impl Master {
                 if !rules.iter().any(ends) {
                     continue;
                 }
-                self.expire_pace.spend(1).await;
-                if !self.are_rules(following).await? {
+                if !self.still_follows(following).await? {
                     return Ok(());
                 }
                 match self.metadata.abort_multipart(name, &listed.key, listed.upload).await {
