@@ -65,6 +65,13 @@ impl Door {
         Ok(request.send().await?.status().as_u16())
     }
 
+    /// Deletes an object; returns the status.
+    pub async fn delete(&self, key: Key, path: &str) -> Result<u16, reqwest::Error> {
+        let (id, secret) = key.split_once(':').unwrap();
+        let request = self.client.delete(format!("{}/v1/files/{path}", self.url)).basic_auth(id, Some(secret));
+        Ok(request.send().await?.status().as_u16())
+    }
+
     /// Reads an object, or what namespaces there are where the path is empty, or without a key as anyone; returns the status and the body.
     pub async fn get(&self, key: Option<Key>, path: &str) -> Result<(u16, Vec<u8>), reqwest::Error> {
         let mut request = self.client.get(format!("{}/v1/files/{path}", self.url).trim_end_matches('/'));

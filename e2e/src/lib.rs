@@ -7,6 +7,7 @@
 
 mod cluster;
 mod collector;
+mod crash;
 mod door;
 mod http;
 mod load;
@@ -14,6 +15,7 @@ mod ports;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait};
 pub use self::collector::Collector;
+pub use self::crash::kill;
 pub use self::door::{Door, KEEPER, Key, LEAVER, LOADER};
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};

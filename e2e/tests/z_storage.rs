@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, wait};
+use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, kill, wait};
 
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
@@ -16,9 +16,13 @@ const BYTES_MAX: u64 = 200_000;
 /// long. Whoever must be found while no server of names answers is looked for where it was then.
 const NAMES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
 
-/// Clients that write objects of their own, again and again, until told to stop.
+/// What each key must hold; nothing where its deletion was acknowledged.
+type Acknowledged = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Clients that write, read, write over and delete objects of their own, again and again, until told to stop.
 struct Writers {
-    acknowledged: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    acknowledged: Arc<Mutex<Acknowledged>>,
+    done: Arc<AtomicU64>,
     failed: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -27,22 +31,54 @@ struct Writers {
 impl Writers {
     /// They go from door to door: one of them will be on a machine that is cut off.
     fn start(doors: &[Door]) -> Self {
-        let mut writers = Self { acknowledged: Arc::default(), failed: Arc::default(), stop: Arc::default(), tasks: Vec::new() };
+        let mut writers = Self {
+            acknowledged: Arc::default(),
+            done: Arc::default(),
+            failed: Arc::default(),
+            stop: Arc::default(),
+            tasks: Vec::new(),
+        };
         for writer in 0..WRITERS {
-            let (acknowledged, failed, stop) = (writers.acknowledged.clone(), writers.failed.clone(), writers.stop.clone());
+            let (acknowledged, done) = (writers.acknowledged.clone(), writers.done.clone());
+            let (failed, stop) = (writers.failed.clone(), writers.stop.clone());
             let doors = doors.to_vec();
             writers.tasks.push(tokio::spawn(async move {
+                // What failed may be done or not, or much later: such a key is never asked for.
+                let mut unsure = BTreeSet::new();
                 for (number, door) in (0u64..).zip(doors.iter().cycle()) {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let key = format!("{writer}/{number}");
-                    let body = body(writer, number);
-                    let written = door.put(LOADER, &format!("e2e-load/{key}"), body.clone()).await;
-                    match matches!(written, Ok(200..=299)) {
-                        true => drop(acknowledged.lock().unwrap().insert(key, body)),
-                        // What failed may be there or not: it is never asked for.
-                        false => drop(failed.fetch_add(1, Ordering::Relaxed)),
+                    // Of five requests three write new keys; then the third of them is written over, and the second goes.
+                    let of_key = match number % 5 {
+                        3 => number - 1,
+                        4 => number - 3,
+                        _ => number,
+                    };
+                    let key = format!("{writer}/{of_key}");
+                    let path = format!("e2e-load/{key}");
+                    let next = (number % 5 != 4).then(|| body(writer, number));
+                    // What it holds is not known before that is answered.
+                    let before = acknowledged.lock().unwrap().remove(&key).flatten();
+                    if let Some(before) = before {
+                        // Whoever can be read at all is what it was.
+                        if let Ok((200, read)) = door.get(Some(LOADER), &path).await {
+                            assert!(read == before, "{key} is not what it was");
+                        }
+                    }
+                    let answered = match next.clone() {
+                        Some(body) => door.put(LOADER, &path, body).await,
+                        None => door.delete(LOADER, &path).await,
+                    };
+                    match matches!(answered, Ok(200..=299)) {
+                        true => drop(done.fetch_add(1, Ordering::Relaxed)),
+                        false => {
+                            failed.fetch_add(1, Ordering::Relaxed);
+                            unsure.insert(key.clone());
+                        }
+                    }
+                    if !unsure.contains(&key) {
+                        acknowledged.lock().unwrap().insert(key, next);
                     }
                 }
             }));
@@ -51,12 +87,12 @@ impl Writers {
     }
 
     /// Waits until so many more are acknowledged: the store goes on.
-    fn wait_more(&self, what: &str, more: usize) {
-        let at_least = self.acknowledged.lock().unwrap().len() + more;
-        wait(&format!("{more} more objects acknowledged {what}"), || self.acknowledged.lock().unwrap().len() >= at_least);
+    fn wait_more(&self, what: &str, more: u64) {
+        let at_least = self.done.load(Ordering::Relaxed) + more;
+        wait(&format!("{more} more requests acknowledged {what}"), || self.done.load(Ordering::Relaxed) >= at_least);
     }
 
-    async fn stop(self) -> (BTreeMap<String, Vec<u8>>, u64) {
+    async fn stop(self) -> (Acknowledged, u64) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();
@@ -75,14 +111,6 @@ fn body(writer: u64, number: u64) -> Vec<u8> {
 
 fn system(cluster: &Cluster, arguments: &[&str]) -> String {
     cluster.kubectl(&[&["-n", "eddy-system"], arguments].concat())
-}
-
-fn kill(cluster: &Cluster, pod: &str) {
-    let uid = |cluster: &Cluster| cluster.get("pod", "eddy-system", pod).map(|pod| pod["metadata"]["uid"].clone());
-    let before = uid(cluster);
-    // Without grace, the kubelet kills at once.
-    system(cluster, &["delete", "pod", pod, "--grace-period=0", "--force"]);
-    wait(&format!("another {pod}"), || uid(cluster).is_some_and(|after| Some(after) != before));
 }
 
 fn all_ready(cluster: &Cluster) {
@@ -125,9 +153,9 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
     let writers = Writers::start(&doors);
     tokio::task::block_in_place(|| {
         writers.wait_more("at first", 20);
-        kill(&cluster, "eddy-chunkserver-1");
+        kill(&cluster, "eddy-system", "eddy-chunkserver-1");
         writers.wait_more("after a chunkserver was killed", 50);
-        kill(&cluster, &leader(&cluster).0);
+        kill(&cluster, "eddy-system", &leader(&cluster).0);
         writers.wait_more("after the leader of metadata was killed", 50);
         all_ready(&cluster);
         let ready = Instant::now();
@@ -150,11 +178,11 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
     let (acknowledged, failed) = writers.stop().await;
 
     for (key, expected) in &acknowledged {
-        let read = door.get(Some(LOADER), &format!("e2e-load/{key}")).await.ok().map(|(_, body)| body);
-        assert!(
-            read.as_ref() == Some(expected),
-            "{key} of {} acknowledged ({failed} failed) is lost or not what it was",
-            acknowledged.len()
-        );
+        let read = door.get(Some(LOADER), &format!("e2e-load/{key}")).await.unwrap();
+        let is_so = match expected {
+            Some(expected) => read.0 == 200 && read.1 == *expected,
+            None => read.0 == 404,
+        };
+        assert!(is_so, "{key} of {} acknowledged ({failed} failed) is not what it was: {}", acknowledged.len(), read.0);
     }
 }
