@@ -1,8 +1,8 @@
-//! Objects that go to another tier: to the cold one when nobody has read them for as long as their namespace says, and back when
-//! somebody did.
+//! Objects that go where their namespace says: to the cold tier when nobody has read them for long, and back when somebody did; and
+//! to chunks of as many copies as are asked for now.
 //!
 //! Which objects are where they should be is seen from their rows in each round, so a round goes on where another ended. What moves is
-//! needles, each in a transaction, to a chunk of the other tier.
+//! needles, each in a transaction, to a chunk that is kept so.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,16 +10,13 @@ use std::time::{Duration, Instant};
 use eddy_kv::{KeyRange, KvError, Row, SCAN_ROWS_MAX, Scan, Transaction};
 use eddy_object::placement::choose_for_shards;
 use eddy_object::schema::{
-    AccessRow, ChunkRow, Class, Contents, NamespaceRow, Needed, ObjectRow, ReferenceRow, Tier, Tiering, accesses, after, decode,
-    key_and_number, objects, versions,
+    AccessRow, ChunkForm, ChunkRow, Class, Contents, NamespaceRow, Needed, ObjectRow, ReferenceRow, Tier, Tiering, UNSETTLED,
+    accesses, after, configuration_key, decode, key_and_number, objects, versions,
 };
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
 use crate::chunks::all;
-
-/// The name of the row that says that something of a namespace may be cold.
-const COOLED: &str = "cooled";
 
 /// What a round of tiers did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,9 +25,11 @@ pub struct Tiered {
     pub cooled: usize,
     /// Needles that came from there.
     pub warmed: usize,
-    /// Bytes of both.
+    /// Needles of which there are more copies now, or fewer, because their namespace says so.
+    pub recopied: usize,
+    /// Bytes of all of these.
     pub bytes: u64,
-    /// Needles that were to go or to come and were not come to, or could not now.
+    /// Needles that were to move and were not come to, or could not now.
     pub left: usize,
     /// Bytes of what is cold, after the round.
     pub cold_bytes: u64,
@@ -43,16 +42,30 @@ struct Round {
     until: Instant,
     day_ms: u64,
     now_ms: u64,
-    chunks: BTreeMap<u64, Tier>,
+    chunks: BTreeMap<u64, Kept>,
     done: Tiered,
+}
+
+/// How the bytes of a chunk are kept.
+#[derive(Clone, Copy)]
+struct Kept {
+    tier: Tier,
+    /// None where it is coded, and its bytes are kept but once.
+    copies: Option<u8>,
+}
+
+impl Kept {
+    fn of(row: &ChunkRow) -> Self {
+        Self { tier: row.tier, copies: (row.form == ChunkForm::Whole).then_some(row.copies) }
+    }
 }
 
 /// A namespace whose objects are looked at, and which of them were read.
 struct Looking<'a> {
     space: &'a NamespaceRow,
     reads: Reads<'a>,
-    /// Something of it is cold, or may soon be.
-    cold: bool,
+    /// Something of it is kept as it would not be without its tiering, or not as its settings say.
+    unsettled: bool,
 }
 
 impl Master {
@@ -65,42 +78,43 @@ impl Master {
         self.refresh().await?;
         let chunks = all(&self.metadata).await?;
         let day_ms = u64::try_from(day.as_millis()).unwrap_or(u64::MAX).max(1);
-        let tiers = chunks.into_iter().map(|(chunk, (row, _)): (u64, (ChunkRow, Row))| (chunk, row.tier)).collect();
-        let mut round = Round { until, day_ms, now_ms: now_ms(), chunks: tiers, done: Tiered::default() };
+        let kept = chunks.iter().map(|(chunk, (row, _)): (&u64, &(ChunkRow, Row))| (*chunk, Kept::of(row))).collect();
+        let mut round = Round { until, day_ms, now_ms: now_ms(), chunks: kept, done: Tiered::default() };
         let candidates = self.servers.candidates();
         let slow = candidates.iter().any(|one| one.class == Class::Slow && one.accepts());
         round.done.nowhere = !slow && choose_for_shards(&candidates, Class::Slow, &mut fastrand::Rng::new()).is_none();
         for (name, space) in self.metadata.list_namespaces("").await? {
-            let cooled = self.metadata.configuration(space.id, COOLED).await?.is_some();
-            if space.settings.tiering == Tiering::default() && !cooled {
+            let key = configuration_key(space.id, UNSETTLED);
+            let noted = self.metadata.store().get(key.clone()).await?;
+            let tiers = space.settings.tiering != Tiering::default();
+            if !tiers && noted.is_none() {
                 continue;
             }
-            let cools = space.settings.tiering != Tiering::default();
-            if cools && !cooled {
-                self.say_cooled(&name, true).await?;
+            if tiers && noted.is_none() {
+                match self.metadata.set_configuration(&name, UNSETTLED, Some(bytes::Bytes::new())).await {
+                    Err(ObjectError::NoNamespace(_)) => continue,
+                    done => done?,
+                }
             }
-            let cold = self.tier_namespace(&space, &mut round).await?;
-            if !cools && !cold {
-                self.say_cooled(&name, false).await?;
+            let unsettled = self.tier_namespace(&space, &mut round).await?;
+            if !tiers && !unsettled {
+                // Nothing, if its settings were changed again.
+                match self.metadata.store().commit(Transaction::new().check(key.clone(), noted.as_ref()).delete(key)).await {
+                    Err(KvError::Conflict { .. }) => {}
+                    done => drop(done?),
+                }
             }
         }
         Ok(round.done)
     }
 
-    async fn say_cooled(&self, name: &str, cooled: bool) -> Result<(), ObjectError> {
-        let value = cooled.then(bytes::Bytes::new);
-        match self.metadata.set_configuration(name, COOLED, value).await {
-            Err(ObjectError::NoNamespace(_)) => Ok(()),
-            done => done,
-        }
-    }
-
-    /// Looks at all versions of all objects of a namespace; whether any of it is where only its tiering brings it.
+    /// Looks at all versions of all objects of a namespace; whether any of it is not as it would be kept by
+    /// its settings without tiering.
     async fn tier_namespace(&self, space: &NamespaceRow, round: &mut Round) -> Result<bool, ObjectError> {
         let mut any = false;
         for range in [objects(space.id, ""), versions(space.id, "")] {
             let present = range == objects(space.id, "");
-            let mut looking = Looking { space, reads: Reads::of(self, space), cold: false };
+            let mut looking = Looking { space, reads: Reads::of(self, space), unsettled: false };
             let mut range = range;
             loop {
                 let page = self.metadata.store().scan(Scan::new(range.clone(), SCAN_ROWS_MAX)).await?;
@@ -115,7 +129,7 @@ impl Master {
                     _ => break,
                 }
             }
-            any |= looking.cold;
+            any |= looking.unsettled;
         }
         self.forget_reads(space, round).await?;
         Ok(any)
@@ -142,45 +156,60 @@ impl Master {
             }
         }
         for reference in needed {
-            looking.cold |= self.tier_needle(round, &reference, wanted).await?;
+            looking.unsettled |= self.tier_needle(round, &reference, looking.space.settings.copies, wanted).await?;
         }
         Ok(())
     }
 
-    /// Moves a needle to the tier where it should be, if it is not there; whether it is in any but the hot one then.
-    async fn tier_needle(&self, round: &mut Round, reference: &ReferenceRow, wanted: Tier) -> Result<bool, ObjectError> {
+    /// Moves a needle to where it should be, if it is not there; whether it is in any but the hot tier then, or still elsewhere.
+    async fn tier_needle(
+        &self,
+        round: &mut Round,
+        reference: &ReferenceRow,
+        copies: u8,
+        wanted: Tier,
+    ) -> Result<bool, ObjectError> {
         let extent = reference.extent;
         // A chunk that came since the round began is where it should be.
         let Some(is) = round.chunks.get(&extent.chunk).copied() else { return Ok(wanted != Tier::Hot) };
-        let stays = is == wanted || wanted == Tier::Cold && round.done.nowhere;
-        let moved = if stays {
+        let tier = if wanted == Tier::Cold && round.done.nowhere { is.tier } else { wanted };
+        let is_settled = is.tier == tier && is.copies.is_none_or(|is| is == copies);
+        let moved = if is_settled {
             false
         } else if Instant::now() >= round.until {
             round.done.left += 1;
             false
         } else {
             self.tier_pace.spend(u64::from(extent.bytes)).await;
-            match self.objects.relocate(reference, Some(wanted)).await {
+            match self.objects.relocate(reference, Some((copies, tier))).await {
                 Ok(moved) => moved,
                 Err(ObjectError::Metadata(error)) => return Err(error.into()),
                 Err(error) => {
                     let error = eddy_telemetry::error_chain(&error);
-                    tracing::warn!(chunk = extent.chunk, error, "failed to move a needle to another tier; it is tried again");
+                    tracing::warn!(
+                        chunk = extent.chunk,
+                        error,
+                        "failed to move a needle to where it should be; it is tried again"
+                    );
                     round.done.left += 1;
                     false
                 }
             }
         };
-        let now = if moved { wanted } else { is };
         if moved {
             round.done.bytes += u64::from(extent.bytes);
-            round.done.cooled += usize::from(wanted == Tier::Cold);
-            round.done.warmed += usize::from(is == Tier::Cold);
+            match (is.tier, tier) {
+                (is, now) if is == now => round.done.recopied += 1,
+                (_, Tier::Cold) => round.done.cooled += 1,
+                (Tier::Cold, _) => round.done.warmed += 1,
+                _ => {}
+            }
         }
+        let now = if moved { tier } else { is.tier };
         if now == Tier::Cold {
             round.done.cold_bytes += u64::from(extent.bytes);
         }
-        Ok(now != Tier::Hot)
+        Ok(now != Tier::Hot || !is_settled && !moved)
     }
 
     /// Removes what says that objects were read so long ago that it makes no difference.

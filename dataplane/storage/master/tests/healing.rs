@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::heal::heal;
+use crate::heal::{check_copies, heal};
 
 fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
     let options = MasterOptions { grace, patience, settle: Duration::ZERO, ..MasterOptions::default() };
@@ -25,24 +25,6 @@ fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
 
 fn at_once(cluster: &Cluster) -> Master {
     master(cluster, Duration::ZERO, Duration::ZERO)
-}
-
-/// Every copy of every chunk has all that is needed.
-async fn check_copies(cluster: &Cluster, copies: usize) {
-    let client = cluster.client();
-    for row in cluster.rows(b"c").await {
-        let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
-        let row: ChunkRow = decode(&row.value.bytes).unwrap();
-        assert_eq!(row.replicas.len(), copies);
-        for replica in row.replicas {
-            let at = (0..).find(|at| cluster.number(*at) == replica.server).unwrap();
-            let found = client.scan(cluster.address(at), replica.id(chunk)).await.unwrap();
-            let mut needed = cluster.rows(b"r").await;
-            needed.retain(|row| row.key[1..9] == chunk.to_be_bytes());
-            let whole = found.iter().filter(|(_, damaged)| !damaged).count();
-            assert!(whole >= needed.len(), "server {at}: {whole} of {}", needed.len());
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, decode};
+use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, UNSETTLED, decode};
 use eddy_object::{ObjectError, Precondition};
 use eddy_storage_master::{Coded, Master, MasterOptions, Tiered};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
@@ -279,7 +279,9 @@ async fn what_nobody_reads_goes_to_slow_servers_and_comes_back_when_it_is_read()
     assert_eq!(master.tier(SHORT_DAY, LONG).await.unwrap().cold_bytes, 0);
     collect_all(&cluster, &master).await;
     assert!(chunks(&cluster).await.into_values().all(|row| row.tier == Tier::Hot));
-    assert!(cluster.rows(b"h").await.is_empty() && cluster.metadata().configuration(space.id, "cooled").await.unwrap().is_none());
+    assert!(
+        cluster.rows(b"h").await.is_empty() && cluster.metadata().configuration(space.id, UNSETTLED).await.unwrap().is_none()
+    );
     check(&cluster, &objects).await;
 }
 

@@ -13,18 +13,19 @@ use crate::schema::{Contents, ReferenceRow, Tier};
 use crate::upload::{PIECE_BYTES, stored};
 
 impl Objects {
-    /// Copies a needle to another chunk, of a tier if that is said, and makes the object that needs it refer to that; whether it
-    /// still needed it.
+    /// Copies a needle to another chunk, of a number of copies and a tier if those are said, and makes the object that needs it refer
+    /// to that; whether it still needed it.
     ///
     /// # Errors
     /// That it cannot be read or written now, or the store's.
-    pub async fn relocate(&self, reference: &ReferenceRow, tier: Option<Tier>) -> Result<bool> {
+    pub async fn relocate(&self, reference: &ReferenceRow, to: Option<(u8, Tier)>) -> Result<bool> {
         let extent = reference.extent;
         let Some(chunk) = self.metadata().chunk(extent.chunk).await? else { return Ok(false) };
         // Its own chunk is no other one.
         self.shared().pack.retire(extent.chunk).await;
-        let placed = self.shared().pack.place(chunk.copies, tier.unwrap_or(chunk.tier), extent.bytes).await?;
-        let written = match self.copy_needle(reference, &placed, needed(chunk.copies)).await {
+        let (copies, tier) = to.unwrap_or((chunk.copies, chunk.tier));
+        let placed = self.shared().pack.place(copies, tier, extent.bytes).await?;
+        let written = match self.copy_needle(reference, &placed, needed(copies)).await {
             Ok(written) => written,
             Err(error) => {
                 // Its chunk may be gone, or its servers: the next needle goes elsewhere.

@@ -143,9 +143,17 @@ fn tier(rounds: &Rounds) -> Vec<Figure> {
     let (Tiered { left, cold_bytes, nowhere, .. }, coded) = (rounds.tiered, rounds.coded);
     vec![
         ("eddy_storage_cold_bytes", "Bytes of objects that are in the cold tier", figure(cold_bytes)),
-        ("eddy_storage_tier_left", "Needles that the last round was to move to another tier and did not come to", figure(left)),
+        (
+            "eddy_storage_tier_left",
+            "Needles that the last round was to move to another tier, or to another number of copies, and did not come to",
+            figure(left),
+        ),
         ("eddy_storage_tier_nowhere", "1 where there are no slow servers, and too few for shards", figure(u8::from(nowhere))),
-        ("eddy_storage_bytes_tiered", "Bytes that this process moved to another tier", figure(rounds.tiered_bytes)),
+        (
+            "eddy_storage_bytes_tiered",
+            "Bytes that this process moved to another tier, or to another number of copies",
+            figure(rounds.tiered_bytes),
+        ),
         ("eddy_storage_chunks_coded", "Chunks that are kept as shards", figure(coded.coded + coded.chunks)),
         ("eddy_storage_coding_left", "Chunks that are to be coded", figure(coded.left)),
         ("eddy_storage_bytes_coded", "Bytes of shards that this process made", figure(rounds.coded_bytes)),

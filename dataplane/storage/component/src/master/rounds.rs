@@ -97,9 +97,9 @@ async fn collect(master: &Master, options: &StorageMasterOptions, figures: &Figu
 
 async fn tier(master: &Master, options: &StorageMasterOptions, figures: &Figures) -> Result<(), ObjectError> {
     let tiered = master.tier(Duration::from_secs(options.tier_day_seconds.max(1)), TIER_FOR).await?;
-    let Tiered { cooled, warmed, bytes, left, .. } = tiered;
-    if cooled + warmed + left > 0 {
-        tracing::info!(cooled, warmed, bytes, left, "tiered");
+    let Tiered { cooled, warmed, recopied, bytes, left, .. } = tiered;
+    if cooled + warmed + recopied + left > 0 {
+        tracing::info!(cooled, warmed, recopied, bytes, left, "tiered");
     }
     let coded = master.code(TIER_FOR).await?;
     let Coded { chunks, bytes, left, too_few_servers, .. } = coded;

@@ -6,8 +6,8 @@ use eddy_kv::{KvError, Scan, Transaction, Value};
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
-    NamespaceRow, NamespaceSettings, Versioning, configuration_key, configurations, decode, encode, multiparts, namespace_key,
-    namespaces, objects, usage_bytes_key, usage_objects_key, versions,
+    NamespaceRow, NamespaceSettings, UNSETTLED, Versioning, configuration_key, configurations, decode, encode, multiparts,
+    namespace_key, namespaces, objects, usage_bytes_key, usage_objects_key, versions,
 };
 
 /// Longest name of a namespace.
@@ -50,7 +50,7 @@ impl Metadata {
                     if changed == row {
                         return Ok(row);
                     }
-                    (Some(value), changed)
+                    (Some((row, value)), changed)
                 }
                 Err(ObjectError::NoNamespace(_)) => (None, new_row(name, NamespaceSettings::default())?.changed(&change)),
                 Err(error) => return Err(error),
@@ -91,8 +91,9 @@ impl Metadata {
         change: impl Fn(&mut NamespaceSettings) + Send + Sync,
     ) -> Result<NamespaceRow> {
         for _ in 0..TRIES {
-            let (row, value) = self.namespace_and_value(name).await?;
-            if let Some(row) = self.replace_namespace(name, Some(&value), row.changed(&change)).await? {
+            let before = self.namespace_and_value(name).await?;
+            let row = before.0.clone().changed(&change);
+            if let Some(row) = self.replace_namespace(name, Some(&before), row).await? {
                 return Ok(row);
             }
         }
@@ -100,9 +101,21 @@ impl Metadata {
     }
 
     /// Writes a namespace's row; nothing, if it is no longer as it was.
-    async fn replace_namespace(&self, name: &str, before: Option<&Value>, row: NamespaceRow) -> Result<Option<NamespaceRow>> {
+    async fn replace_namespace(
+        &self,
+        name: &str,
+        before: Option<&(NamespaceRow, Value)>,
+        row: NamespaceRow,
+    ) -> Result<Option<NamespaceRow>> {
         let key = namespace_key(name);
-        match self.store.commit(Transaction::new().check(key.clone(), before).put(key, encode(&row)?)).await {
+        let change = Transaction::new().check(key.clone(), before.map(|(_, value)| value)).put(key, encode(&row)?);
+        let change = match before {
+            Some((before, _)) if before.settings.copies != row.settings.copies => {
+                change.put(configuration_key(row.id, UNSETTLED), Bytes::new())
+            }
+            _ => change,
+        };
+        match self.store.commit(change).await {
             Err(KvError::Conflict { .. }) => Ok(None),
             done => done.map(|_| Some(row)).map_err(Into::into),
         }

@@ -94,6 +94,10 @@ pub fn configuration_key(namespace: u64, name: &str) -> Bytes {
     named(b'b', namespace, name.as_bytes())
 }
 
+/// The name of the row beside what the owner of a namespace decided that says that something of it may be kept otherwise than its
+/// settings say now: in the cold tier, or as another number of copies.
+pub const UNSETTLED: &str = "unsettled";
+
 /// All that the owner of a namespace decided besides its settings.
 pub fn configurations(namespace: u64) -> KeyRange {
     KeyRange::prefix(numbered(b'b', namespace).freeze())

@@ -1,0 +1,148 @@
+//! How many copies of what there are, and which are made first, on real chunkservers.
+#![allow(clippy::unwrap_used)]
+
+mod heal;
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use eddy_object::schema::{ChunkRow, NamespaceSettings, UNSETTLED, decode};
+use eddy_object::{Attributes, Memory, Objects, Precondition};
+use eddy_storage_master::{Master, MasterOptions};
+use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+
+use crate::heal::{check_copies, heal};
+
+const LONG: Duration = Duration::from_secs(60);
+
+fn master(cluster: &Cluster) -> Master {
+    Master::new(cluster.objects.clone(), cluster.client(), at_once())
+}
+
+fn at_once() -> MasterOptions {
+    MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() }
+}
+
+async fn put(objects: &Objects, space: &str, key: &str, data: bytes::Bytes) -> u64 {
+    let mut upload = objects.upload(space, Some(data.len() as u64)).await.unwrap();
+    upload.write(data).await.unwrap();
+    let row = upload.finish(key, Attributes::default(), &Precondition::None).await.unwrap();
+    row.contents.needles()[0].chunk
+}
+
+/// Puts an object into a chunk that it shares with none that others put.
+async fn put_apart(cluster: &Cluster, space: &str, key: &str, data: bytes::Bytes) -> u64 {
+    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+    put(&objects, space, key, data).await
+}
+
+async fn row_of(cluster: &Cluster, chunk: u64) -> ChunkRow {
+    cluster.metadata().chunk(chunk).await.unwrap().unwrap()
+}
+
+fn place_of(cluster: &Cluster, server: u64) -> usize {
+    (0..).find(|at| cluster.number(*at) == server).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_namespace_has_the_copies_that_it_asks_for_and_gets_them_again() {
+    for copies in [1, 2, 5] {
+        let mut cluster = Cluster::start(6).await;
+        let settings = NamespaceSettings { copies, ..NamespaceSettings::default() };
+        let space = cluster.metadata().create_namespace("asked", settings).await.unwrap();
+        let data = random_bytes(1, 3_000_000);
+        let chunk = put_apart(&cluster, "asked", "key", data.clone()).await;
+        let master = master(&cluster);
+        heal(&cluster, &master).await;
+        let row = row_of(&cluster, chunk).await;
+        assert_eq!((row.replicas.len(), row.copies), (usize::from(copies), copies));
+        if copies > 1 {
+            cluster.stop(place_of(&cluster, row.replicas[1].server)).await;
+            assert_eq!(master.note_lost_servers().await.unwrap(), 1);
+            assert_eq!(master.repair().await.unwrap().copies, 1);
+            heal(&cluster, &master).await;
+        }
+        check_copies(&cluster, usize::from(copies)).await;
+        let row = cluster.metadata().object(space.id, "key").await.unwrap();
+        assert!(cluster.read(&row, 0, row.bytes).await.unwrap() == data);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_copies_is_soon_that_of_what_is_there_too() {
+    let cluster = Cluster::start(5).await;
+    let (small, large) = (random_bytes(1, 50_000), random_bytes(2, 9_000_000));
+    let all = async |copies: usize| {
+        check_copies(&cluster, copies).await;
+        assert!(cluster.get("small").await.unwrap() == small);
+        assert!(cluster.get("large").await.unwrap() == large);
+        cluster.check().await;
+    };
+    let master = master(&cluster);
+    for (key, data) in [("small", &small), ("large", &large)] {
+        put(&cluster.objects, SPACE, key, data.clone()).await;
+    }
+    let is_unsettled = async || cluster.metadata().configuration(cluster.namespace, UNSETTLED).await.unwrap().is_some();
+    assert_eq!(master.tier(LONG, LONG).await.unwrap().recopied, 0);
+    assert!(!is_unsettled().await);
+    for copies in [5, 1, 2] {
+        cluster.metadata().change_namespace(SPACE, |settings| settings.copies = copies).await.unwrap();
+        let before = cluster.rows(b"c").await.len();
+        let nothing = master.tier(LONG, Duration::ZERO).await.unwrap();
+        assert!(nothing.recopied == 0 && nothing.left > 0 && is_unsettled().await, "no time: {nothing:?}");
+        let tiered = master.tier(LONG, LONG).await.unwrap();
+        assert_eq!((tiered.recopied, tiered.left, tiered.bytes), (nothing.left, 0, 9_050_000));
+        assert!(!is_unsettled().await);
+        assert!(cluster.rows(b"c").await.len() > before);
+        heal(&cluster, &master).await;
+        while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+        all(usize::from(copies)).await;
+        assert_eq!(master.tier(LONG, LONG).await.unwrap().recopied, 0);
+    }
+    // Of more than there are servers there are as many as can be, and it is said that some are missing.
+    cluster.metadata().change_namespace(SPACE, |settings| settings.copies = 9).await.unwrap();
+    assert!(master.tier(LONG, LONG).await.unwrap().recopied > 0);
+    let repaired = master.repair().await.unwrap();
+    assert!(repaired.waiting > 0 && repaired.unreadable.is_empty(), "{repaired:?}");
+    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+    all(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_the_fewest_copies_is_repaired_first_though_it_was_noted_last() {
+    let cluster = Cluster::start(5).await;
+    let mut chunks = Vec::new();
+    for lost in [1, 2] {
+        let chunk = put_apart(&cluster, SPACE, &lost.to_string(), random_bytes(lost, 1_500_000)).await;
+        chunks.push((chunk, row_of(&cluster, chunk).await));
+    }
+    heal(&cluster, &master(&cluster)).await;
+    for (lost, (chunk, row)) in (1..).zip(&chunks) {
+        for replica in &row.replicas[..lost] {
+            cluster.client().remove(cluster.address(place_of(&cluster, replica.server)), replica.id(*chunk)).await.unwrap();
+        }
+        cluster.metadata().degrade(*chunk, &row.replicas[..lost]).await.unwrap();
+    }
+    // One at a time, and each takes more than a second.
+    let options = MasterOptions { repairs_at_once: 1, repair_bytes_per_second: NonZeroU64::new(1_000_000), ..at_once() };
+    let slow = Master::new(cluster.objects.clone(), cluster.client(), options);
+    let mut first = Vec::new();
+    let watch = until("one of them has changed", async || {
+        first.clear();
+        for (chunk, before) in &chunks {
+            first.push(row_of(&cluster, *chunk).await.replicas != before.replicas);
+        }
+        first.contains(&true)
+    });
+    let (repaired, ()) = tokio::join!(slow.repair(), watch);
+    assert_eq!((repaired.unwrap().copies, &first[..]), (3, &[false, true][..]));
+    check_rows(&cluster).await;
+}
+
+/// No chunk has too few replicas by its row.
+async fn check_rows(cluster: &Cluster) {
+    for row in cluster.rows(b"c").await {
+        let row: ChunkRow = decode(&row.value.bytes).unwrap();
+        assert!(row.replicas.len() >= usize::from(row.copies), "{row:?}");
+    }
+}
