@@ -33,5 +33,5 @@ pub use self::model::{
 };
 pub use self::protocol::{Member, Status};
 pub use self::remote::Remote;
-pub use self::replicated::{GroupOptions, LogOptions, ReplicaError, Replicated, ReplicatedOptions, serve};
+pub use self::replicated::{GroupOptions, LogOptions, ReplicaError, Replicated, ReplicatedOptions, SalvageError, salvage, serve};
 pub use self::store::{RowStream, Store};

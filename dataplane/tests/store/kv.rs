@@ -90,3 +90,67 @@ async fn tools_back_up_verify_and_restore() {
     let nobody = tool(&["status", "--servers=localhost:1"]);
     assert!(!nobody.status.success());
 }
+
+/// Restores a backup into a store of its own, and says which of these keys it lacks.
+async fn lacking(file: &str, keys: &[String]) -> Vec<String> {
+    let fresh = Replicas::start(1);
+    let restored = fresh.tool(&["restore", file]);
+    assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
+    let client = fresh.client();
+    let mut lacking = Vec::new();
+    for key in keys {
+        if client.get(key.clone().into()).await.unwrap().is_none() {
+            lacking.push(key.clone());
+        }
+    }
+    lacking
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_salvaged_of_the_only_voter_and_of_a_standby_that_had_it() {
+    let mut replicas = Replicas::start(1);
+    let (standby, standby_folder, address) = replicas.run_standby();
+    let client = Arc::new(replicas.client());
+    let acknowledged = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let written = || acknowledged.lock().unwrap().len();
+    let writer = tokio::spawn(write(client.clone(), 0, acknowledged.clone()));
+    wait("rows are written", || written() > 500);
+    writer.abort();
+    let _ = writer.await;
+    let settled = acknowledged.lock().unwrap().clone();
+    let follower = Remote::new(Arc::new(TcpTransport::default()), std::slice::from_ref(&address));
+    assert!(
+        follower.get(settled.last().unwrap().clone().into()).await.unwrap().is_some(),
+        "a standby answers for the latest rows"
+    );
+    let writer = tokio::spawn(write(client, 1, acknowledged.clone()));
+    wait("more rows are written", || written() > settled.len() + 500);
+
+    let all = replicas.folder.path().to_owned();
+    let at = |name: &str| all.join(name).display().to_string();
+    let (voter_folder, of_voter, of_standby) = (at("0"), at("of-voter"), at("of-standby"));
+    let salvage = |folder: &str, file: &str| {
+        let said = tool(&["salvage", &format!("--folder={folder}"), &format!("--file={file}")]);
+        if said.status.success() { Ok(()) } else { Err(String::from_utf8(said.stderr).unwrap()) }
+    };
+    let refused = salvage(&voter_folder, &of_voter).unwrap_err();
+    assert!(refused.contains("must be stopped"), "{refused}");
+    replicas.kill(0);
+    drop(standby);
+    writer.abort();
+    let _ = writer.await;
+    assert!(salvage(&at("nothing"), &of_voter).unwrap_err().contains("no folder of a replica"));
+    // It may be done again.
+    for _ in 0..2 {
+        salvage(&voter_folder, &of_voter).unwrap();
+    }
+    salvage(&standby_folder.display().to_string(), &of_standby).unwrap();
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    let of = |file: &str| format!("--file={file}");
+    assert_eq!(lacking(&of(&of_voter), &acknowledged).await, Vec::<String>::new());
+    assert_eq!(lacking(&of(&of_standby), &settled).await, Vec::<String>::new());
+    // The replica goes on as if nothing had been.
+    replicas.run(0);
+    wait("it leads again", || replicas.leader().is_some());
+    assert!(replicas.client().get(acknowledged.last().unwrap().clone().into()).await.unwrap().is_some());
+}

@@ -88,6 +88,28 @@ impl Replicas {
         self.children[number] = Some(Process::start(&arguments));
     }
 
+    /// Runs one more, which keeps all rows and does not vote, and waits until it is taken in; its folder and its address.
+    pub(crate) fn run_standby(&self) -> (Process, PathBuf, String) {
+        let (port, folder) = (ports(1)[0], self.folder.path().join("standby"));
+        let mut arguments = vec![
+            "kv".to_owned(),
+            "serve".to_owned(),
+            "--standby".to_owned(),
+            "--advertise-host=localhost".to_owned(),
+            format!("--folder={}", folder.display()),
+            format!("--bind=127.0.0.1:{port}"),
+            "--admin-address=127.0.0.1:0".to_owned(),
+            format!("--peers={}", self.servers().join(",")),
+        ];
+        arguments.extend(self.tls());
+        let (process, address) = (Process::start(&arguments), format!("localhost:{port}"));
+        wait("the standby is taken in", || {
+            let said = tool(&["status", &format!("--servers={address}")]);
+            String::from_utf8(said.stdout).unwrap().contains("\tstandby\t")
+        });
+        (process, folder, address)
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self, number: usize) {
         drop(self.children[number].take());

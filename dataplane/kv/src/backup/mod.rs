@@ -13,7 +13,7 @@ pub use self::frames::{Damage, decode_rows};
 use self::frames::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, check_frame, encode_frame, encode_rows, frame_head};
 use crate::error::KvError;
 use crate::model::Row;
-use crate::store::Store;
+use crate::store::{RowStream, Store};
 
 /// Why a backup or a restore failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,13 @@ pub enum BackupError {
 /// # Errors
 /// See [`BackupError`]. What was at `path` before is still there then.
 pub async fn backup(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
+    write_rows(store.export().await?, path).await
+}
+
+/// Writes rows to a file, as [`backup`] does.
+pub(crate) async fn write_rows(rows: RowStream<'_>, path: &Path) -> Result<u64, BackupError> {
     let unfinished = path.with_added_extension("unfinished");
-    let written = write(store, &unfinished).await;
+    let written = write(rows, &unfinished).await;
     if written.is_err() {
         // It may not have been made.
         let _ = tokio::fs::remove_file(&unfinished).await;
@@ -58,10 +63,9 @@ pub async fn backup(store: &dyn Store, path: &Path) -> Result<u64, BackupError> 
     written
 }
 
-async fn write(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
+async fn write(mut batches: RowStream<'_>, path: &Path) -> Result<u64, BackupError> {
     let mut file = BufWriter::new(File::create(path).await.map_err(at(path))?);
     file.write_all(&encode_frame(MAGIC)).await.map_err(at(path))?;
-    let mut batches = store.export().await?;
     let mut rows = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch?;

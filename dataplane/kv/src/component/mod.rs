@@ -14,7 +14,7 @@ pub use self::options::KvOptions;
 pub use self::transport::TransportOptions;
 use crate::backup::BackupError;
 use crate::error::KvError;
-use crate::replicated::ReplicaError;
+use crate::replicated::{ReplicaError, SalvageError};
 
 /// Why a replica ended or a tool failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum KvComponentError {
     /// A backup was not made or not restored.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// What a replica has was not written to a backup.
+    #[error(transparent)]
+    Salvage(#[from] SalvageError),
     /// The replicas did not do it.
     #[error(transparent)]
     Store(#[from] KvError),
@@ -58,6 +61,7 @@ pub async fn run(options: KvOptions, shutdown: Shutdown) -> Result<(), KvCompone
         KvCommand::Backup { servers, file } => tools::backup(&servers.remote()?, &file).await,
         KvCommand::Restore { servers, file } => tools::restore(&servers.remote()?, &file).await,
         KvCommand::Verify { file } => tools::verify(&file).await,
+        KvCommand::Salvage { folder, file } => tools::salvage(&folder, &file).await,
         KvCommand::Remove { servers, address } => Ok(servers.remote()?.remove(&address).await?),
     }
 }

@@ -44,6 +44,16 @@ pub(super) enum KvCommand {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Write all that a replica has to a file, where too many of the others are lost for any to lead; it must be stopped, and is
+    /// left as it is
+    Salvage {
+        /// The replica's folder
+        #[arg(long)]
+        folder: PathBuf,
+        /// The file; it appears when it is whole. As much room again is needed beside it
+        #[arg(long)]
+        file: PathBuf,
+    },
     /// End the membership of a replica that does not come back
     Remove {
         #[command(flatten)]

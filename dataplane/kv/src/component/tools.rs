@@ -48,6 +48,13 @@ pub(super) async fn restore(remote: &Remote, file: &Path) -> Result<(), KvCompon
     Ok(())
 }
 
+/// Writes all rows of a replica that is stopped to a file.
+pub(super) async fn salvage(folder: &Path, file: &Path) -> Result<(), KvComponentError> {
+    let rows = crate::replicated::salvage(folder, file).await?;
+    say(&format!("{rows} rows are in {}\n", file.display()));
+    Ok(())
+}
+
 /// Says whether a backup is whole.
 pub(super) async fn verify(file: &Path) -> Result<(), KvComponentError> {
     let rows = crate::backup::verify(file).await?;

@@ -10,12 +10,14 @@ mod options;
 mod peers;
 mod read_index;
 mod runtime;
+mod salvage;
 mod server;
 mod state_machine;
 mod store;
 mod types;
 
 pub use self::options::{GroupOptions, LogOptions, ReplicaError, ReplicatedOptions};
+pub use self::salvage::{SalvageError, salvage};
 pub use self::server::serve;
 pub use self::store::Replicated;
 pub(crate) use self::types::{ImportedRow, Types};

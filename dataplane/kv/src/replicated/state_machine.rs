@@ -116,6 +116,12 @@ impl StateMachine {
         Ok(transaction)
     }
 
+    /// The last command that was applied.
+    pub(super) fn applied_index(&self) -> Result<Option<u64>, redb::Error> {
+        let transaction = self.database.begin_read()?;
+        Ok(applied(&transaction.open_table(RAFT)?)?.0.map(|last| last.index))
+    }
+
     /// Makes durable what was applied.
     fn make_durable(&self) -> Result<(), redb::Error> {
         let mut transaction = self.database.begin_write()?;
@@ -125,7 +131,7 @@ impl StateMachine {
         Ok(())
     }
 
-    fn apply_all(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Outcome>, redb::Error> {
+    pub(super) fn apply_all(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Outcome>, redb::Error> {
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::None)?;
         let mut applied = applied(&transaction.open_table(RAFT)?)?;
