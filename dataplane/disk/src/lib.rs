@@ -2,8 +2,10 @@
 //!
 //! [`RealDisk`] is the kernel's. [`SimulatedDisk`] keeps files in memory and can crash: then of all that was not synced
 //! any part may be there, in pieces of a sector. What holds on it for thousands of seeds may be trusted with a real one.
+//! [`CountedDisk`] tells tests how often others are made to wait.
 
 mod checked;
+mod counted;
 mod real;
 mod run;
 mod simulated;
@@ -13,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use self::checked::{read_checked, replace_checked};
+pub use self::counted::CountedDisk;
 pub use self::real::RealDisk;
 pub use self::run::run;
 pub use self::simulated::{SECTOR_BYTES, SimulatedDisk};

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_kv::{KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
+use eddy_disk::{CountedDisk, RealDisk};
+use eddy_kv::{GroupOptions, KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 
@@ -70,4 +71,30 @@ async fn what_was_acknowledged_is_there_after_it_is_opened_again() {
     let refused = store.commit(Transaction::new().add("n", 1, Some(5))).await;
     assert!(matches!(refused, Err(KvError::Exceeded { number: 5, .. })), "applied once: {refused:?}");
     assert!(store.commit(Transaction::new().check("a", Some(&read)).put("a", "2")).await.unwrap() > version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_commit_at_once_and_share_syncs() {
+    const WRITERS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = CountedDisk::new(Arc::new(RealDisk), Duration::from_millis(2));
+    let group = GroupOptions { advertise: "localhost:1".into(), peers: Vec::new(), standby: false };
+    let options = ReplicatedOptions { group: Some(group), ..ReplicatedOptions::alone(folder.path().join("store"), 1024 * 1024) };
+    let store = Arc::new(Replicated::open_on(Arc::new(disk.clone()), options, None).await.unwrap());
+    store.join().await;
+    while store.commit(Transaction::new().put("first", "")).await.is_err() {
+        // It does not lead yet.
+        tokio::task::yield_now().await;
+    }
+    let before = disk.syncs();
+    let writers = (0..WRITERS).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move { store.commit(Transaction::new().put(format!("{number}"), "")).await })
+    });
+    for committed in join_all(writers).await {
+        committed.unwrap().unwrap();
+    }
+    let syncs = disk.syncs() - before;
+    assert!((1..WRITERS / 2).contains(&syncs), "{syncs} for {WRITERS} transactions");
+    store.close().await;
 }

@@ -1,5 +1,6 @@
 //! Chunkservers, the master and the store's leader, killed while objects are written.
 
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,16 +15,16 @@ use tokio::task::JoinHandle;
 
 use crate::processes::{Process, Replicas, dataplane, ports};
 
-struct Storage {
-    replicas: Replicas,
-    ports: Vec<(u16, u16)>,
-    chunkservers: Vec<Option<Process>>,
+pub(crate) struct Storage {
+    pub(crate) replicas: Replicas,
+    pub(crate) ports: Vec<(u16, u16)>,
+    pub(crate) chunkservers: Vec<Option<Process>>,
     master_admin_port: u16,
     master: Option<Process>,
 }
 
 impl Storage {
-    fn start(replicas: Replicas, chunkservers: usize) -> Self {
+    pub(crate) fn start(replicas: Replicas, chunkservers: usize) -> Self {
         let free = ports(2 * chunkservers + 1);
         let mut master = vec![
             "storage-master".to_owned(),
@@ -49,20 +50,32 @@ impl Storage {
     }
 
     fn run(&mut self, number: usize) {
+        self.run_behind(number, self.ports[number].0);
+    }
+
+    pub(crate) fn folder_of(&self, number: usize) -> PathBuf {
+        self.replicas.folder.path().join(format!("chunks-{number}"))
+    }
+
+    /// Runs a chunkserver that others reach at another port than the one that it binds, and on another address.
+    pub(crate) fn run_behind(&mut self, number: usize, advertised: u16) {
+        self.chunkservers[number] = Some(Process::start(&self.arguments(number, advertised)));
+    }
+
+    pub(crate) fn arguments(&self, number: usize, advertised: u16) -> Vec<String> {
         let (port, admin_port) = self.ports[number];
         let mut arguments = vec![
             "chunkserver".to_owned(),
-            format!("--folder={}", self.replicas.folder.path().join(format!("chunks-{number}")).display()),
-            // What it binds is not where others reach it.
+            format!("--folder={}", self.folder_of(number).display()),
             format!("--bind=0.0.0.0:{port}"),
             "--advertise-host=localhost".to_owned(),
-            format!("--advertise-port={port}"),
+            format!("--advertise-port={advertised}"),
             format!("--failure-domain={number}"),
             format!("--admin-address=127.0.0.1:{admin_port}"),
             "--reserved-mebibytes=10".to_owned(),
         ];
         arguments.extend(self.replicas.store());
-        self.chunkservers[number] = Some(Process::start(&arguments));
+        arguments
     }
 
     /// What a tool says, having ended.
@@ -79,7 +92,7 @@ impl Storage {
         metrics.lines().find_map(|line| line.strip_prefix("eddy_storage_chunks_under_replicated ")?.parse().ok())
     }
 
-    async fn objects(&self) -> Objects {
+    pub(crate) async fn objects(&self) -> Objects {
         let metadata = Metadata::new(Arc::new(self.replicas.client()));
         let addresses: Vec<String> = self.ports.iter().map(|(port, _)| format!("localhost:{port}")).collect();
         let known = async || {
@@ -127,6 +140,13 @@ async fn write(objects: Objects, writer: usize, acknowledged: Arc<Mutex<Vec<usiz
     }
 }
 
+pub(crate) async fn put(objects: &Objects, number: usize) {
+    let data = contents(number);
+    let mut upload = objects.upload("space", Some(data.len() as u64)).await.unwrap();
+    upload.write(data).await.unwrap();
+    upload.finish(&number.to_string(), Attributes::default(), &Precondition::None).await.unwrap();
+}
+
 /// Ends the writers; what was acknowledged.
 async fn stop(writers: Vec<JoinHandle<()>>, acknowledged: &Mutex<Vec<usize>>) -> Vec<usize> {
     for writer in writers {
@@ -137,7 +157,7 @@ async fn stop(writers: Vec<JoinHandle<()>>, acknowledged: &Mutex<Vec<usize>>) ->
 }
 
 /// All that was acknowledged is there.
-async fn check(objects: &Objects, namespace: u64, acknowledged: &[usize]) {
+pub(crate) async fn check(objects: &Objects, namespace: u64, acknowledged: &[usize]) {
     for number in acknowledged {
         assert!(get(objects, namespace, &number.to_string()).await == contents(*number), "object {number}");
     }
@@ -227,12 +247,6 @@ async fn a_store_that_is_lost_is_restored_and_what_was_backed_up_is_read_from_th
     let mut storage = Storage::start(Replicas::start(1), 3);
     let objects = storage.objects().await;
     objects.metadata().create_namespace("space", NamespaceSettings::default()).await.unwrap();
-    let put = async |objects: &Objects, number: usize| {
-        let data = contents(number);
-        let mut upload = objects.upload("space", Some(data.len() as u64)).await.unwrap();
-        upload.write(data).await.unwrap();
-        upload.finish(&number.to_string(), Attributes::default(), &Precondition::None).await.unwrap();
-    };
     for number in 0..20 {
         put(&objects, number).await;
     }
@@ -260,7 +274,7 @@ async fn a_store_that_is_lost_is_restored_and_what_was_backed_up_is_read_from_th
 }
 
 /// curl, as users have it: the status and the body.
-fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
+pub(crate) fn curl(arguments: &[&str]) -> (String, Vec<u8>) {
     let common = ["--silent", "--show-error", "--max-time", "60", "--write-out", "%{stderr}%{http_code}"];
     let output = Command::new("curl").args(common).args(arguments).output().unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.stdout)

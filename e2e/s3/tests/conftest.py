@@ -1,6 +1,7 @@
 """Users of a door: who asks, with what, and what they find."""
 
 import os
+import time
 import uuid
 
 import boto3
@@ -70,3 +71,11 @@ def refused(call, *arguments, **named):
 
 def read(client, bucket, key, **more):
     return client.get_object(Bucket=bucket, Key=key, **more)["Body"].read()
+
+
+def eventually(holds, seconds=30):
+    """Waits until something holds, by looking again and again."""
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, f"not within {seconds} s"
+        time.sleep(0.1)

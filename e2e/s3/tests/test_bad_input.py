@@ -51,6 +51,17 @@ def test_bodies_that_end_too_soon(alice, bucket):
     assert answer.status == 400
     connection.close()
     assert refused(alice.head_object, Bucket=bucket, Key="cut")[0] == 404
+    # What was there stays.
+    alice.put_object(Bucket=bucket, Key="cut", Body=b"before")
+    connection = http.client.HTTPConnection(urlsplit(DOOR).netloc, timeout=10)
+    connection.putrequest("PUT", f"/{bucket}/cut", skip_accept_encoding=True, skip_host=False)
+    for name, value in {"Content-Length": "100", **signed("PUT", f"/{bucket}/cut", b"x" * 100)}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"x" * 50)
+    connection.sock.shutdown(1)
+    assert connection.getresponse().status == 400
+    connection.close()
+    assert read(alice, bucket, "cut") == b"before"
 
 
 def test_bodies_that_stall(alice, bucket):

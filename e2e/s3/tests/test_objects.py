@@ -7,7 +7,7 @@ import os
 import socket
 
 import requests
-from conftest import ALICE, DOOR, client_of, read, refused
+from conftest import ALICE, DOOR, client_of, eventually, read, refused
 
 MEBIBYTE = 1024 * 1024
 
@@ -133,6 +133,12 @@ def test_checksums_of_all_kinds(alice, bucket):
     assert refused(alice.put_object, Bucket=bucket, Key="a", Body=b"x", ChecksumSHA256=wrong) == (400, "BadDigest")
     right = base64.b64encode((0x9A71BB4C).to_bytes(4, "big")).decode()
     assert alice.put_object(Bucket=bucket, Key="a", Body=b"hello", ChecksumCRC32C=right)["ChecksumCRC32C"] == right
+    # The check value of CRC-64/NVME in the catalogue of parametrised CRC algorithms.
+    known = base64.b64encode((0xAE8B14860A799888).to_bytes(8, "big")).decode()
+    put = {"Bucket": bucket, "Key": "a", "Body": b"123456789"}
+    assert alice.put_object(**put, ChecksumCRC64NVME=known)["ChecksumCRC64NVME"] == known
+    assert refused(alice.put_object, **{**put, "Body": b"123456780"}, ChecksumCRC64NVME=known) == (400, "BadDigest")
+    assert alice.head_object(Bucket=bucket, Key="a", ChecksumMode="ENABLED")["ChecksumCRC64NVME"] == known
     md5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     assert refused(alice.put_object, Bucket=bucket, Key="b", Body=b"x", ContentMD5=md5) == (400, "BadDigest")
     assert refused(alice.head_object, Bucket=bucket, Key="b")[0] == 404
@@ -150,6 +156,9 @@ def test_signed_links_and_virtual_hosts(alice, bucket, monkeypatch):
     assert requests.get(link.replace("a%20b", "c"), timeout=10).status_code == 403
     week = alice.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b"}, ExpiresIn=604801)
     assert requests.get(week, timeout=10).status_code == 403
+    short = alice.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b"}, ExpiresIn=1)
+    eventually(lambda: requests.get(short, timeout=10).status_code == 403)
+    assert "<Code>AccessDenied</Code>" in requests.get(short, timeout=10).text
     write = alice.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "new"}, ExpiresIn=60)
     assert requests.put(write, data=b"by link", timeout=10).status_code == 200
     assert read(alice, bucket, "new") == b"by link"

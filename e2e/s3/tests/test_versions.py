@@ -2,7 +2,7 @@
 
 import datetime
 
-from conftest import read, refused
+from conftest import eventually, read, refused
 
 
 def test_versions_are_kept(alice, versioned):
@@ -81,3 +81,47 @@ def test_lifecycle_rules_are_kept_and_wrong_ones_refused(alice, bucket):
     alice.delete_bucket_lifecycle(Bucket=bucket)
     none = (404, "NoSuchLifecycleConfiguration")
     assert refused(alice.get_bucket_lifecycle_configuration, Bucket=bucket) == none
+
+
+def test_what_rules_are_about_goes_and_nothing_else(alice, versioned):
+    # A day is a second here: see ../run.
+    for key in ["tmp/old", "tmp/large", "kept"]:
+        for body in [b"1", b"2" * 100]:
+            alice.put_object(Bucket=versioned, Key=key, Body=body)
+    begun = alice.create_multipart_upload(Bucket=versioned, Key="tmp/parts")["UploadId"]
+    rules = [
+        {"ID": "expire", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 1}},
+        {"ID": "older", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}},
+        {"ID": "parts", "Status": "Enabled", "Filter": {"Prefix": ""}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}},
+        {"ID": "off", "Status": "Disabled", "Filter": {"Prefix": "kept"}, "Expiration": {"Days": 1}},
+    ]
+    alice.put_bucket_lifecycle_configuration(Bucket=versioned, LifecycleConfiguration={"Rules": rules})
+    keys = lambda: [entry["Key"] for entry in alice.list_objects_v2(Bucket=versioned).get("Contents", [])]
+    eventually(lambda: keys() == ["kept"])
+    # The present ones became older ones, which go too; of the others none does.
+    versions = lambda: [entry["Key"] for entry in alice.list_object_versions(Bucket=versioned).get("Versions", [])]
+    eventually(lambda: versions() == ["kept", "kept"])
+    eventually(lambda: "Uploads" not in alice.list_multipart_uploads(Bucket=versioned))
+    assert refused(alice.list_parts, Bucket=versioned, Key="tmp/parts", UploadId=begun) == (404, "NoSuchUpload")
+    assert read(alice, versioned, "kept") == b"2" * 100
+
+
+def test_buckets_and_objects_have_tags(alice, bob, bucket):
+    none = (404, "NoSuchTagSet")
+    assert refused(alice.get_bucket_tagging, Bucket=bucket) == none
+    tags = [{"Key": "team", "Value": "sea"}, {"Key": "of", "Value": "ada"}]
+    alice.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    by_key = lambda tags: sorted(tags, key=lambda tag: tag["Key"])
+    assert by_key(alice.get_bucket_tagging(Bucket=bucket)["TagSet"]) == by_key(tags)
+    assert refused(bob.get_bucket_tagging, Bucket=bucket)[0] == 403
+    twice = {"TagSet": [tags[0], tags[0]]}
+    assert refused(alice.put_bucket_tagging, Bucket=bucket, Tagging=twice)[0] == 400
+    alice.delete_bucket_tagging(Bucket=bucket)
+    assert refused(alice.get_bucket_tagging, Bucket=bucket) == none
+    alice.put_object(Bucket=bucket, Key="a", Body=b"1", Tagging="x=1&y=2")
+    assert alice.head_object(Bucket=bucket, Key="a")["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert len(alice.get_object_tagging(Bucket=bucket, Key="a")["TagSet"]) == 2
+    alice.put_object_tagging(Bucket=bucket, Key="a", Tagging={"TagSet": tags[:1]})
+    assert alice.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == tags[:1]
+    alice.delete_object_tagging(Bucket=bucket, Key="a")
+    assert alice.get_object_tagging(Bucket=bucket, Key="a")["TagSet"] == []

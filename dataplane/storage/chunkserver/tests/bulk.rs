@@ -9,7 +9,7 @@ use std::time::Duration;
 use eddy_chunks::format::{BLOCK_BYTES, CHUNK_BYTES_MAX, HEAD_BYTES, NEEDLE_BYTES_MAX, STORED_BLOCK_BYTES, encode_blocks};
 use eddy_chunks::{ChunkStore, Extent, FileId, StoreOptions};
 use eddy_chunkserver::{ChunkClient, ClientError, Refusal, Server, ServerAddress, Source, serve};
-use eddy_disk::{RealDisk, SimulatedDisk};
+use eddy_disk::{CountedDisk, Disk, RealDisk, SimulatedDisk};
 use eddy_rpc::{MemoryTransport, TcpTransport, Transport};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +29,7 @@ struct Running {
     address: String,
     task: JoinHandle<()>,
     reserved_bytes: u64,
+    disk: Arc<dyn Disk>,
 }
 
 impl Running {
@@ -37,9 +38,13 @@ impl Running {
     }
 
     async fn start_with(reserved_bytes: u64) -> Self {
+        Self::start_on(Arc::new(RealDisk), reserved_bytes).await
+    }
+
+    async fn start_on(disk: Arc<dyn Disk>, reserved_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let task = tokio::spawn(std::future::ready(()));
-        let mut running = Self { folder, address: "127.0.0.1:0".into(), task, reserved_bytes };
+        let mut running = Self { folder, address: "127.0.0.1:0".into(), task, reserved_bytes, disk };
         running.restart().await;
         running
     }
@@ -52,7 +57,7 @@ impl Running {
             reserved_bytes: self.reserved_bytes,
             capacity_bytes: None,
         };
-        let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), options).unwrap());
+        let store = Arc::new(ChunkStore::open(self.disk.clone(), options).unwrap());
         let listener = TcpTransport::default().bind(self.address.parse().unwrap()).await.unwrap();
         self.address = listener.address().unwrap().to_string();
         self.task = tokio::spawn(serve(listener, Server::new(store, CLUSTER, Arc::new(TcpTransport::default())).unwrap()));
@@ -167,12 +172,14 @@ async fn an_address_that_is_another_server_s_by_now_is_not_asked_for_what_one_ha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_write_at_once_and_share_syncs() {
-    let running = Running::start().await;
+    let disk = CountedDisk::new(Arc::new(RealDisk), Duration::from_millis(2));
+    let running = Running::start_on(Arc::new(disk.clone()), 0).await;
     let client = client();
     client.create(&running.address, id(1)).await.unwrap();
     let extents: Vec<Extent> = (0..500)
         .map(|number| Extent { chunk: 1, offset: HEAD_BYTES + number * 8192, needle: u64::from(number), bytes: 4096 })
         .collect();
+    let before = disk.syncs();
     let writes = extents.iter().map(|extent| {
         let (client, address, extent) = (client.clone(), running.address.clone(), *extent);
         tokio::spawn(async move { write(&client, &address, extent).await.unwrap() })
@@ -180,6 +187,8 @@ async fn many_write_at_once_and_share_syncs() {
     for write in writes.collect::<Vec<_>>() {
         write.await.unwrap();
     }
+    let syncs = disk.syncs() - before;
+    assert!((1..250).contains(&syncs), "{syncs} for 500 needles");
     for extent in extents {
         assert!(read(&client, &running.address, extent, 0..4096).await.unwrap() == data_of(&extent));
     }

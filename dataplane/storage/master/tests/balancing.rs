@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eddy_object::schema::{ChunkRow, Replica, chunk_key, decode, encode};
 use eddy_object::{Attributes, ObjectError, Precondition, Servers};
-use eddy_storage_master::{Fresh, Master, MasterOptions, Survey};
+use eddy_storage_master::{Fresh, Master, MasterOptions, Survey, plan_moves};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -145,6 +145,37 @@ async fn a_new_server_is_used_at_once_until_all_disks_are_alike() {
     settle(&cluster, &master).await;
     assert_eq!(master.balance(10, LONG).await.unwrap().moved, 0, "what is about to be collected does not count");
     check(&cluster, &objects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_changes_nothing_and_is_what_the_master_does_then() {
+    let mut cluster = Cluster::start_with_capacity(3, Some(300_000_000)).await;
+    fill(&cluster, 12, BIG).await;
+    let new = cluster.add().await;
+    let rows = async || cluster.rows(b"c").await.into_iter().map(|row| (row.key, row.value.bytes)).collect::<BTreeMap<_, _>>();
+    let before = rows().await;
+    let found = survey(&cluster).await;
+    let planned = plan_moves(&found.disks, &found.chunks, 10, usize::MAX);
+    assert!(!planned.moves.is_empty() && planned.stuck == 0);
+    assert!(planned.moves.iter().all(|one| one.to == cluster.number(new)), "{:?}", planned.moves);
+    assert!(rows().await == before);
+    let balanced = master(&cluster, options()).balance(10, LONG).await.unwrap();
+    assert_eq!((balanced.moved, balanced.left), (planned.moves.len(), 0));
+    let mut wanted: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    let servers = |bytes: &Bytes| decode::<ChunkRow>(bytes).unwrap().servers().collect::<Vec<_>>();
+    for (key, value) in &before {
+        wanted.insert(u64::from_be_bytes(key[1..].try_into().unwrap()), servers(value));
+    }
+    for one in &planned.moves {
+        let of_chunk = wanted.get_mut(&one.chunk).unwrap();
+        *of_chunk.iter_mut().find(|server| **server == one.from).unwrap() = one.to;
+    }
+    for (key, value) in rows().await {
+        let (mut is, mut wanted) = (servers(&value), wanted.remove(&u64::from_be_bytes(key[1..].try_into().unwrap())).unwrap());
+        is.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(is, wanted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,10 @@ use std::time::Duration;
 
 use eddy_chunks::FileId;
 use eddy_kv::KvError;
-use eddy_object::schema::{ChunkRow, Class, NamespaceSettings, Replica, ServerRow, Tier, decode};
+use eddy_object::schema::{ChunkRow, NamespaceSettings, Replica, Tier, decode};
 use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
-use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, random_bytes, until};
 
 use crate::heal::{check_copies, heal};
 
@@ -570,63 +567,19 @@ async fn chunks_of_which_nothing_can_be_moved_keep_no_others_from_being_compacte
     assert!(cluster.get("4/needed").await.unwrap() == random_bytes(4, 90_000));
 }
 
-/// Stands before a server, and lets through what it is told, but no answer once it is said to keep them, until it is said to hang up.
-async fn silencing(server: String) -> (String, watch::Sender<Way>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, (way, _)) = (listener.local_addr().unwrap().to_string(), watch::channel(Way::Open));
-    let of_all = way.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let (server, mut way) = (server.clone(), of_all.subscribe());
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(server).await.unwrap();
-                let ((mut asks, mut hears), (mut answers, mut takes)) = (client.split(), server.split());
-                let mut silenced = way.clone();
-                let answer = async {
-                    let mut some = vec![0; 65536];
-                    loop {
-                        let length = answers.read(&mut some).await.unwrap();
-                        silenced.wait_for(|way| *way != Way::Silent).await.unwrap();
-                        if length == 0 || hears.write_all(&some[..length]).await.is_err() {
-                            return;
-                        }
-                    }
-                };
-                tokio::select! {
-                    () = answer => {}
-                    _ = tokio::io::copy(&mut asks, &mut takes) => {}
-                    _ = way.wait_for(|way| *way == Way::Shut) => {}
-                }
-            });
-        }
-    });
-    (address, way)
-}
-
-/// What becomes of what a server answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    Open,
-    Silent,
-    Shut,
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_failed_after_two_others_had_all_is_remembered_though_repair_forgot_it_meanwhile() {
     let cluster = Cluster::start(3).await;
-    let (address, way) = silencing(cluster.address(0).to_owned()).await;
-    let server = ServerRow { address, failure_domain: "0".into(), class: Class::Fast };
-    cluster.metadata().put_server(cluster.number(0), &server).await.unwrap();
-    let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+    let proxy = Proxy::open(cluster.address(0)).await;
+    let objects = proxy.stand_before(&cluster, 0).await;
     let data = random_bytes(1, 5_000_000);
     let mut upload = objects.upload(SPACE, None).await.unwrap();
-    way.send_replace(Way::Silent);
+    proxy.set(Way::Silent);
     // Of what comes without a length, the first needle is on its way when the second one begins: two have it, and the third does not say so.
     upload.write(data.slice(..4_500_000)).await.unwrap();
-    way.send_replace(Way::Shut);
+    proxy.set(Way::Shut);
     until("it is noted", async || !cluster.rows(b"d").await.is_empty()).await;
-    way.send_replace(Way::Open);
+    proxy.set(Way::Open);
     let master =
         Master::new(objects.clone(), cluster.client(), MasterOptions { settle: Duration::ZERO, ..MasterOptions::default() });
     until("it is forgotten", async || {

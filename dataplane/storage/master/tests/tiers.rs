@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, UNSETTLED, decode};
-use eddy_object::{ObjectError, Precondition};
+use eddy_object::{Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Coded, Master, MasterOptions, Tiered};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
@@ -19,10 +19,12 @@ const LONG: Duration = Duration::from_secs(60);
 const LONG_DAY: Duration = Duration::from_secs(100_000);
 const SHORT_DAY: Duration = Duration::from_millis(1);
 
+fn options() -> MasterOptions {
+    MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() }
+}
+
 fn master(cluster: &Cluster) -> Master {
-    let options =
-        MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() };
-    Master::new(cluster.objects.clone(), cluster.client(), options)
+    Master::new(cluster.objects.clone(), cluster.client(), options())
 }
 
 async fn set_tiering(cluster: &Cluster, coded: bool, cold_after_days: Option<u32>) {
@@ -282,6 +284,34 @@ async fn what_nobody_reads_goes_to_slow_servers_and_comes_back_when_it_is_read()
     assert!(
         cluster.rows(b"h").await.is_empty() && cluster.metadata().configuration(space.id, UNSETTLED).await.unwrap().is_none()
     );
+    check(&cluster, &objects).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_too_few_servers_for_shards_what_is_cold_is_whole_copies_on_slow_ones() {
+    let cluster = Cluster::start(5).await;
+    for server in 2..5 {
+        make_slow(&cluster, server).await;
+    }
+    let slow: Vec<u64> = (2..5).map(|server| cluster.number(server)).collect();
+    set_tiering(&cluster, true, Some(1)).await;
+    let objects = fill(&cluster).await;
+    // Others than those that were told before which servers are slow.
+    let informed = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+    let master = Master::new(informed, cluster.client(), options());
+    until("all is cold", async || {
+        let tiered = master.tier(SHORT_DAY, LONG).await.unwrap();
+        assert!(!tiered.nowhere, "{tiered:?}");
+        tiered.left == 0
+    })
+    .await;
+    collect_all(&cluster, &master).await;
+    let coded = master.code(LONG).await.unwrap();
+    assert!(coded.too_few_servers && coded.chunks == 0 && coded.left > 0, "{coded:?}");
+    for row in chunks(&cluster).await.into_values() {
+        assert_eq!((row.tier, row.form, row.replicas.len()), (Tier::Cold, ChunkForm::Whole, 3));
+        assert!(row.servers().all(|server| slow.contains(&server)), "{row:?}");
+    }
     check(&cluster, &objects).await;
 }
 

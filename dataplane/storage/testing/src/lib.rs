@@ -2,6 +2,8 @@
 //! ends the test.
 #![allow(missing_docs, reason = "it is there to panic, and its names say what it does")]
 
+mod proxy;
+
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -18,6 +20,8 @@ use eddy_object::{Attributes, Memory, Metadata, Objects, Precondition, Result};
 use eddy_rpc::{TcpTransport, Transport};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+
+pub use self::proxy::{Proxy, Way};
 
 pub const CLUSTER: u64 = 3;
 pub const SPACE: &str = "space";

@@ -170,3 +170,83 @@ fn balance(rounds: &Rounds) -> Vec<Figure> {
         ("eddy_storage_chunks_stuck", "Those of them for which no other server has room", figure(stuck)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn value(figures: &Figures, name: &str) -> Option<i64> {
+        let gauges = figures.gauges();
+        gauges.into_iter().find(|(of, _, _)| of.strip_prefix("eddy_storage_") == Some(name)).map(|(_, _, value)| value)
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_work_before_a_round_of_it_has_ended() {
+        let figures = Figures::default();
+        figures.repaired(Repaired { under_replicated: 3, ..Repaired::default() });
+        assert_eq!(value(&figures, "chunks_under_replicated"), None);
+        figures.ended("repair");
+        assert_eq!(value(&figures, "chunks_under_replicated"), Some(3));
+        assert_eq!(value(&figures, "last_round_seconds"), Some(0));
+        assert_eq!(value(&figures, "oldest_unverified_seconds"), None, "of another work");
+    }
+
+    #[test]
+    fn what_is_so_is_the_last_round_s_and_what_was_done_is_all_rounds() {
+        let figures = Figures::default();
+        for work in ["repair", "collect", "scrub", "balance", "tier", "expire"] {
+            figures.ended(work);
+        }
+        let round =
+            |under_replicated, copies, bytes| Repaired { under_replicated, at_risk: 1, copies, bytes, ..Repaired::default() };
+        figures.repaired(round(7, 2, 100));
+        figures.repaired(round(5, 3, 50));
+        figures.repaired(Repaired { unreadable: vec![8, 9], ..round(4, 0, 0) });
+        figures.scrubbed(Scrubbed { due: 6, oldest: Duration::from_millis(90_500), ..Scrubbed::default() });
+        figures.collected(
+            Collected { files: 3, strays: 2, ..Collected::default() },
+            Compacted { bytes: 10, ..Compacted::default() },
+        );
+        figures.collected(
+            Collected { files: 4, strays: 1, ..Collected::default() },
+            Compacted { bytes: 11, ..Compacted::default() },
+        );
+        figures.balanced(Balanced { moved: 2, bytes: 20, left: 5, draining: 4, stuck: 3 });
+        figures.balanced(Balanced { moved: 1, bytes: 10, left: 4, draining: 3, stuck: 2 });
+        let tiered = Tiered { bytes: 5, left: 2, cold_bytes: 40, nowhere: true, ..Tiered::default() };
+        let coded = Coded { chunks: 1, bytes: 9, left: 3, coded: 10, ..Coded::default() };
+        figures.tiered(tiered, coded);
+        figures.tiered(tiered, Coded { coded: 11, ..coded });
+        figures.expired(3);
+        figures.expired(4);
+        for (name, expected) in [
+            ("chunks_under_replicated", 4),
+            ("chunks_at_risk", 1),
+            ("chunks_unreadable", 2),
+            ("copies_made", 5),
+            ("bytes_repaired", 150),
+            ("chunks_unverified", 6),
+            ("oldest_unverified_seconds", 90),
+            ("files_collected", 7),
+            ("files_stray", 1),
+            ("bytes_compacted", 21),
+            ("chunks_moved", 3),
+            ("bytes_moved", 30),
+            ("moves_left", 4),
+            ("chunks_draining", 3),
+            ("chunks_stuck", 2),
+            ("cold_bytes", 40),
+            ("tier_left", 2),
+            ("tier_nowhere", 1),
+            ("bytes_tiered", 10),
+            ("chunks_coded", 12),
+            ("coding_left", 3),
+            ("bytes_coded", 18),
+            ("expired", 7),
+        ] {
+            assert_eq!(value(&figures, name), Some(expected), "{name}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Who may what.
 
+use eddy_storage_testing::until;
 use reqwest::Method;
 use serde_json::json;
 
@@ -87,4 +88,27 @@ async fn a_shared_link_opens_one_file_for_anyone() {
         let refused = house.post(ALICE, "/v1/shares/private/other", &json!({ "expiresInSeconds": seconds })).await;
         assert_eq!(refused.status(), 400);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_link_ends_when_it_was_said_to() {
+    let house = House::open().await;
+    assert_eq!(house.put("/v1/files/private/key", "data").await.status(), 201);
+    let share = house.post(ALICE, "/v1/shares/private/key", &json!({ "expiresInSeconds": 2 })).await;
+    let link = crate::support::json(share).await["path"].as_str().unwrap().to_owned();
+    assert_eq!(house.get("", &link).await.status(), 200);
+    let mut last = None;
+    until("it has ended", async || {
+        let answer = house.get("", &link).await;
+        let open = answer.status() == 200;
+        last = Some(answer);
+        !open
+    })
+    .await;
+    assert_eq!(problem(last.unwrap()).await, is(403, "Forbidden"));
+    // Nobody makes it last longer.
+    let (before, signed) = link.split_once('~').unwrap();
+    let (expires, signature) = signed.split_once('~').unwrap();
+    let later = format!("{before}~{}~{signature}", expires.parse::<u64>().unwrap() + 1000);
+    assert_eq!(problem(house.get("", &later).await).await, is(403, "Forbidden"));
 }

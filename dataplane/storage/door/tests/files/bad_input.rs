@@ -73,6 +73,43 @@ async fn bodies_that_are_not_what_was_announced_leave_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_stays_when_writing_over_it_fails() {
+    let mut house = House::open().await;
+    let before = vec![1; 2_000_000];
+    assert_eq!(house.put("/v1/files/private/key", before.clone()).await.status(), 201);
+    let is_as_before = async |house: &House| {
+        let read = house.get(ALICE, "/v1/files/private/key").await;
+        assert!(read.status() == 200 && read.bytes().await.unwrap() == before);
+    };
+    for body in [
+        // Cut off, not what it says it is, malformed in the middle.
+        "Content-Length: 3000000\r\n\r\nhalf".to_owned(),
+        "Content-Length: 4\r\nContent-Digest: sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:\r\n\r\nabcd".to_owned(),
+        format!("Transfer-Encoding: chunked\r\n\r\n186a0\r\n{}\r\nzz\r\n", "x".repeat(100_000)),
+    ] {
+        let mut cut = TcpStream::connect(house.address).await.unwrap();
+        cut.write_all(&request("PUT /v1/files/private/key", &body)).await.unwrap();
+        cut.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = cut.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 2"), "{}", String::from_utf8_lossy(&answer));
+        is_as_before(&house).await;
+    }
+    // Two of three servers are away: nothing can be made sure of, in either API.
+    house.cluster.stop(0).await;
+    house.cluster.stop(1).await;
+    let refused = house.put("/v1/files/private/key", vec![2; 1000]).await;
+    assert!(refused.status().is_server_error(), "{}", refused.status());
+    is_as_before(&house).await;
+    let (status, error) = house.s3_put("private/key", &[2; 1000]);
+    assert!(status >= 500 && error.contains("<Error><Code>"), "{status} {error}");
+    is_as_before(&house).await;
+    house.cluster.start_again(0).await;
+    house.cluster.start_again(1).await;
+    is_as_before(&house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
     let options = ServeOptions { connections_max: 8, head_timeout: Duration::from_millis(300), ..ServeOptions::default() };
     let house = House::with(Cluster::start(3).await, options, Duration::from_millis(300)).await;
@@ -107,6 +144,12 @@ async fn when_disks_are_full_that_is_said_and_nothing_is_lost_or_there_in_half()
         written.push(path);
     };
     assert!((2..=10).contains(&written.len()), "{written:?}");
+    // Also to whoever asks by the other API.
+    let (status, error) = house.s3_put("private/other", &vec![1; BYTES]);
+    assert!(status == 507 && error.contains("<Code>StorageFull</Code>"), "{status} {error}");
+    assert_eq!(house.get(ALICE, "/v1/files/private/other").await.status(), 404);
+    let (status, error) = house.s3_put(written[0].trim_start_matches("/v1/files/"), &vec![1; BYTES]);
+    assert!(status == 507, "{status} {error}");
     for (number, path) in written.iter().enumerate() {
         let read = house.get(ALICE, path).await.bytes().await.unwrap();
         assert!(read.len() == BYTES && read.iter().all(|byte| *byte == number as u8), "{path}");

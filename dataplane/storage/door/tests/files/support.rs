@@ -63,6 +63,21 @@ impl House {
         self.request(ALICE, Method::PUT, path).body(data).send().await.unwrap()
     }
 
+    /// curl puts an object by S3, as alice: the status, and what was answered.
+    pub(crate) fn s3_put(&self, path: &str, data: &[u8]) -> (u16, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), data).unwrap();
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["--silent", "--show-error", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "alice-key:0123456789abcdef"])
+            .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--write-out", "%{stderr}%{http_code}"])
+            .arg("--upload-file")
+            .arg(file.path())
+            .arg(format!("http://{}/{path}", self.address));
+        let output = tokio::task::block_in_place(|| curl.output()).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stderr).parse().unwrap(), text(&output.stdout))
+    }
+
     pub(crate) async fn post(&self, who: &str, path: &str, body: &Value) -> Response {
         let request = self.request(who, Method::POST, path).header("content-type", "application/json");
         request.body(body.to_string()).send().await.unwrap()

@@ -4,6 +4,8 @@ use eddy_object::schema::{Quota, Versioning};
 use eddy_storage_testing::random_bytes;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{ALICE, House, is, problem};
 
@@ -75,6 +77,34 @@ async fn an_upload_is_resumed_part_by_part() {
     assert_eq!(house.put(&format!("{again}&part=0"), "x").await.status(), 400);
     assert_eq!(house.request(ALICE, Method::DELETE, &again).send().await.unwrap().status(), 204);
     assert_eq!(house.request(ALICE, Method::DELETE, &again).send().await.unwrap().status(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_was_cut_off_is_not_there_and_is_sent_again() {
+    let house = House::open().await;
+    let path = "/v1/uploads/private/large";
+    let begun = house.request(ALICE, Method::POST, path).send().await.unwrap();
+    let of_upload = format!("{path}?upload={}", crate::support::json(begun).await["upload"].as_str().unwrap());
+    let parts = [random_bytes(1, 6_000_000), random_bytes(2, 6_000_000)];
+    assert_eq!(house.put(&format!("{of_upload}&part=1"), parts[0].clone()).await.status(), 200);
+    // Also of one that is there, which stays.
+    for (part, sent) in [(2, 3_000_000), (1, 100_000)] {
+        let head = format!(
+            "PUT {of_upload}&part={part} HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\nContent-Length: 6000000\r\n\r\n"
+        );
+        let mut cut = TcpStream::connect(house.address).await.unwrap();
+        cut.write_all(head.as_bytes()).await.unwrap();
+        cut.write_all(&parts[1][..sent]).await.unwrap();
+        cut.shutdown().await.unwrap();
+        let _ = cut.read_to_end(&mut Vec::new()).await;
+        let listed = house.json(ALICE, &of_upload).await;
+        let there: Vec<_> =
+            listed.as_array().unwrap().iter().map(|part| (part["part"].as_u64(), part["bytes"].as_u64())).collect();
+        assert_eq!(there, [(Some(1), Some(6_000_000))]);
+    }
+    assert_eq!(house.put(&format!("{of_upload}&part=2"), parts[1].clone()).await.status(), 200);
+    assert!(house.request(ALICE, Method::POST, &of_upload).send().await.unwrap().status().is_success());
+    assert!(house.get(ALICE, "/v1/files/private/large").await.bytes().await.unwrap() == parts.concat());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,10 @@
 //! Servers that die, hang up in the middle, come back and rot.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use eddy_object::schema::{Class, DegradedRow, ServerRow, decode};
-use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+use eddy_object::schema::{DegradedRow, decode, degraded_key};
+use eddy_object::{Attributes, Memory, ObjectError, Precondition};
+use eddy_storage_testing::{Cluster, Proxy, SPACE, random_bytes, until};
 
 fn degraded(rows: &[eddy_kv::Row]) -> Vec<DegradedRow> {
     rows.iter().map(|row| decode(&row.value.bytes).unwrap()).collect()
@@ -112,36 +107,6 @@ async fn bits_that_flip_are_not_noticed_and_noted() {
     assert!(read.as_ref().is_ok_and(|read| *read == data) || matches!(read, Err(ObjectError::Unreadable(_))));
 }
 
-/// Stands before a server, and on each connection passes on so much of what it says and then nothing more. Where it is, and how often that
-/// happened.
-async fn stalling(server: String, after: u64) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, stalled) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
-    let met = stalled.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let (server, met) = (server.clone(), met.clone());
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(server).await.unwrap();
-                let ((mut asks, mut hears), (mut answers, mut takes)) = (client.split(), server.split());
-                let said = async {
-                    let mut some = (&mut answers).take(after);
-                    tokio::io::copy(&mut some, &mut hears).await?;
-                    // Only where there is more.
-                    answers.read_u8().await?;
-                    met.fetch_add(1, Ordering::Relaxed);
-                    std::future::pending::<std::io::Result<()>>().await
-                };
-                let asked = tokio::io::copy(&mut asks, &mut takes);
-                let _ = tokio::join!(said, asked);
-                let _ = client.shutdown().await;
-            });
-        }
-    });
-    (address, stalled)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stalls_holds_up_no_reader_for_long() {
     let cluster = Cluster::start(3).await;
@@ -149,10 +114,8 @@ async fn a_server_that_stalls_holds_up_no_reader_for_long() {
     let row = cluster.put("key", &data).await.unwrap();
     // It says who it is, and nothing else; or it stalls in the middle of what it gives.
     for after in [14, 700_000] {
-        let (address, stalled) = stalling(cluster.address(0).to_owned(), after).await;
-        let server = ServerRow { address, failure_domain: "0".into(), class: Class::Fast };
-        cluster.metadata().put_server(cluster.number(0), &server).await.unwrap();
-        let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+        let proxy = Proxy::stalling(cluster.address(0), after).await;
+        let objects = proxy.stand_before(&cluster, 0).await;
         for _ in 0..40 {
             let (start, mut download) = (Instant::now(), objects.download(&row, 0, row.bytes).unwrap());
             let mut came = Vec::new();
@@ -161,11 +124,62 @@ async fn a_server_that_stalls_holds_up_no_reader_for_long() {
             }
             assert!(came == data);
             assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-            if stalled.load(Ordering::Relaxed) > 0 {
+            if proxy.held() > 0 {
                 break;
             }
         }
-        assert!(stalled.load(Ordering::Relaxed) > 0, "nobody met it");
+        assert!(proxy.held() > 0, "nobody met it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_bytes_holds_up_no_writer_for_long_and_what_it_lacks_is_noted() {
+    let cluster = Cluster::start(3).await;
+    // It takes who it is that writes, and nothing else; or it stops in the middle.
+    for (number, after) in (0..).zip([16, 1_000_000]) {
+        let proxy = Proxy::deaf(cluster.address(0), after).await;
+        let objects = proxy.stand_before(&cluster, 0).await;
+        let data = random_bytes(number, 20_000_000);
+        let (start, mut upload) = (Instant::now(), objects.upload(SPACE, Some(data.len() as u64)).await.unwrap());
+        for piece in data.chunks(100_000) {
+            upload.write(data.slice_ref(piece)).await.unwrap();
+        }
+        let row = upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+        assert!(proxy.held() > 0, "nobody met it");
+        assert!(cluster.read(&row, 0, row.bytes).await.unwrap() == data);
+        let chunk = row.contents.needles()[0].chunk;
+        let replica = cluster.metadata().chunk(chunk).await.unwrap().unwrap().replicas;
+        // Where it could not even be told to make the file, two have the chunk, and that is noted with the object.
+        if replica.iter().any(|replica| replica.server == cluster.number(0)) {
+            let noted = cluster.metadata().store().get(degraded_key(chunk)).await.unwrap();
+            assert!(noted.is_some());
+        } else {
+            assert_eq!(replica.len(), 2);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_asks_again_and_again_does_so_on_one_connection() {
+    let cluster = Cluster::start(3).await;
+    let proxies =
+        [Proxy::open(cluster.address(0)).await, Proxy::open(cluster.address(1)).await, Proxy::open(cluster.address(2)).await];
+    let mut objects = cluster.objects.clone();
+    for (server, proxy) in proxies.iter().enumerate() {
+        objects = proxy.stand_before(&cluster, server).await;
+    }
+    for number in 0..50 {
+        let data = random_bytes(number, 10_000);
+        let mut upload = objects.upload(SPACE, Some(10_000)).await.unwrap();
+        upload.write(data.clone()).await.unwrap();
+        let row = upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
+        let mut download = objects.download(&row, 0, row.bytes).unwrap();
+        while download.next().await.unwrap().is_some() {}
+    }
+    for proxy in &proxies {
+        // One writes while another has not heard the answer to what came before, and the third is late.
+        assert!((1..=8).contains(&proxy.connections()), "{}", proxy.connections());
     }
 }
 
