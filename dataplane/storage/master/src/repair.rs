@@ -7,7 +7,9 @@ use eddy_chunks::Extent;
 use eddy_chunkserver::{ClientError, Refusal, Source};
 use eddy_kv::{KeyRange, Row, Transaction};
 use eddy_object::placement::choose;
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, encode, live_key};
+use eddy_object::schema::{
+    ChunkForm, ChunkRow, DegradedRow, ReferenceRow, Replica, Tier, chunk_key, decode, encode, live_key, references,
+};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
@@ -31,7 +33,9 @@ pub struct Repaired {
     pub healthy: usize,
     /// Copies that were made; the next round reads them.
     pub copies: usize,
-    /// Bytes of them.
+    /// Needles that were moved out of chunks of which something cannot be read.
+    pub rescued: usize,
+    /// Bytes of both.
     pub bytes: u64,
     /// Chunks that wait for a server to come back, or for one with room.
     pub waiting: usize,
@@ -121,6 +125,7 @@ impl Master {
             let one = outcome?;
             all.healthy += one.healthy;
             all.copies += one.copies;
+            all.rescued += one.rescued;
             all.bytes += one.bytes;
             all.waiting += one.waiting;
             all.unreadable.extend(one.unreadable);
@@ -154,7 +159,8 @@ impl Master {
         if !plan.unreadable.is_empty() {
             // Copies of the rest would count as whole to whoever presumes, and what is lost may come back.
             tracing::warn!(chunk, needles = plan.unreadable.len(), "needles that are needed cannot be read from any server");
-            return Ok(Repaired { unreadable: vec![chunk], ..Repaired::default() });
+            let unreadable = Repaired { unreadable: vec![chunk], ..Repaired::default() };
+            return if plan.away.is_empty() { self.rescue(unreadable, chunk, &row, &plan).await } else { Ok(unreadable) };
         }
         let unless_needed_more = check.clone().check(live_key(chunk), live.as_ref());
         if plan.whole.len() >= copies {
@@ -194,6 +200,38 @@ impl Master {
         let repaired =
             Repaired { copies: copies_made, bytes, waiting: usize::from(copies_made < plan.missing), ..Repaired::default() };
         Ok(if done { repaired } else { waits })
+    }
+
+    /// Moves what can be read of a chunk to others, where it has as many copies as it should: this one gets none while something of it cannot
+    /// be read.
+    async fn rescue(&self, mut all: Repaired, chunk: u64, row: &ChunkRow, plan: &Plan) -> Result<Repaired, ObjectError> {
+        if row.form != ChunkForm::Whole {
+            return Ok(all);
+        }
+        for found in self.metadata.scan_all(references(chunk)).await? {
+            let reference: ReferenceRow = decode(&found.value.bytes)?;
+            if plan.unreadable.contains(&reference.extent) {
+                continue;
+            }
+            let bytes = u64::from(reference.extent.bytes);
+            self.repair_pace.spend(bytes).await;
+            match self.objects.relocate(&reference, None).await {
+                Ok(moved) => {
+                    all.rescued += usize::from(moved);
+                    all.bytes += if moved { bytes } else { 0 };
+                }
+                Err(ObjectError::Metadata(error)) => return Err(error.into()),
+                Err(error) => {
+                    let error = eddy_telemetry::error_chain(&error);
+                    tracing::warn!(
+                        chunk,
+                        error,
+                        "failed to move a needle out of a chunk of which others are lost; it is tried again"
+                    );
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// Enough were read that have all that is needed: the chunk is noted no more, and whoever else is named goes. Not if somebody came to

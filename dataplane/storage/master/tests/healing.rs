@@ -222,10 +222,16 @@ async fn what_no_server_can_give_is_told_and_nothing_of_it_is_removed() {
     }
     cluster.metadata().degrade(chunk, &[]).await.unwrap();
     let master = at_once(&cluster);
-    assert_eq!(master.repair().await.unwrap().unreadable, [chunk]);
+    let repaired = master.repair().await.unwrap();
+    // What can be read is moved to where it has all copies; what cannot stays where it may be once more.
+    assert_eq!((&repaired.unreadable[..], repaired.rescued, repaired.bytes), (&[chunk][..], 1, 50_000));
+    let other = cluster.metadata().object(cluster.namespace, "other").await.unwrap();
+    assert!(other.contents.needles()[0].chunk != chunk);
+    assert_eq!(master.repair().await.unwrap().rescued, 0);
     master.collect().await.unwrap();
     assert!(cluster.get("other").await.unwrap() == random_bytes(2, 50_000));
     assert_eq!(cluster.rows(b"d").await.len(), 1);
+    assert!(cluster.metadata().chunk(chunk).await.unwrap().is_some());
     // A damaged object can be deleted; then what is left can be repaired.
     cluster.metadata().delete(SPACE, "key", &Precondition::None).await.unwrap();
     heal(&cluster, &master).await;
@@ -509,7 +515,7 @@ async fn one_needle_that_nobody_gives_holds_up_nothing_else() {
     let master = at_once(&cluster);
     master.note_lost_servers().await.unwrap();
     let repaired = master.repair().await.unwrap();
-    assert_eq!(repaired.unreadable, [chunk]);
+    assert_eq!((&repaired.unreadable[..], repaired.rescued), (&[chunk][..], 2));
     // Of the servers that it was on, one is gone, and now another.
     cluster.stop(have[1]).await;
     assert!(cluster.get("kept").await.unwrap() == random_bytes(2, 50_000));
@@ -529,10 +535,44 @@ async fn one_needle_that_nobody_gives_holds_up_nothing_else() {
     // What is wasted there is compacted as far as it can be read, and what nobody needs is collected.
     cluster.metadata().delete(SPACE, "gone", &Precondition::None).await.unwrap();
     let compacted = master.compact(30).await.unwrap();
-    assert_eq!((compacted.needles, compacted.failed), (1, 1));
+    assert_eq!((compacted.needles, compacted.failed), (1, 1), "of one chunk what was rescued, of the other what is lost");
     cluster.metadata().delete(SPACE, "lost", &Precondition::None).await.unwrap();
     heal(&cluster, &master).await;
     assert!(cluster.get("kept").await.unwrap() == random_bytes(2, 50_000));
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_server_has_left_of_a_chunk_is_rescued_from_it_and_what_others_have_is_there_when_they_come_back() {
+    let mut cluster = Cluster::start(5).await;
+    let (rotten, kept) = (random_bytes(1, 60_000), random_bytes(2, 60_000));
+    let row = cluster.put("rotten", &rotten).await.unwrap();
+    cluster.put("kept", &kept).await.unwrap();
+    let needle = row.contents.needles()[0];
+    let have = cluster.metadata().chunk(needle.chunk).await.unwrap().unwrap();
+    let at: Vec<usize> = (0..5).filter(|at| have.is_on(cluster.number(*at))).collect();
+    cluster.flip(at[0], needle.chunk, u64::from(needle.offset) + 1000);
+    for away in &at[1..] {
+        cluster.stop(*away).await;
+    }
+    cluster.metadata().degrade(needle.chunk, &[]).await.unwrap();
+    let patient = master(&cluster, Duration::ZERO, Duration::from_secs(600));
+    let waiting = patient.repair().await.unwrap();
+    assert_eq!((waiting.unreadable.len(), waiting.rescued), (1, 0), "they may come back");
+    // Two servers are left besides: what can be read gets two copies at least.
+    let master = at_once(&cluster);
+    master.note_lost_servers().await.unwrap();
+    let repaired = master.repair().await.unwrap();
+    assert_eq!((repaired.unreadable.len(), repaired.rescued), (1, 1), "{repaired:?}");
+    assert!(cluster.get("rotten").await.is_err());
+    cluster.stop(at[0]).await;
+    assert!(cluster.get("kept").await.unwrap() == kept);
+    for back in &at {
+        cluster.start_again(*back).await;
+    }
+    heal(&cluster, &master).await;
+    check_copies(&cluster, 3).await;
+    assert!(cluster.get("rotten").await.unwrap() == rotten && cluster.get("kept").await.unwrap() == kept);
     cluster.check().await;
 }
 

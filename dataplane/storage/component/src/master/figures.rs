@@ -24,6 +24,7 @@ struct Rounds {
     expired: u64,
     compacted: u64,
     copies: u64,
+    rescued: u64,
     repaired_bytes: u64,
     moved: u64,
     moved_bytes: u64,
@@ -39,6 +40,7 @@ impl Figures {
     pub(super) fn repaired(&self, repaired: Repaired) {
         let mut rounds = self.lock();
         rounds.copies += repaired.copies as u64;
+        rounds.rescued += repaired.rescued as u64;
         rounds.repaired_bytes += repaired.bytes;
         rounds.repaired = repaired;
     }
@@ -112,7 +114,12 @@ fn repair(rounds: &Rounds) -> Vec<Figure> {
         ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(*waiting)),
         ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", figure(unreadable.len())),
         ("eddy_storage_copies_made", "Copies that this process has made", figure(rounds.copies)),
-        ("eddy_storage_bytes_repaired", "Bytes of these copies", figure(rounds.repaired_bytes)),
+        (
+            "eddy_storage_needles_rescued",
+            "Needles that this process moved out of chunks with bytes that no server gives",
+            figure(rounds.rescued),
+        ),
+        ("eddy_storage_bytes_repaired", "Bytes of these copies and needles", figure(rounds.repaired_bytes)),
     ]
 }
 
@@ -203,7 +210,7 @@ mod tests {
             |under_replicated, copies, bytes| Repaired { under_replicated, at_risk: 1, copies, bytes, ..Repaired::default() };
         figures.repaired(round(7, 2, 100));
         figures.repaired(round(5, 3, 50));
-        figures.repaired(Repaired { unreadable: vec![8, 9], ..round(4, 0, 0) });
+        figures.repaired(Repaired { unreadable: vec![8, 9], rescued: 6, ..round(4, 0, 0) });
         figures.scrubbed(Scrubbed { due: 6, oldest: Duration::from_millis(90_500), ..Scrubbed::default() });
         figures.collected(
             Collected { files: 3, strays: 2, ..Collected::default() },
@@ -226,6 +233,7 @@ mod tests {
             ("chunks_at_risk", 1),
             ("chunks_unreadable", 2),
             ("copies_made", 5),
+            ("needles_rescued", 6),
             ("bytes_repaired", 150),
             ("chunks_unverified", 6),
             ("oldest_unverified_seconds", 90),

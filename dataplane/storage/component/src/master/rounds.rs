@@ -50,6 +50,7 @@ async fn repair(master: &Master, figures: &Figures) -> Result<(), ObjectError> {
             noted,
             healthy = repaired.healthy,
             copies = repaired.copies,
+            rescued = repaired.rescued,
             bytes = repaired.bytes,
             waiting = repaired.waiting,
             unreadable = repaired.unreadable.len(),
