@@ -25,7 +25,7 @@ mod store;
 
 pub use self::embedded::{Embedded, EmbeddedOptions, OpenError};
 pub use self::error::{Invalid, KvError, Result};
-pub use self::etcd::{Etcd, EtcdOptions};
+pub use self::etcd::{Etcd, EtcdAccess, EtcdOptions};
 #[cfg(feature = "fdb")]
 pub use self::fdb::{Fdb, FdbClient, FdbOptions};
 pub use self::model::{

@@ -6,11 +6,14 @@ mod conformance;
 mod half_restored;
 mod reserved;
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_kv::{Etcd, EtcdOptions, KvError, Store, Transaction};
+use eddy_kv::{Etcd, EtcdAccess, EtcdOptions, KvError, Store, Transaction};
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio::net::TcpSocket;
 
 use crate::reserved::reserved;
@@ -25,29 +28,78 @@ struct EtcdProcess {
 
 impl EtcdProcess {
     async fn start() -> Self {
+        let this = Self::run(tempfile::tempdir().unwrap(), "http", &[]);
+        this.wait(&EtcdAccess::default()).await;
+        this
+    }
+
+    /// Who connects shows a certificate, and is shown one. Also what to show, in a folder as a Secret is mounted.
+    async fn start_with_tls() -> (Self, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        write_secret(&secret);
+        let file = |option: &str, name: &str| format!("--{option}={}", secret.join(name).display());
+        let options = [
+            file("cert-file", "tls.crt"),
+            file("key-file", "tls.key"),
+            file("trusted-ca-file", "ca.crt"),
+            "--client-cert-auth".to_owned(),
+        ];
+        let this = Self::run(folder, "https", &options);
+        this.wait(&EtcdAccess::read(&secret).unwrap()).await;
+        (this, secret)
+    }
+
+    fn run(folder: tempfile::TempDir, scheme: &str, options: &[String]) -> Self {
         let ports = [reserved(), reserved()];
-        let [client, peer] = ports.each_ref().map(|port| format!("http://{}", port.local_addr().unwrap()));
+        let [client, peer] = ports.each_ref().map(|port| port.local_addr().unwrap());
+        let (client, peer) = (format!("{scheme}://{client}"), format!("http://{peer}"));
         let process = Command::new("etcd")
-            .arg(format!("--data-dir={}", folder.path().display()))
+            .arg(format!("--data-dir={}", folder.path().join("data").display()))
             .args(["--name=test", "--log-level=error", &format!("--initial-cluster=test={peer}")])
+            .args(options)
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
             .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])
             .stderr(Stdio::null())
             .spawn()
             .expect("etcd is installed (Debian: etcd-server)");
-        let this = Self { endpoint: client, process, _folder: folder, _ports: ports };
-        let store = this.store("ready/").await;
+        Self { endpoint: client, process, _folder: folder, _ports: ports }
+    }
+
+    async fn wait(&self, access: &EtcdAccess) {
+        let store = self.connect("ready/", access).await.unwrap();
         let started = Instant::now();
         while let Err(error) = store.get("a".into()).await {
             assert!(started.elapsed() < Duration::from_secs(30), "etcd does not answer: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        this
+    }
+
+    async fn connect(&self, prefix: &str, access: &EtcdAccess) -> Result<Etcd, KvError> {
+        let endpoints = vec![self.endpoint.clone()];
+        Etcd::connect(&EtcdOptions { endpoints, prefix: prefix.into(), access: access.clone() }).await
     }
 
     async fn store(&self, prefix: &str) -> Etcd {
-        Etcd::connect(&EtcdOptions { endpoints: vec![self.endpoint.clone()], prefix: prefix.into() }).await.unwrap()
+        self.connect(prefix, &EtcdAccess::default()).await.unwrap()
+    }
+}
+
+/// A certificate of an authority of its own, for a server and for clients, in the name of nobody.
+fn write_secret(folder: &Path) {
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_certificate = authority.self_signed(&authority_key).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    parameters.distinguished_name = DistinguishedName::new();
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = parameters.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    std::fs::create_dir(folder).unwrap();
+    let files = [("ca.crt", authority_certificate.pem()), ("tls.crt", certificate.pem()), ("tls.key", key.serialize_pem())];
+    for (file, text) in files {
+        std::fs::write(folder.join(file), text).unwrap();
     }
 }
 
@@ -89,4 +141,43 @@ async fn an_etcd_that_is_away_is_said_to_be() {
     assert!(matches!(read, Err(KvError::Unavailable { .. })), "{read:?}");
     let written = store.commit(Transaction::new().put("a", "2")).await;
     assert!(matches!(written, Err(KvError::Unknown { .. })), "{written:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_a_certificate_and_a_password_is_let_in() {
+    let (etcd, secret) = EtcdProcess::start_with_tls().await;
+    let is_let_in = async |access: &EtcdAccess| {
+        let store = match etcd.connect("s/", access).await {
+            Ok(store) => store,
+            Err(KvError::Unavailable { .. }) => return false,
+            Err(error) => panic!("{error}"),
+        };
+        match store.commit(Transaction::new().put("a", "1")).await {
+            Ok(_) => true,
+            Err(KvError::Unavailable { .. } | KvError::Unknown { .. }) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let certified = EtcdAccess::read(&secret).unwrap();
+    assert!(is_let_in(&certified).await);
+    assert!(!is_let_in(&EtcdAccess { identity: None, ..certified.clone() }).await);
+    assert!(!is_let_in(&EtcdAccess { authority: None, ..certified.clone() }).await, "its authority is nobody's");
+    // From now on etcd has users.
+    let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(certified.authority.as_ref().unwrap()));
+    let (certificate, key) = certified.identity.as_ref().unwrap();
+    let connect = ConnectOptions::new().with_tls(tls.identity(Identity::from_pem(certificate, key)));
+    let mut administrator = Client::connect([&etcd.endpoint], Some(connect)).await.unwrap();
+    administrator.user_add("root", "a secret", None).await.unwrap();
+    administrator.user_grant_role("root", "root").await.unwrap();
+    administrator.auth_enable().await.unwrap();
+    assert!(!is_let_in(&certified).await);
+    std::fs::write(secret.join("username"), "root\n").unwrap();
+    assert!(EtcdAccess::read(&secret).unwrap_err().to_string().contains("belong together"));
+    std::fs::write(secret.join("password"), "another\n").unwrap();
+    assert!(!is_let_in(&EtcdAccess::read(&secret).unwrap()).await);
+    std::fs::write(secret.join("password"), "a secret\n").unwrap();
+    let access = EtcdAccess::read(&secret).unwrap();
+    assert!(is_let_in(&access).await);
+    assert!(!format!("{access:?}").contains("secret"));
+    assert!(EtcdAccess::read(Path::new("nowhere")).is_err());
 }

@@ -4,6 +4,7 @@
 //! old revision until it is compacted (`--auto-compaction-retention`): good for some millions of rows, not for hundreds.
 //! It has no counters: an add reads, compares and writes, and starts over when another was faster.
 
+mod access;
 mod commit;
 mod scan;
 mod transfer;
@@ -17,6 +18,7 @@ use etcd_client::{
     TxnResponse,
 };
 
+pub use self::access::EtcdAccess;
 use crate::error::{KvError, Result};
 use crate::model::{Read, ReadResult, Row, Transaction, Value, Version, validate_reads};
 use crate::store::{RowStream, Store};
@@ -29,10 +31,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a store is.
 #[derive(Clone, Debug)]
 pub struct EtcdOptions {
-    /// `http://host:port` of each member that may be asked.
+    /// `http://host:port` of each member that may be asked, or `https://…`.
     pub endpoints: Vec<String>,
     /// What all of the store's keys begin with; other stores in the same etcd have others.
     pub prefix: String,
+    /// By what one is let in.
+    pub access: EtcdAccess,
 }
 
 /// A store in etcd.
@@ -45,13 +49,13 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Prepares connections; they are opened when they are needed.
+    /// Prepares connections; they are opened when they are needed, but one to sign in, where there is a user.
     ///
     /// # Errors
-    /// [`KvError::Unavailable`] where an endpoint is none.
+    /// [`KvError::Unavailable`] where an endpoint is none, or the user is not let in or nobody can say.
     pub async fn connect(options: &EtcdOptions) -> Result<Self> {
         let connect = ConnectOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
-        let client = Client::connect(&options.endpoints, Some(connect)).await.map_err(unavailable)?;
+        let client = Client::connect(&options.endpoints, Some(options.access.apply(connect))).await.map_err(unavailable)?;
         let key = |suffix: &str| format!("{}{suffix}", options.prefix).into_bytes();
         Ok(Self {
             client: client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX),

@@ -85,7 +85,10 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let transport = options.kv.transport()?;
     let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
-    let metadata = options.kv.metadata(&transport).await?;
+    let metadata = tokio::select! {
+        metadata = options.kv.metadata(&transport) => metadata?,
+        () = shutdown.requested() => return Ok(()),
+    };
     let cluster = tokio::select! {
         cluster = cluster_of(&metadata) => cluster,
         () = shutdown.requested() => return Ok(()),

@@ -78,7 +78,10 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let mebibytes = |count: u64| count * 1024 * 1024;
     let memory = Memory { cache_bytes: mebibytes(options.cache_mebibytes), buffer_bytes: mebibytes(options.buffer_mebibytes) };
-    let metadata = options.kv.metadata(&transport).await?;
+    let metadata = tokio::select! {
+        metadata = options.kv.metadata(&transport) => metadata?,
+        () = shutdown.requested() => return Ok(()),
+    };
     let objects = tokio::select! {
         objects = objects(metadata, transport, memory) => objects,
         () = shutdown.requested() => return Ok(()),

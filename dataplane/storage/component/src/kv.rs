@@ -1,12 +1,15 @@
 //! Where metadata are, as processes are told.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_kv::component::TransportOptions;
-use eddy_kv::{Etcd, EtcdOptions, KvError, Remote, Store};
+use eddy_kv::{Etcd, EtcdAccess, EtcdOptions, Remote};
 use eddy_object::Metadata;
 use eddy_rpc::{TlsError, Transport};
+
+use crate::error::StorageError;
 
 /// Between tries to reach it.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -27,6 +30,11 @@ pub(crate) struct KvServers {
     #[arg(long, env = "EDDY_KV_ETCD_PREFIX", default_value = "eddy/storage/")]
     kv_etcd_prefix: String,
 
+    /// A folder, as a Secret is mounted, by what that etcd lets one in: ca.crt for https://, tls.crt and tls.key where it asks for a
+    /// certificate, username and password where it has users
+    #[arg(long, env = "EDDY_KV_ETCD_FOLDER", requires = "kv_etcd")]
+    kv_etcd_folder: Option<PathBuf>,
+
     #[command(flatten)]
     transport: TransportOptions,
 }
@@ -36,16 +44,33 @@ impl KvServers {
         self.transport.transport()
     }
 
-    /// What is stored there. Connections are opened when they are needed.
-    pub(crate) async fn metadata(&self, transport: &Arc<dyn Transport>) -> Result<Metadata, KvError> {
-        let store: Arc<dyn Store> = if self.kv_etcd.is_empty() {
-            Arc::new(Remote::new(transport.clone(), &self.kv_servers))
-        } else {
-            let options = EtcdOptions { endpoints: self.kv_etcd.clone(), prefix: self.kv_etcd_prefix.clone() };
-            Arc::new(Etcd::connect(&options).await?)
+    /// What is stored there. Connections are opened when they are needed; where one has to sign in first, it waits until that can be done.
+    pub(crate) async fn metadata(&self, transport: &Arc<dyn Transport>) -> Result<Metadata, StorageError> {
+        if self.kv_etcd.is_empty() {
+            return Ok(Metadata::new(Arc::new(Remote::new(transport.clone(), &self.kv_servers))));
+        }
+        let access = match &self.kv_etcd_folder {
+            Some(folder) => {
+                EtcdAccess::read(folder).map_err(|source| StorageError::EtcdFolder { path: folder.clone(), source })?
+            }
+            None => EtcdAccess::default(),
         };
-        Ok(Metadata::new(store))
+        let options = EtcdOptions { endpoints: self.kv_etcd.clone(), prefix: self.kv_etcd_prefix.clone(), access };
+        let mut told = false;
+        loop {
+            match Etcd::connect(&options).await {
+                Ok(store) => return Ok(Metadata::new(Arc::new(store))),
+                Err(error) if options.access.user.is_none() => return Err(error.into()),
+                Err(error) if !std::mem::replace(&mut told, true) => say_waiting(&error),
+                Err(_) => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
+}
+
+fn say_waiting(error: &(dyn std::error::Error + 'static)) {
+    tracing::info!(error = eddy_telemetry::error_chain(error), "waiting for the store of metadata");
 }
 
 /// The number of the cluster. It waits until metadata can be reached.
@@ -54,9 +79,7 @@ pub(crate) async fn cluster_of(metadata: &Metadata) -> u64 {
     loop {
         match metadata.cluster().await {
             Ok(cluster) => return cluster,
-            Err(error) if !std::mem::replace(&mut told, true) => {
-                tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata");
-            }
+            Err(error) if !std::mem::replace(&mut told, true) => say_waiting(&error),
             Err(_) => {}
         }
         tokio::time::sleep(PAUSE).await;

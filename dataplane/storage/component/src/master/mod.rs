@@ -126,7 +126,10 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
     registry.register_collector(Box::new(Gauges(move || scraped.gauges())));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let transport = options.kv.transport()?;
-    let metadata = options.kv.metadata(&transport).await?;
+    let metadata = tokio::select! {
+        metadata = options.kv.metadata(&transport) => metadata?,
+        () = shutdown.requested() => return Ok(()),
+    };
     let work = async {
         let client = ChunkClient::new(transport, cluster_of(&metadata).await);
         store.ready();
