@@ -32,8 +32,10 @@ async fn a_chunkserver_is_reached_where_it_says_and_not_where_it_binds() {
     for number in 0..8 {
         put(&objects, number).await;
     }
-    // With another away, the second is needed.
+    // Nobody else has anything then.
+    wait("all copies are there", || storage.under_replicated() == Some(0));
     storage.chunkservers[0] = None;
+    storage.chunkservers[2] = None;
     check(&objects, namespace, &(0..8).collect::<Vec<_>>()).await;
     assert!(proxy.connections() > 0);
 }

@@ -140,6 +140,10 @@ async fn what_was_acknowledged_is_salvaged_of_the_only_voter_and_of_a_standby_th
     writer.abort();
     let _ = writer.await;
     assert!(salvage(&at("nothing"), &of_voter).unwrap_err().contains("no folder of a replica"));
+    // Rows without what the log would add to them are not all rows.
+    std::fs::create_dir_all(all.join("half/log")).unwrap();
+    std::fs::copy(all.join("0/rows"), all.join("half/rows")).unwrap();
+    assert!(salvage(&at("half"), &of_voter).unwrap_err().contains("no folder of a replica"));
     // It may be done again.
     for _ in 0..2 {
         salvage(&voter_folder, &of_voter).unwrap();

@@ -86,7 +86,7 @@ impl Storage {
     }
 
     /// What the master says of chunks that lack something.
-    fn under_replicated(&self) -> Option<u64> {
+    pub(crate) fn under_replicated(&self) -> Option<u64> {
         let metrics = curl(&[&format!("http://127.0.0.1:{}/metrics", self.master_admin_port)]).1;
         let metrics = String::from_utf8(metrics).unwrap();
         metrics.lines().find_map(|line| line.strip_prefix("eddy_storage_chunks_under_replicated ")?.parse().ok())

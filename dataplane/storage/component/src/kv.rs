@@ -13,6 +13,8 @@ use crate::error::StorageError;
 
 /// Between tries to reach it.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Tries of which one is told.
+const SAID_EVERY: u32 = 60;
 
 /// Which store has the metadata, and how it and chunkservers are talked to.
 #[derive(clap::Args, Clone, Debug)]
@@ -49,28 +51,32 @@ impl KvServers {
         if self.kv_etcd.is_empty() {
             return Ok(Metadata::new(Arc::new(Remote::new(transport.clone(), &self.kv_servers))));
         }
-        let access = match &self.kv_etcd_folder {
-            Some(folder) => {
-                EtcdAccess::read(folder).map_err(|source| StorageError::EtcdFolder { path: folder.clone(), source })?
-            }
-            None => EtcdAccess::default(),
-        };
-        let options = EtcdOptions { endpoints: self.kv_etcd.clone(), prefix: self.kv_etcd_prefix.clone(), access };
-        let mut told = false;
+        let mut tries: u32 = 0;
         loop {
+            // What is wrong with it may be put right meanwhile.
+            let access = match &self.kv_etcd_folder {
+                Some(folder) => {
+                    EtcdAccess::read(folder).map_err(|source| StorageError::EtcdFolder { path: folder.clone(), source })?
+                }
+                None => EtcdAccess::default(),
+            };
+            let signs_in = access.user.is_some();
+            if signs_in && tries == 0 && self.kv_etcd.iter().any(|endpoint| endpoint.starts_with("http://")) {
+                tracing::warn!("the password for etcd goes over http:// where anyone on the way reads it");
+            }
+            let options = EtcdOptions { endpoints: self.kv_etcd.clone(), prefix: self.kv_etcd_prefix.clone(), access };
             match Etcd::connect(&options).await {
                 Ok(store) => return Ok(Metadata::new(Arc::new(store))),
-                Err(error) if options.access.user.is_none() => return Err(error.into()),
-                Err(error) if !std::mem::replace(&mut told, true) => say_waiting(&error),
+                Err(error) if !signs_in => return Err(error.into()),
+                Err(error) if tries.is_multiple_of(SAID_EVERY) => {
+                    tracing::warn!(error = eddy_telemetry::error_chain(&error), "etcd does not let this process in yet");
+                }
                 Err(_) => {}
             }
+            tries = tries.wrapping_add(1);
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-fn say_waiting(error: &(dyn std::error::Error + 'static)) {
-    tracing::info!(error = eddy_telemetry::error_chain(error), "waiting for the store of metadata");
 }
 
 /// The number of the cluster. It waits until metadata can be reached.
@@ -79,7 +85,9 @@ pub(crate) async fn cluster_of(metadata: &Metadata) -> u64 {
     loop {
         match metadata.cluster().await {
             Ok(cluster) => return cluster,
-            Err(error) if !std::mem::replace(&mut told, true) => say_waiting(&error),
+            Err(error) if !std::mem::replace(&mut told, true) => {
+                tracing::info!(error = eddy_telemetry::error_chain(&error), "waiting for the store of metadata");
+            }
             Err(_) => {}
         }
         tokio::time::sleep(PAUSE).await;

@@ -12,6 +12,7 @@ use eddy_object::schema::{
 };
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
+use tokio::time::Instant;
 
 use crate::Master;
 use crate::announced::Announced;
@@ -57,6 +58,9 @@ impl Made {
         self.files.iter().map(|file| file.replica).collect()
     }
 }
+
+/// How long needles are moved out of one chunk of which something cannot be read, in a round: others wait for theirs.
+const RESCUE_FOR: Duration = Duration::from_secs(60);
 
 /// Files of one chunk on a server that are named at once.
 const FILES_ON_ONE_SERVER_MAX: usize = 3;
@@ -202,16 +206,21 @@ impl Master {
         Ok(if done { repaired } else { waits })
     }
 
-    /// Moves what can be read of a chunk to others, where it has as many copies as it should: this one gets none while something of it cannot
-    /// be read.
+    /// Moves what can be read of a chunk to others for a while, where it has as many copies as it should: this one gets none while something
+    /// of it cannot be read. The next round goes on.
     async fn rescue(&self, mut all: Repaired, chunk: u64, row: &ChunkRow, plan: &Plan) -> Result<Repaired, ObjectError> {
-        if row.form != ChunkForm::Whole {
+        if row.form != ChunkForm::Whole || plan.whole.is_empty() && plan.lacking.is_empty() {
             return Ok(all);
         }
+        let unreadable: BTreeSet<Extent> = plan.unreadable.iter().copied().collect();
+        let until = Instant::now() + RESCUE_FOR;
         for found in self.metadata.scan_all(references(chunk)).await? {
             let reference: ReferenceRow = decode(&found.value.bytes)?;
-            if plan.unreadable.contains(&reference.extent) {
+            if unreadable.contains(&reference.extent) {
                 continue;
+            }
+            if Instant::now() >= until {
+                break;
             }
             let bytes = u64::from(reference.extent.bytes);
             self.repair_pace.spend(bytes).await;
@@ -222,12 +231,16 @@ impl Master {
                 }
                 Err(ObjectError::Metadata(error)) => return Err(error.into()),
                 Err(error) => {
+                    let has_room = !matches!(error, ObjectError::NoRoom(_) | ObjectError::Full { .. });
                     let error = eddy_telemetry::error_chain(&error);
                     tracing::warn!(
                         chunk,
                         error,
                         "failed to move a needle out of a chunk of which others are lost; it is tried again"
                     );
+                    if !has_room {
+                        break;
+                    }
                 }
             }
         }

@@ -11,12 +11,13 @@ use eddy_kv::{KeyRange, KvError, Row, SCAN_ROWS_MAX, Scan, Transaction};
 use eddy_object::placement::choose_for_shards;
 use eddy_object::schema::{
     AccessRow, ChunkForm, ChunkRow, Class, Contents, NamespaceRow, Needed, ObjectRow, ReferenceRow, Tier, Tiering, UNSETTLED,
-    accesses, after, configuration_key, decode, key_and_number, objects, versions,
+    accesses, after, configuration_key, decode, key_and_number, namespace_key, objects, unsettled_since, versions,
 };
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
 use crate::chunks::all;
+use crate::repair::milliseconds;
 
 /// What a round of tiers did, and what is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,29 +84,39 @@ impl Master {
         let candidates = self.servers.candidates();
         let slow = candidates.iter().any(|one| one.class == Class::Slow && one.accepts());
         round.done.nowhere = !slow && choose_for_shards(&candidates, Class::Slow, &mut fastrand::Rng::new()).is_none();
-        for (name, space) in self.metadata.list_namespaces("").await? {
-            let key = configuration_key(space.id, UNSETTLED);
-            let noted = self.metadata.store().get(key.clone()).await?;
-            let tiers = space.settings.tiering != Tiering::default();
-            if !tiers && noted.is_none() {
-                continue;
-            }
-            if tiers && noted.is_none() {
-                match self.metadata.set_configuration(&name, UNSETTLED, Some(bytes::Bytes::new())).await {
-                    Err(ObjectError::NoNamespace(_)) => continue,
-                    done => done?,
-                }
-            }
-            let unsettled = self.tier_namespace(&space, &mut round).await?;
-            if !tiers && !unsettled {
-                // Nothing, if its settings were changed again.
-                match self.metadata.store().commit(Transaction::new().check(key.clone(), noted.as_ref()).delete(key)).await {
-                    Err(KvError::Conflict { .. }) => {}
-                    done => drop(done?),
-                }
-            }
+        for (name, _) in self.metadata.list_namespaces("").await? {
+            self.tier_of(&name, &mut round).await?;
         }
         Ok(round.done)
+    }
+
+    /// Looks at a namespace, if something of it may be elsewhere than where it should be.
+    async fn tier_of(&self, name: &str, round: &mut Round) -> Result<(), ObjectError> {
+        // Both anew, since others took their time: what is settled is so by these settings, or the note stays.
+        let Some(found) = self.metadata.store().get(namespace_key(name)).await? else { return Ok(()) };
+        let space: NamespaceRow = decode(&found.bytes)?;
+        let key = configuration_key(space.id, UNSETTLED);
+        let noted = self.metadata.store().get(key.clone()).await?;
+        let tiers = space.settings.tiering != Tiering::default();
+        if !tiers && noted.is_none() {
+            return Ok(());
+        }
+        if tiers && noted.is_none() {
+            match self.metadata.set_configuration(name, UNSETTLED, Some(unsettled_since(round.now_ms))).await {
+                Err(ObjectError::NoNamespace(_)) => return Ok(()),
+                done => done?,
+            }
+        }
+        let unsettled = self.tier_namespace(&space, round).await?;
+        // What was begun by other settings, or moves while others look, ends up as it was to be then.
+        let since_ms = noted.as_ref().and_then(|noted| noted.bytes[..].try_into().ok()).map_or(0, u64::from_be_bytes);
+        let is_over = round.now_ms.saturating_sub(since_ms) >= milliseconds(self.options.grace);
+        if !tiers && !unsettled && is_over {
+            let settled =
+                Transaction::new().check(namespace_key(name), Some(&found)).check(key.clone(), noted.as_ref()).delete(key);
+            self.try_commit(settled).await?;
+        }
+        Ok(())
     }
 
     /// Looks at all versions of all objects of a namespace; whether any of it is not as it would be kept by
@@ -170,8 +181,16 @@ impl Master {
         wanted: Tier,
     ) -> Result<bool, ObjectError> {
         let extent = reference.extent;
-        // A chunk that came since the round began is where it should be.
-        let Some(is) = round.chunks.get(&extent.chunk).copied() else { return Ok(wanted != Tier::Hot) };
+        let known = round.chunks.get(&extent.chunk).copied();
+        let is = match known {
+            Some(is) => is,
+            // It came since the round began.
+            None => match self.metadata.chunk(extent.chunk).await? {
+                Some(row) => *round.chunks.entry(extent.chunk).or_insert(Kept::of(&row)),
+                // What needed it is gone or elsewhere.
+                None => return Ok(true),
+            },
+        };
         let tier = if wanted == Tier::Cold && round.done.nowhere { is.tier } else { wanted };
         let is_settled = is.tier == tier && is.copies.is_none_or(|is| is == copies);
         let moved = if is_settled {

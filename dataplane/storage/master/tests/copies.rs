@@ -109,6 +109,23 @@ async fn another_number_of_copies_is_soon_that_of_what_is_there_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_being_written_when_the_number_of_copies_changed_gets_as_many_later() {
+    let cluster = Cluster::start(5).await;
+    let data = random_bytes(1, 3_000_000);
+    let mut upload = cluster.objects.upload(SPACE, Some(3_000_000)).await.unwrap();
+    upload.write(data.clone()).await.unwrap();
+    cluster.metadata().change_namespace(SPACE, |settings| settings.copies = 5).await.unwrap();
+    let options = MasterOptions { grace: Duration::from_secs(3600), ..at_once() };
+    let patient = Master::new(cluster.objects.clone(), cluster.client(), options);
+    assert_eq!(patient.tier(LONG, LONG).await.unwrap().recopied, 0);
+    upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
+    assert_eq!(patient.tier(LONG, LONG).await.unwrap().recopied, 1);
+    let row = cluster.metadata().object(cluster.namespace, "key").await.unwrap();
+    assert_eq!(row_of(&cluster, row.contents.needles()[0].chunk).await.copies, 5);
+    assert!(cluster.get("key").await.unwrap() == data);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_the_fewest_copies_is_repaired_first_though_it_was_noted_last() {
     let cluster = Cluster::start(5).await;
     let mut chunks = Vec::new();

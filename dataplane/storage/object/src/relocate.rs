@@ -21,11 +21,15 @@ impl Objects {
     pub async fn relocate(&self, reference: &ReferenceRow, to: Option<(u8, Tier)>) -> Result<bool> {
         let extent = reference.extent;
         let Some(chunk) = self.metadata().chunk(extent.chunk).await? else { return Ok(false) };
+        // Read before there is a place for it: what cannot be read takes none.
+        let mut download =
+            Download::new(self.clone(), reference.upload, &Contents::Needles(vec![extent]), 0, u64::from(extent.bytes));
+        let first = download.next().await?;
         // Its own chunk is no other one.
         self.shared().pack.retire(extent.chunk).await;
         let (copies, tier) = to.unwrap_or((chunk.copies, chunk.tier));
         let placed = self.shared().pack.place(copies, tier, extent.bytes).await?;
-        let written = match self.copy_needle(reference, &placed, needed(copies)).await {
+        let written = match self.copy_needle(download, first, &placed, needed(copies)).await {
             Ok(written) => written,
             Err(error) => {
                 // Its chunk may be gone, or its servers: the next needle goes elsewhere.
@@ -39,15 +43,17 @@ impl Objects {
         self.metadata().move_needle(reference, placed.extent, took).await
     }
 
-    /// Reads a needle, and writes it to another place on so many servers at least.
-    async fn copy_needle(&self, reference: &ReferenceRow, placed: &Placed, needed: usize) -> Result<Written> {
-        let extent = reference.extent;
+    /// Writes what was read of a needle, and the rest, to another place on so many servers at least.
+    async fn copy_needle(
+        &self,
+        mut download: Download,
+        mut block: Option<Bytes>,
+        placed: &Placed,
+        needed: usize,
+    ) -> Result<Written> {
         let mut fan_out = FanOut::begin(&self.shared().client, placed, needed, &Bytes::new());
-        let mut download =
-            Download::new(self.clone(), reference.upload, &Contents::Needles(vec![extent]), 0, u64::from(extent.bytes));
         let (mut gathered, mut first) = (BytesMut::with_capacity(PIECE_BYTES), 0);
         loop {
-            let block = download.next().await?;
             let ended = block.is_none();
             gathered.extend_from_slice(&block.unwrap_or_default());
             if gathered.len() >= PIECE_BYTES || ended && !gathered.is_empty() {
@@ -59,6 +65,7 @@ impl Objects {
             if ended {
                 return fan_out.finish().await;
             }
+            block = download.next().await?;
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Proxy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Open,
+    /// So much of each goes on, and no more.
+    Limited,
     /// No answer comes.
     Silent,
     /// They end.
@@ -44,10 +46,12 @@ impl Proxy {
 
     /// Passes on so many bytes of what the server says, on each connection, and then nothing more.
     pub async fn stalling(server: &str, after: u64) -> Self {
-        Self::start(server, Limits { asks: u64::MAX, answers: after }).await
+        let proxy = Self::start(server, Limits { asks: u64::MAX, answers: after }).await;
+        proxy.set(Way::Limited);
+        proxy
     }
 
-    /// Takes so many bytes of what the server is told, on each connection, and then nothing more.
+    /// Once it is [`Way::Limited`], takes so many more bytes of what the server is told, on each connection, and then nothing more.
     pub async fn deaf(server: &str, after: u64) -> Self {
         Self::start(server, Limits { asks: after, answers: u64::MAX }).await
     }
@@ -91,43 +95,43 @@ impl Proxy {
     }
 }
 
-async fn converse(mut client: TcpStream, server: String, limits: Limits, mut way: watch::Receiver<Way>, held: Arc<AtomicUsize>) {
+async fn converse(mut client: TcpStream, server: String, limits: Limits, way: watch::Receiver<Way>, held: Arc<AtomicUsize>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let ((asks, hears), (answers, takes)) = (client.split(), server.split());
-    let mut silenced = way.clone();
+    let mut shut = way.clone();
     tokio::select! {
-        () = pass(answers, hears, limits.answers, Some(&mut silenced), &held) => {}
-        () = pass(asks, takes, limits.asks, None, &held) => {}
-        _ = way.wait_for(|way| *way == Way::Shut) => {}
+        () = pass(answers, hears, limits.answers, way.clone(), Some(Way::Silent), &held) => {}
+        () = pass(asks, takes, limits.asks, way.clone(), None, &held) => {}
+        _ = shut.wait_for(|way| *way == Way::Shut) => {}
     }
 }
 
-/// Until one side hangs up.
+/// Until one side hangs up, or for ever.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut left: u64,
-    mut silenced: Option<&mut watch::Receiver<Way>>,
+    mut way: watch::Receiver<Way>,
+    waits_while: Option<Way>,
     held: &AtomicUsize,
 ) {
     let mut some = vec![0; 65536];
     loop {
-        if left == 0 {
-            // Only where there is more.
-            let Ok(_) = from.read_u8().await else { return };
+        let Ok(length @ 1..) = from.read(&mut some).await else { return };
+        if way.wait_for(|way| Some(*way) != waits_while).await.is_err() {
+            return;
+        }
+        let mut going = length;
+        if *way.borrow() == Way::Limited {
+            going = usize::try_from(left).unwrap_or(length).min(length);
+            left -= going as u64;
+        }
+        if to.write_all(&some[..going]).await.is_err() {
+            return;
+        }
+        if going < length {
             held.fetch_add(1, Ordering::Relaxed);
             std::future::pending::<()>().await;
         }
-        let most = usize::try_from(left).unwrap_or(some.len()).min(some.len());
-        let Ok(length @ 1..) = from.read(&mut some[..most]).await else { return };
-        if let Some(silenced) = &mut silenced
-            && silenced.wait_for(|way| *way != Way::Silent).await.is_err()
-        {
-            return;
-        }
-        if to.write_all(&some[..length]).await.is_err() {
-            return;
-        }
-        left -= length as u64;
     }
 }

@@ -69,13 +69,14 @@ impl House {
         std::fs::write(file.path(), data).unwrap();
         let mut curl = std::process::Command::new("curl");
         curl.args(["--silent", "--show-error", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "alice-key:0123456789abcdef"])
-            .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--write-out", "%{stderr}%{http_code}"])
+            .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--write-out", "\n%{http_code}"])
             .arg("--upload-file")
             .arg(file.path())
             .arg(format!("http://{}/{path}", self.address));
         let output = tokio::task::block_in_place(|| curl.output()).unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (text(&output.stderr).parse().unwrap(), text(&output.stdout))
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (body, status) = said.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
     }
 
     pub(crate) async fn post(&self, who: &str, path: &str, body: &Value) -> Response {

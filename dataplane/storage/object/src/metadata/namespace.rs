@@ -7,7 +7,7 @@ use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::schema::{
     NamespaceRow, NamespaceSettings, UNSETTLED, Versioning, configuration_key, configurations, decode, encode, multiparts,
-    namespace_key, namespaces, objects, usage_bytes_key, usage_objects_key, versions,
+    namespace_key, namespaces, objects, unsettled_since, usage_bytes_key, usage_objects_key, versions,
 };
 
 /// Longest name of a namespace.
@@ -111,7 +111,7 @@ impl Metadata {
         let change = Transaction::new().check(key.clone(), before.map(|(_, value)| value)).put(key, encode(&row)?);
         let change = match before {
             Some((before, _)) if before.settings.copies != row.settings.copies => {
-                change.put(configuration_key(row.id, UNSETTLED), Bytes::new())
+                change.put(configuration_key(row.id, UNSETTLED), unsettled_since(now_ms()))
             }
             _ => change,
         };

@@ -98,6 +98,11 @@ pub fn configuration_key(namespace: u64, name: &str) -> Bytes {
 /// settings say now: in the cold tier, or as another number of copies.
 pub const UNSETTLED: &str = "unsettled";
 
+/// The value of that row: since when, in milliseconds since 1970.
+pub fn unsettled_since(now_ms: u64) -> Bytes {
+    Bytes::copy_from_slice(&now_ms.to_be_bytes())
+}
+
 /// All that the owner of a namespace decided besides its settings.
 pub fn configurations(namespace: u64) -> KeyRange {
     KeyRange::prefix(numbered(b'b', namespace).freeze())

@@ -37,7 +37,7 @@ pub use self::keys::{
     UNSETTLED, access_key, accesses, after, away_key, aways, chunk_key, cluster_key, configuration_key, configurations,
     degraded_key, drain_key, drains, gone_key, key_and_number, live_key, multipart_key, multiparts, namespace_key, namespaces,
     object_key, objects, pending_key, piece_key, pieces, reference_key, references, server_key, servers, stray_key,
-    usage_bytes_key, usage_objects_key, version_key, versions, versions_of,
+    unsettled_since, usage_bytes_key, usage_objects_key, version_key, versions, versions_of,
 };
 pub use self::lifecycle::{Expire, ExpireOlder, FilterForm, LIFECYCLE, LifecycleFilter, LifecycleRule, LifecycleRules};
 pub use self::lock::{Lock, LockMode, LockRule, Period, Retention};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use eddy_object::schema::{DegradedRow, decode, degraded_key};
 use eddy_object::{Attributes, Memory, ObjectError, Precondition};
-use eddy_storage_testing::{Cluster, Proxy, SPACE, random_bytes, until};
+use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, random_bytes, until};
 
 fn degraded(rows: &[eddy_kv::Row]) -> Vec<DegradedRow> {
     rows.iter().map(|row| decode(&row.value.bytes).unwrap()).collect()
@@ -135,10 +135,12 @@ async fn a_server_that_stalls_holds_up_no_reader_for_long() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_no_bytes_holds_up_no_writer_for_long_and_what_it_lacks_is_noted() {
     let cluster = Cluster::start(3).await;
-    // It takes who it is that writes, and nothing else; or it stops in the middle.
-    for (number, after) in (0..).zip([16, 1_000_000]) {
+    // It takes nothing from some moment on; or it stops in the middle of a needle.
+    for (number, after) in (0..).zip([0, 1_000_000]) {
         let proxy = Proxy::deaf(cluster.address(0), after).await;
         let objects = proxy.stand_before(&cluster, 0).await;
+        assert_eq!(proxy.held(), 0);
+        proxy.set(Way::Limited);
         let data = random_bytes(number, 20_000_000);
         let (start, mut upload) = (Instant::now(), objects.upload(SPACE, Some(data.len() as u64)).await.unwrap());
         for piece in data.chunks(100_000) {
@@ -178,8 +180,8 @@ async fn one_who_asks_again_and_again_does_so_on_one_connection() {
         while download.next().await.unwrap().is_some() {}
     }
     for proxy in &proxies {
-        // One writes while another has not heard the answer to what came before, and the third is late.
-        assert!((1..=8).contains(&proxy.connections()), "{}", proxy.connections());
+        // Some are there before, some while the third is late, and some are given up for a server that is slow; a hundred would be none's.
+        assert!((1..=30).contains(&proxy.connections()), "{}", proxy.connections());
     }
 }
 
