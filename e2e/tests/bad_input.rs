@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Gateway};
+use eddy_e2e::{Cluster, Gateway, wait};
 
 fn container(namespace: &str, name: &str, spec: &str) -> String {
     format!(
@@ -70,8 +70,11 @@ async fn what_cannot_run_says_why_and_its_neighbours_go_on() {
         ("greedy", "QuotaExceeded", "spec.quota of the User", true),
         ("homeless", "Unschedulable", "no node can take a replica", false),
     ] {
-        let message = cluster.wait_reason("containers.eddy.cloud", namespace, name, reason);
-        assert!(message.contains(sentence), "{name}: should say {sentence:?}, says {message:?}");
+        // The kubelet may at first say that it could not find out.
+        wait(&format!("{name} says {reason}: {sentence}"), || {
+            let (_, is, message) = cluster.ready("containers.eddy.cloud", namespace, name);
+            is == reason && message.contains(sentence)
+        });
         let object = cluster.get("containers.eddy.cloud", namespace, name).unwrap();
         let types: Vec<&str> = object["status"]["conditions"]
             .as_array()
@@ -121,7 +124,7 @@ async fn more_containers_than_the_quota_allows_are_refused() {
     cluster.wait_ready("users.eddy.cloud", "default", "small");
     let spec = "{image: 'busybox:1.35', replicas: 0}";
     cluster.apply(&container("u-small", "one", spec));
-    eddy_e2e::wait("the quota counts the first", || {
+    wait("the quota counts the first", || {
         cluster
             .get("resourcequota", "u-small", "eddy")
             .is_some_and(|quota| quota["status"]["used"]["count/containers.eddy.cloud"] == "1")
@@ -140,7 +143,7 @@ async fn a_host_stays_with_the_tenant_who_had_it_first() {
     cluster.apply(&serving("u-first", "web", "taken.example"));
     cluster.wait_ready("routes.eddy.cloud", "u-first", "web");
     // Creation times are whole seconds: the second claim must be of a later one.
-    eddy_e2e::wait("the next second", || {
+    wait("the next second", || {
         let created = cluster.get("routes.eddy.cloud", "u-first", "web").unwrap()["metadata"]["creationTimestamp"]
             .as_str()
             .unwrap()

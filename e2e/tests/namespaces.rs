@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, LOADER, wait};
+use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, LOADER, repository, wait};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -124,6 +124,17 @@ async fn patched_by_operator(cluster: &Cluster, patch: Value) -> String {
     let mut request = kube::core::Request::new(path).patch("e2e-held", &PatchParams::default(), &Patch::Merge(patch)).unwrap();
     request.headers_mut().insert("Impersonate-User", "system:serviceaccount:eddy-system:eddy-operator".parse().unwrap());
     cluster.client.request::<Value>(request).await.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: run ./test"]
+async fn the_example_of_files_becomes_ready() {
+    let cluster = Cluster::connect().await;
+    cluster.kubectl(&["apply", "-f", &repository().join("examples/files").display().to_string()]);
+    cluster.wait_ready("users.eddy.cloud", "default", "files");
+    for name in ["example-photos", "example-site"] {
+        cluster.wait_ready(KIND, "u-files", name);
+    }
 }
 
 #[tokio::test]
