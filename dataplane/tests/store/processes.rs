@@ -1,6 +1,6 @@
 //! Processes that come, are killed and come again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::sync::Arc;
 
@@ -75,33 +75,29 @@ impl Replicas {
 
     pub(crate) fn run(&mut self, number: usize) {
         let (port, admin_port) = self.ports[number];
+        let arguments = self.arguments(&self.folder.path().join(number.to_string()), port, admin_port);
+        self.children[number] = Some(Process::start(&arguments));
+    }
+
+    fn arguments(&self, folder: &Path, port: u16, admin_port: u16) -> Vec<String> {
         let mut arguments = vec![
             "kv".to_owned(),
             "serve".to_owned(),
             "--advertise-host=localhost".to_owned(),
-            format!("--folder={}", self.folder.path().join(number.to_string()).display()),
+            format!("--folder={}", folder.display()),
             format!("--bind=127.0.0.1:{port}"),
             format!("--admin-address=127.0.0.1:{admin_port}"),
             format!("--peers={}", self.servers().join(",")),
         ];
         arguments.extend(self.tls());
-        self.children[number] = Some(Process::start(&arguments));
+        arguments
     }
 
     /// Runs one more, which keeps all rows and does not vote, and waits until it is taken in; its folder and its address.
     pub(crate) fn run_standby(&self) -> (Process, PathBuf, String) {
         let (port, folder) = (ports(1)[0], self.folder.path().join("standby"));
-        let mut arguments = vec![
-            "kv".to_owned(),
-            "serve".to_owned(),
-            "--standby".to_owned(),
-            "--advertise-host=localhost".to_owned(),
-            format!("--folder={}", folder.display()),
-            format!("--bind=127.0.0.1:{port}"),
-            "--admin-address=127.0.0.1:0".to_owned(),
-            format!("--peers={}", self.servers().join(",")),
-        ];
-        arguments.extend(self.tls());
+        let mut arguments = self.arguments(&folder, port, 0);
+        arguments.push("--standby".to_owned());
         let (process, address) = (Process::start(&arguments), format!("localhost:{port}"));
         wait("the standby is taken in", || {
             let said = tool(&["status", &format!("--servers={address}")]);

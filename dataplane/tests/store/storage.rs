@@ -86,7 +86,7 @@ impl Storage {
     }
 
     /// What the master says of chunks that lack something.
-    pub(crate) fn under_replicated(&self) -> Option<u64> {
+    fn under_replicated(&self) -> Option<u64> {
         let metrics = curl(&[&format!("http://127.0.0.1:{}/metrics", self.master_admin_port)]).1;
         let metrics = String::from_utf8(metrics).unwrap();
         metrics.lines().find_map(|line| line.strip_prefix("eddy_storage_chunks_under_replicated ")?.parse().ok())
@@ -107,8 +107,11 @@ impl Storage {
     }
 }
 
+/// Of every four objects one is so long.
+pub(crate) const LONGEST_BYTES: usize = 2_000_000;
+
 fn contents(number: usize) -> Bytes {
-    let mut data = vec![0; [100, 5_000, 200_000, 2_000_000][number % 4]];
+    let mut data = vec![0; [100, 5_000, 200_000, LONGEST_BYTES][number % 4]];
     fastrand::Rng::with_seed(number as u64).fill(&mut data);
     data.into()
 }

@@ -61,7 +61,7 @@ async fn a_server_that_is_emptied_gives_all_it_has_and_gets_nothing_while_object
     cluster.put("small", &random_bytes(77, 1000)).await.unwrap();
     let shared = cluster.metadata().object(cluster.namespace, "small").await.unwrap().contents.needles()[0].chunk;
     let leaving = cluster.metadata().chunk(shared).await.unwrap().unwrap().replicas[0].server;
-    let at = (0..4).find(|at| cluster.number(*at) == leaving).unwrap();
+    let at = cluster.place_of(leaving);
     let master = master(&cluster, options());
     assert!(survey(&cluster).await.counts[&leaving] > 0);
     cluster.metadata().drain_server(leaving).await.unwrap();

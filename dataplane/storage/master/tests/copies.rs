@@ -11,16 +11,12 @@ use eddy_object::{Attributes, Memory, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
-use crate::heal::{check_copies, heal};
+use crate::heal::{at_once, check_copies, collect_all, heal};
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn master(cluster: &Cluster) -> Master {
     Master::new(cluster.objects.clone(), cluster.client(), at_once())
-}
-
-fn at_once() -> MasterOptions {
-    MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() }
 }
 
 async fn put(objects: &Objects, space: &str, key: &str, data: bytes::Bytes) -> u64 {
@@ -40,10 +36,6 @@ async fn row_of(cluster: &Cluster, chunk: u64) -> ChunkRow {
     cluster.metadata().chunk(chunk).await.unwrap().unwrap()
 }
 
-fn place_of(cluster: &Cluster, server: u64) -> usize {
-    (0..).find(|at| cluster.number(*at) == server).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_namespace_has_the_copies_that_it_asks_for_and_gets_them_again() {
     for copies in [1, 2, 5] {
@@ -57,7 +49,7 @@ async fn each_namespace_has_the_copies_that_it_asks_for_and_gets_them_again() {
         let row = row_of(&cluster, chunk).await;
         assert_eq!((row.replicas.len(), row.copies), (usize::from(copies), copies));
         if copies > 1 {
-            cluster.stop(place_of(&cluster, row.replicas[1].server)).await;
+            cluster.stop(cluster.place_of(row.replicas[1].server)).await;
             assert_eq!(master.note_lost_servers().await.unwrap(), 1);
             assert_eq!(master.repair().await.unwrap().copies, 1);
             heal(&cluster, &master).await;
@@ -95,7 +87,7 @@ async fn another_number_of_copies_is_soon_that_of_what_is_there_too() {
         assert!(!is_unsettled().await);
         assert!(cluster.rows(b"c").await.len() > before);
         heal(&cluster, &master).await;
-        while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+        collect_all(&cluster, &master).await;
         all(usize::from(copies)).await;
         assert_eq!(master.tier(LONG, LONG).await.unwrap().recopied, 0);
     }
@@ -104,7 +96,7 @@ async fn another_number_of_copies_is_soon_that_of_what_is_there_too() {
     assert!(master.tier(LONG, LONG).await.unwrap().recopied > 0);
     let repaired = master.repair().await.unwrap();
     assert!(repaired.waiting > 0 && repaired.unreadable.is_empty(), "{repaired:?}");
-    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+    collect_all(&cluster, &master).await;
     all(5).await;
 }
 
@@ -136,7 +128,7 @@ async fn what_has_the_fewest_copies_is_repaired_first_though_it_was_noted_last()
     heal(&cluster, &master(&cluster)).await;
     for (lost, (chunk, row)) in (1..).zip(&chunks) {
         for replica in &row.replicas[..lost] {
-            cluster.client().remove(cluster.address(place_of(&cluster, replica.server)), replica.id(*chunk)).await.unwrap();
+            cluster.client().remove(cluster.address(cluster.place_of(replica.server)), replica.id(*chunk)).await.unwrap();
         }
         cluster.metadata().degrade(*chunk, &row.replicas[..lost]).await.unwrap();
     }

@@ -13,7 +13,7 @@ use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
 use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, random_bytes, until};
 
-use crate::heal::{check_copies, heal};
+use crate::heal::{check_copies, collect_all, heal};
 
 fn master(cluster: &Cluster, grace: Duration, patience: Duration) -> Master {
     let options = MasterOptions { grace, patience, settle: Duration::ZERO, ..MasterOptions::default() };
@@ -35,7 +35,7 @@ async fn a_lost_server_s_copies_are_made_elsewhere_and_others_are_left_alone() {
     assert_eq!(heal(&cluster, &master).await, 0, "nothing is wrong");
     let rows = cluster.rows(b"c").await;
     let row: ChunkRow = decode(&rows[0].value.bytes).unwrap();
-    let of = |server: u64| (0..4).find(|at| cluster.number(*at) == server).unwrap();
+    let of = |server: u64| cluster.place_of(server);
     let (first, second) = (of(row.replicas[0].server), of(row.replicas[1].server));
     cluster.stop(first).await;
     let noted = master.note_lost_servers().await.unwrap();
@@ -65,7 +65,7 @@ async fn a_lost_server_s_copies_are_made_of_those_that_are_whole_and_damage_that
     }
     let master = at_once(&cluster);
     heal(&cluster, &master).await;
-    let of = |server: u64| (0..5).find(|at| cluster.number(*at) == server).unwrap();
+    let of = |server: u64| cluster.place_of(server);
     let mut lost = BTreeSet::new();
     // Of each chunk one copy is damaged, which nobody has noticed, and a server is lost.
     for row in cluster.rows(b"c").await {
@@ -143,7 +143,7 @@ async fn a_server_that_may_come_back_is_waited_for() {
     let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
     let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
     let of_it = row.replicas[0];
-    let away = (0..4).find(|at| cluster.number(*at) == of_it.server).unwrap();
+    let away = cluster.place_of(of_it.server);
     cluster.stop(away).await;
     assert_eq!(master.note_lost_servers().await.unwrap(), 0);
     // It is not copied, and it is not said that all is well.
@@ -298,7 +298,7 @@ async fn a_server_that_is_given_a_chunk_while_it_is_written_to_gets_what_it_miss
     let chunk = u64::from_be_bytes(cluster.rows(b"c").await[0].key[1..].try_into().unwrap());
     // By then the needle is on three servers, and nothing says that anyone needs it.
     let row = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
-    let lost = (0..4).find(|at| cluster.number(*at) == row.replicas[0].server).unwrap();
+    let lost = cluster.place_of(row.replicas[0].server);
     let mut cluster = cluster;
     cluster.stop(lost).await;
     let master = at_once(&cluster);
@@ -448,7 +448,7 @@ async fn two_who_repair_and_collect_at_once_remove_nothing_that_either_named() {
                 cluster.metadata().degrade(chunk, &[replica]).await.unwrap();
             } else {
                 // It lacks all that it had.
-                let at = (0..4).find(|at| cluster.number(*at) == replica.server).unwrap();
+                let at = cluster.place_of(replica.server);
                 let _ = cluster.client().remove(cluster.address(at), replica.id(chunk)).await;
                 cluster.metadata().degrade(chunk, &[replica]).await.unwrap();
                 until("it has been repaired", async || {
@@ -465,7 +465,7 @@ async fn two_who_repair_and_collect_at_once_remove_nothing_that_either_named() {
     futures::future::join(tend(1), tend(2)).await;
     let master = at_once(&cluster);
     heal(&cluster, &master).await;
-    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+    collect_all(&cluster, &master).await;
     check_copies(&cluster, 3).await;
     for (number, data) in data.iter().enumerate() {
         assert!(cluster.get(&number.to_string()).await.unwrap() == *data);

@@ -11,7 +11,7 @@ use eddy_object::schema::{Tiering, decode};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
-use crate::heal::heal;
+use crate::heal::{at_once, heal};
 
 const LONG: Duration = Duration::from_secs(60);
 /// So long is a day here.
@@ -20,8 +20,7 @@ const DAY: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_millis(300);
 
 fn master(cluster: &Cluster, change: impl FnOnce(&mut MasterOptions)) -> Master {
-    let mut options =
-        MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() };
+    let mut options = at_once();
     change(&mut options);
     Master::new(cluster.objects.clone(), cluster.client(), options)
 }
@@ -43,7 +42,7 @@ async fn repair_scrubbing_tiers_coding_and_compaction_keep_to_their_rates() {
     for row in cluster.rows(b"c").await {
         let chunk = u64::from_be_bytes(row.key[1..].try_into().unwrap());
         let row: eddy_object::schema::ChunkRow = decode(&row.value.bytes).unwrap();
-        let at = (0..6).find(|at| cluster.number(*at) == row.replicas[0].server).unwrap();
+        let at = cluster.place_of(row.replicas[0].server);
         cluster.client().remove(cluster.address(at), row.replicas[0].id(chunk)).await.unwrap();
         cluster.metadata().degrade(chunk, &row.replicas[..1]).await.unwrap();
     }

@@ -9,22 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, UNSETTLED, decode};
 use eddy_object::{Memory, ObjectError, Objects, Precondition};
-use eddy_storage_master::{Coded, Master, MasterOptions, Tiered};
+use eddy_storage_master::{Coded, Master, Tiered};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
-use crate::heal::heal;
+use crate::heal::{at_once, collect_all, heal};
 
 const LONG: Duration = Duration::from_secs(60);
 /// So long is a day here that nothing is cold, or so short that all is.
 const LONG_DAY: Duration = Duration::from_secs(100_000);
 const SHORT_DAY: Duration = Duration::from_millis(1);
 
-fn options() -> MasterOptions {
-    MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() }
-}
-
 fn master(cluster: &Cluster) -> Master {
-    Master::new(cluster.objects.clone(), cluster.client(), options())
+    Master::new(cluster.objects.clone(), cluster.client(), at_once())
 }
 
 async fn set_tiering(cluster: &Cluster, coded: bool, cold_after_days: Option<u32>) {
@@ -81,14 +77,6 @@ async fn code_all(cluster: &Cluster, master: &Master) -> Coded {
     coded
 }
 
-async fn collect_all(cluster: &Cluster, master: &Master) {
-    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
-}
-
-fn place_of(cluster: &Cluster, server: u64) -> usize {
-    (0..).find(|at| cluster.number(*at) == server).unwrap()
-}
-
 async fn stored_bytes(cluster: &Cluster, servers: usize) -> u64 {
     let mut bytes = 0;
     for server in 0..servers {
@@ -119,7 +107,7 @@ async fn what_is_coded_is_read_with_two_of_six_away_takes_half_as_much_again_and
         assert!(cluster.read(&row, start, end).await.unwrap() == objects["6"][start as usize..end as usize], "{start}");
     }
     let (_, _, replicas) = shards(&cluster).await.swap_remove(0);
-    let (first, second) = (place_of(&cluster, replicas[0].server), place_of(&cluster, replicas[3].server));
+    let (first, second) = (cluster.place_of(replicas[0].server), cluster.place_of(replicas[3].server));
     for server in [first, second] {
         cluster.stop(server).await;
     }
@@ -136,7 +124,7 @@ async fn what_is_coded_is_read_with_two_of_six_away_takes_half_as_much_again_and
     // Another two.
     let (_, _, replicas) = shards(&cluster).await.swap_remove(0);
     for replica in [replicas[1], replicas[5]] {
-        let place = place_of(&cluster, replica.server);
+        let place = cluster.place_of(replica.server);
         cluster.stop(place).await;
     }
     check(&cluster, &objects).await;
@@ -154,7 +142,7 @@ async fn a_shard_that_rots_is_not_noticed_by_readers_and_is_made_anew() {
     let (chunk, code, replicas) = shards(&cluster).await.swap_remove(0);
     // One that is read, and one that is not.
     for index in [1, 5] {
-        cluster.flip(place_of(&cluster, replicas[index].server), chunk, u64::from(code.shard_bytes()) / 2);
+        cluster.flip(cluster.place_of(replicas[index].server), chunk, u64::from(code.shard_bytes()) / 2);
     }
     assert!(cluster.get("key").await.unwrap() == data);
     until("the reader says so", async || !cluster.rows(b"d").await.is_empty()).await;
@@ -163,7 +151,7 @@ async fn a_shard_that_rots_is_not_noticed_by_readers_and_is_made_anew() {
     let (_, _, made) = shards(&cluster).await.swap_remove(0);
     assert!(made[1] != replicas[1] && made[5] != replicas[5] && made[0] == replicas[0], "{replicas:?} {made:?}");
     for (index, replica) in made.into_iter().enumerate() {
-        let address = cluster.address(place_of(&cluster, replica.server));
+        let address = cluster.address(cluster.place_of(replica.server));
         let found = cluster.client().scan(address, replica.id(chunk)).await.unwrap();
         assert_eq!(found, [(code.extent(chunk, index), false)]);
     }
@@ -217,7 +205,7 @@ async fn a_server_with_shards_is_emptied() {
     let mut expected = before.clone();
     expected[2] = Replica { server: cluster.number(added), ..after[2] };
     assert_eq!(after, expected, "each keeps its place");
-    cluster.stop(place_of(&cluster, before[0].server)).await;
+    cluster.stop(cluster.place_of(before[0].server)).await;
     assert!(cluster.get("key").await.unwrap() == data);
 }
 
@@ -298,7 +286,7 @@ async fn with_too_few_servers_for_shards_what_is_cold_is_whole_copies_on_slow_on
     let objects = fill(&cluster).await;
     // Others than those that were told before which servers are slow.
     let informed = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
-    let master = Master::new(informed, cluster.client(), options());
+    let master = Master::new(informed, cluster.client(), at_once());
     until("all is cold", async || {
         let tiered = master.tier(SHORT_DAY, LONG).await.unwrap();
         assert!(!tiered.nowhere, "{tiered:?}");

@@ -82,6 +82,11 @@ impl Cluster {
         self.servers[server].number
     }
 
+    /// Which server has this number.
+    pub fn place_of(&self, server: u64) -> usize {
+        self.servers.iter().position(|one| one.number == server).expect("a server of the cluster")
+    }
+
     /// A client of the servers.
     pub fn client(&self) -> ChunkClient {
         ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER)

@@ -1,8 +1,21 @@
-//! Repair, until all is well.
+//! Masters that wait for nothing, and work until all is well.
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::time::Duration;
 
 use eddy_object::schema::{ChunkRow, decode};
-use eddy_storage_master::Master;
+use eddy_storage_master::{Master, MasterOptions};
 use eddy_storage_testing::Cluster;
+
+/// Nothing is waited for.
+pub(crate) fn at_once() -> MasterOptions {
+    MasterOptions { grace: Duration::ZERO, patience: Duration::ZERO, settle: Duration::ZERO, ..MasterOptions::default() }
+}
+
+/// Collects until nothing is left that nobody needs.
+pub(crate) async fn collect_all(cluster: &Cluster, master: &Master) {
+    while master.collect().await.unwrap().files > 0 || !cluster.rows(b"g").await.is_empty() {}
+}
 
 /// Repairs until nothing is noted any more; all copies that were made.
 pub(crate) async fn heal(cluster: &Cluster, master: &Master) -> usize {
@@ -17,7 +30,6 @@ pub(crate) async fn heal(cluster: &Cluster, master: &Master) -> usize {
 }
 
 /// Every copy of every chunk has all that is needed.
-#[allow(dead_code, reason = "not all who repair ask")]
 pub(crate) async fn check_copies(cluster: &Cluster, copies: usize) {
     let client = cluster.client();
     for row in cluster.rows(b"c").await {
@@ -25,7 +37,7 @@ pub(crate) async fn check_copies(cluster: &Cluster, copies: usize) {
         let row: ChunkRow = decode(&row.value.bytes).unwrap();
         assert_eq!(row.replicas.len(), copies);
         for replica in row.replicas {
-            let at = (0..).find(|at| cluster.number(*at) == replica.server).unwrap();
+            let at = cluster.place_of(replica.server);
             let found = client.scan(cluster.address(at), replica.id(chunk)).await.unwrap();
             let mut needed = cluster.rows(b"r").await;
             needed.retain(|row| row.key[1..9] == chunk.to_be_bytes());
