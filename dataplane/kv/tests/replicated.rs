@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_disk::{CountedDisk, RealDisk};
+use eddy_disk::{CountedDisk, Disk, RealDisk, SimulatedDisk};
 use eddy_kv::{GroupOptions, KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
@@ -73,19 +73,43 @@ async fn what_was_acknowledged_is_there_after_it_is_opened_again() {
     assert!(store.commit(Transaction::new().check("a", Some(&read)).put("a", "2")).await.unwrap() > version);
 }
 
+/// A replica that could have others, on this disk.
+async fn open_on(disk: Arc<dyn Disk>, folder: &Path) -> Replicated {
+    let group = GroupOptions { advertise: "localhost:1".into(), peers: Vec::new(), standby: false };
+    let options = ReplicatedOptions { group: Some(group), ..ReplicatedOptions::alone(folder, 1024 * 1024) };
+    let store = Replicated::open_on(disk, options, None).await.unwrap();
+    store.join().await;
+    store
+}
+
+async fn commit_once_it_leads(store: &Replicated, transaction: &Transaction) {
+    while store.commit(transaction.clone()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_crashed_leads_again_only_in_another_term() {
+    let (disk, folder) = (SimulatedDisk::new(), Path::new("/kv"));
+    let store = open_on(Arc::new(disk.clone()), folder).await;
+    commit_once_it_leads(&store, &Transaction::new().put("a", "1")).await;
+    let before = store.status();
+    disk.crash(&mut fastrand::Rng::with_seed(1));
+    store.close().await;
+    let store = open_on(Arc::new(disk), folder).await;
+    // In the old one it would not know what was acknowledged before it crashed, and answer reads all the same.
+    commit_once_it_leads(&store, &Transaction::new().put("b", "2")).await;
+    assert!(store.status().id == before.id && store.status().term > before.term);
+    assert_eq!(store.get("a".into()).await.unwrap().unwrap().bytes, "1");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_commit_at_once_and_share_syncs() {
     const WRITERS: usize = 500;
     let folder = tempfile::tempdir().unwrap();
     let disk = CountedDisk::new(Arc::new(RealDisk), Duration::from_millis(2));
-    let group = GroupOptions { advertise: "localhost:1".into(), peers: Vec::new(), standby: false };
-    let options = ReplicatedOptions { group: Some(group), ..ReplicatedOptions::alone(folder.path().join("store"), 1024 * 1024) };
-    let store = Arc::new(Replicated::open_on(Arc::new(disk.clone()), options, None).await.unwrap());
-    store.join().await;
-    while store.commit(Transaction::new().put("first", "")).await.is_err() {
-        // It does not lead yet.
-        tokio::task::yield_now().await;
-    }
+    let store = Arc::new(open_on(Arc::new(disk.clone()), &folder.path().join("store")).await);
+    commit_once_it_leads(&store, &Transaction::new().put("first", "")).await;
     let before = disk.syncs();
     let writers = (0..WRITERS).map(|number| {
         let store = store.clone();

@@ -12,6 +12,7 @@ use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{AnyError, LogState, OptionalSend, RaftLogReader, RaftTypeConfig, StorageIOError, Vote};
 use serde::{Deserialize, Serialize};
 
+use super::durable::Durable;
 use super::types::{Entry, LogId, StorageError, Types};
 use crate::journal::{Journal, JournalError, SyncPoint};
 use crate::saved;
@@ -27,6 +28,8 @@ pub(crate) struct LogStore {
     shared: Arc<Shared>,
     /// The thread that waits for the disk; none where nobody has to.
     syncs: Option<mpsc::Sender<Sync>>,
+    /// The rows that must have what is forgotten.
+    rows: Option<Durable>,
 }
 
 struct Shared {
@@ -66,7 +69,7 @@ impl LogStore {
         let simulated = disk.is_simulated();
         let shared = Arc::new(Shared { journal: Mutex::new(journal), saved: Mutex::new(saved), disk, saved_path });
         if simulated {
-            return Ok(Self { shared, syncs: None });
+            return Ok(Self { shared, syncs: None, rows: None });
         }
         let (syncs, waiting) = mpsc::channel();
         let syncing = shared.clone();
@@ -74,7 +77,30 @@ impl LogStore {
             .name("kv-log".into())
             .spawn(move || syncing.run_syncs(&waiting))
             .map_err(|source| JournalError::Disk { path: folder.to_owned(), source })?;
-        Ok(Self { shared, syncs: Some(syncs) })
+        Ok(Self { shared, syncs: Some(syncs), rows: None })
+    }
+
+    /// Forgets entries only when these rows have them for good.
+    pub(super) fn purge_after(self, rows: Durable) -> Self {
+        Self { rows: Some(rows), ..self }
+    }
+
+    /// The last entry that is forgotten; the rows must have it.
+    pub(super) fn purged_index(&self) -> Option<u64> {
+        self.shared.saved().purged.map(|purged| purged.index)
+    }
+
+    /// Makes a replica that led begin as a follower. openraft would let it lead on in its old term: with no entry of a term of its own, it
+    /// takes what it finds applied in its rows, which may be long ago, for all that was ever acknowledged, and answers reads.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(super) fn end_leadership(&self, id: u64) -> Result<(), JournalError> {
+        let vote = self.shared.saved().vote.filter(|vote| vote.committed && vote.leader_id.voted_for() == Some(id));
+        let Some(vote) = vote else { return Ok(()) };
+        let asked_for = Vote { committed: false, ..vote };
+        let saved = self.shared.save(|saved| saved.vote = Some(asked_for));
+        saved.map_err(|source| JournalError::Disk { path: self.shared.saved_path.clone(), source })
     }
 }
 
@@ -229,6 +255,9 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
+        if let Some(rows) = &self.rows {
+            rows.wait(upto.index).await.map_err(write_error)?;
+        }
         // First what is gone, then its going: entries are missed by nobody who knows that they may be.
         self.shared.save(|saved| saved.purged = saved.purged.max(Some(upto))).map_err(write_error)?;
         let mut journal = self.shared.journal();

@@ -1,6 +1,7 @@
 //! The store as a group of replicas that agree by Raft, over the journal and redb.
 
 mod batcher;
+mod durable;
 mod group;
 mod identity;
 mod incoming;

@@ -88,6 +88,11 @@ pub enum ReplicaError {
     /// The log is not there, the rest is.
     #[error("the log of the replica in {0} is lost: restore the folder, or empty it and restore a backup")]
     LogLost(PathBuf),
+    /// The rows lack what the log no longer has.
+    #[error(
+        "the rows of the replica in {0} lack commands that its log has forgotten: restore the folder, or empty it and let it join anew"
+    )]
+    RowsLost(PathBuf),
     /// The rows cannot be used.
     #[error("failed to open the rows of a replica: no other process may have them open")]
     Rows(#[source] Box<redb::Error>),

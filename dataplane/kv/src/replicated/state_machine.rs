@@ -17,6 +17,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::durable::Durable;
 use super::types::{Command, Entry, LogId, Membership, Outcome, StorageError, Types};
 use crate::embedded::export_view;
 use crate::error::{KvError, Result as KvResult};
@@ -39,6 +40,7 @@ type Applied = (Option<LogId>, Membership);
 pub(crate) struct StateMachine {
     database: Arc<Database>,
     disk: Arc<dyn Disk>,
+    durable: Durable,
 }
 
 /// The rows at one command, for a replica that lacks so many that the log no longer has them.
@@ -91,9 +93,15 @@ impl StateMachine {
         transaction.set_quick_repair(true);
         transaction.open_table(ROWS)?;
         transaction.open_table(STATE)?;
-        transaction.open_table(RAFT)?;
+        let (applied, _) = applied(&transaction.open_table(RAFT)?)?;
         transaction.commit()?;
-        Ok(Self { database: Arc::new(database), disk: disk.clone() })
+        let durable = Durable::new(applied.map(|last| last.index));
+        Ok(Self { database: Arc::new(database), disk: disk.clone(), durable })
+    }
+
+    /// Up to which command they are durable.
+    pub(super) fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     /// Whether another holder has the rows.
@@ -127,7 +135,9 @@ impl StateMachine {
         let mut transaction = self.database.begin_write()?;
         // Without it, the whole file is read after a crash before it can be used.
         transaction.set_quick_repair(true);
+        let (applied, _) = applied(&transaction.open_table(RAFT)?)?;
         transaction.commit()?;
+        self.durable.reach(applied.map(|last| last.index));
         Ok(())
     }
 
@@ -180,7 +190,14 @@ impl StateMachine {
         }
         save_applied(&transaction, &(meta.last_log_id, meta.last_membership.clone()))?;
         transaction.commit()?;
+        self.durable.reach(meta.last_log_id.map(|last| last.index));
         Ok(())
+    }
+
+    /// What whoever waits for them to be durable must know, too.
+    fn failed(&self, error: impl Into<redb::Error>) -> StorageError {
+        self.durable.fail();
+        error_of(&error.into())
     }
 }
 
@@ -251,8 +268,10 @@ fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb
 
 impl RaftSnapshotBuilder<Types> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
-        self.make_durable().map_err(error)?;
-        self.snapshot().map_err(error)
+        // What it has must be durable, and more is applied meanwhile.
+        let snapshot = self.snapshot().map_err(|error| self.failed(error))?;
+        self.make_durable().map_err(|error| self.failed(error))?;
+        Ok(snapshot)
     }
 }
 
@@ -260,9 +279,9 @@ impl RaftStateMachine<Types> for StateMachine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<Applied, StorageError> {
-        let transaction = self.database.begin_read().map_err(error)?;
-        let raft = transaction.open_table(RAFT).map_err(error)?;
-        applied(&raft).map_err(error)
+        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let raft = transaction.open_table(RAFT).map_err(|error| self.failed(error))?;
+        applied(&raft).map_err(|error| self.failed(error))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, StorageError>
@@ -270,7 +289,7 @@ impl RaftStateMachine<Types> for StateMachine {
         I: IntoIterator<Item = <Types as RaftTypeConfig>::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.apply_all(entries).map_err(error)
+        self.apply_all(entries).map_err(|error| self.failed(error))
     }
 
     async fn get_snapshot_builder(&mut self) -> Self {
@@ -288,18 +307,14 @@ impl RaftStateMachine<Types> for StateMachine {
     ) -> Result<(), StorageError> {
         let (rows, meta) = (self.clone(), meta.clone());
         let installed = eddy_disk::run(&*self.disk, move || rows.install(&meta, &snapshot)).await;
-        let ended = |error: tokio::task::JoinError| error_of(&error);
-        installed.map_err(ended)?.map_err(error)
+        let ended = |error: tokio::task::JoinError| self.failed(redb::Error::Io(error.into()));
+        installed.map_err(ended)?.map_err(|error| self.failed(error))
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        let snapshot = self.snapshot().map_err(error)?;
+        let snapshot = self.snapshot().map_err(|error| self.failed(error))?;
         Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
     }
-}
-
-fn error(error: impl Into<redb::Error>) -> StorageError {
-    error_of(&error.into())
 }
 
 fn error_of(error: &(impl std::error::Error + 'static)) -> StorageError {

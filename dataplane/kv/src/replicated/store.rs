@@ -108,7 +108,12 @@ impl Replicated {
         let identity = identity.map_err(wrong)?;
         let peers = Peers::new(transport);
         peers.set_group(identity.group.unwrap_or_default());
-        let log = LogStore::open(disk.clone(), &options.folder.join("log"))?;
+        let log = LogStore::open(disk.clone(), &options.folder.join("log"))?.purge_after(rows.durable());
+        let applied = rows.applied_index().map_err(|error| ReplicaError::Rows(Box::new(error)))?;
+        if applied < log.purged_index() {
+            return Err(ReplicaError::RowsLost(options.folder));
+        }
+        log.end_leadership(identity.id)?;
         let config = Arc::new(config(options.log).validate().map_err(|error| ReplicaError::Raft(error.to_string()))?);
         let raft = Raft::new(identity.id, config, Network(peers.clone()), log, rows.clone()).await;
         let raft = raft.map_err(|error| ReplicaError::Raft(error.to_string()))?;

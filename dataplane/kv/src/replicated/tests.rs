@@ -1,13 +1,16 @@
-//! openraft's own suite for logs and state machines.
+//! openraft's own suite for logs and state machines, and what it does not ask for.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use eddy_disk::{Disk, RealDisk};
+use eddy_disk::{Disk, RealDisk, SimulatedDisk};
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
+use openraft::{CommittedLeaderId, EntryPayload, RaftSnapshotBuilder};
 
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
-use super::types::{StorageError, Types};
+use super::types::{Entry, LogId, StorageError, Types};
 
 struct Builder;
 
@@ -74,4 +77,76 @@ cases![
 #[tokio::test]
 async fn transfer_snapshot() {
     Cases::transfer_snapshot(&Builder).await.unwrap();
+}
+
+/// What an entry says does not matter here.
+fn entries(indexes: std::ops::RangeInclusive<u64>) -> Vec<Entry> {
+    let leader = CommittedLeaderId::new(1, 7);
+    indexes.map(|index| Entry { log_id: LogId::new(leader, index), payload: EntryPayload::Blank }).collect()
+}
+
+async fn append(log: &mut LogStore, indexes: std::ops::RangeInclusive<u64>) {
+    openraft::storage::RaftLogStorageExt::blocking_append(log, entries(indexes)).await.unwrap();
+}
+
+fn open(disk: &SimulatedDisk) -> (LogStore, StateMachine) {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let rows = StateMachine::open(&disk, Path::new("/kv/rows"), 1024 * 1024).unwrap();
+    let log = LogStore::open(disk, Path::new("/kv/log")).unwrap().purge_after(rows.durable());
+    (log, rows)
+}
+
+/// A snapshot of rows up to a command, from another replica.
+async fn snapshot_of(index: u64) -> openraft::Snapshot<Types> {
+    let (_, mut rows) = open(&SimulatedDisk::new());
+    rows.apply(entries(0..=index)).await.unwrap();
+    rows.build_snapshot().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_log_forgets_what_a_snapshot_has_only_when_the_rows_have_the_snapshot() {
+    let disk = SimulatedDisk::new();
+    let (mut log, mut rows) = open(&disk);
+    append(&mut log, 0..=9).await;
+    rows.apply(entries(0..=5)).await.unwrap();
+    // As openraft does when a snapshot has come: the rows get it, and before they have it the log is purged.
+    let snapshot = snapshot_of(20).await;
+    let mut other_log = log.clone();
+    let mut purge = Box::pin(other_log.purge(snapshot.meta.last_log_id.unwrap()));
+    assert!(futures::poll!(&mut purge).is_pending());
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id.unwrap().index, 9, "it is all there");
+    rows.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    purge.await.unwrap();
+    assert_eq!(log.purged_index(), Some(20));
+    disk.crash(&mut fastrand::Rng::with_seed(1));
+    let (mut log, rows) = open(&disk);
+    assert_eq!(rows.applied_index().unwrap(), Some(20));
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id.unwrap().index, 20);
+}
+
+#[tokio::test]
+async fn a_log_stays_where_the_rows_fail_to_take_a_snapshot() {
+    let disk = SimulatedDisk::new();
+    let (mut log, mut rows) = open(&disk);
+    append(&mut log, 0..=9).await;
+    let snapshot = snapshot_of(20).await;
+    disk.fail_syncs(1);
+    rows.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap_err();
+    log.purge(snapshot.meta.last_log_id.unwrap()).await.unwrap_err();
+    disk.crash(&mut fastrand::Rng::with_seed(1));
+    let (mut log, rows) = open(&disk);
+    assert_eq!((rows.applied_index().unwrap(), log.purged_index()), (None, None));
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id.unwrap().index, 9);
+}
+
+#[tokio::test]
+async fn whoever_led_comes_back_as_a_follower_and_others_as_they_were() {
+    for (led, committed) in [(7, false), (8, true)] {
+        let disk = SimulatedDisk::new();
+        open(&disk).0.save_vote(&openraft::Vote::new_committed(3, led)).await.unwrap();
+        open(&disk).0.end_leadership(7).unwrap();
+        disk.crash(&mut fastrand::Rng::with_seed(1));
+        let vote = open(&disk).0.read_vote().await.unwrap().unwrap();
+        assert_eq!(vote, openraft::Vote { committed, ..openraft::Vote::new(3, led) });
+    }
 }
