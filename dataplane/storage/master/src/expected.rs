@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use eddy_chunks::Extent;
-use eddy_object::schema::{ChunkForm, ChunkRow};
+use eddy_kv::{Transaction, Value};
+use eddy_object::schema::{ChunkForm, ChunkRow, live_key};
 use eddy_object::{Metadata, ObjectError};
 
+use crate::Master;
 use crate::chunks::needed;
 
 /// What the servers of a chunk should have.
@@ -54,5 +56,33 @@ impl Expected {
             Self::Shards { data, .. } if readable.len() >= *data => Vec::new(),
             Self::Shards { extents, .. } => extents.iter().filter(|extent| !readable.contains(extent)).copied().collect(),
         }
+    }
+}
+
+/// A file that was made of all that is needed of a chunk, in the place of another.
+pub(crate) struct InPlace<'a> {
+    pub(crate) chunk: u64,
+    pub(crate) row: &'a ChunkRow,
+    /// Whose place it is among the chunk's.
+    pub(crate) place: usize,
+    /// What it has.
+    pub(crate) has: &'a BTreeSet<Extent>,
+    /// The counter of what is needed, as it was before that was read.
+    pub(crate) live: Option<Value>,
+}
+
+impl Master {
+    /// The transaction, to be done only while nobody needs more of the chunk than the file has; none where somebody does already. Of what
+    /// somebody came to need since it was read, whoever goes for the file may be one of the two that have it.
+    pub(crate) async fn unless_more_is_needed(
+        &self,
+        file: InPlace<'_>,
+        transaction: Transaction,
+    ) -> Result<Option<Transaction>, ObjectError> {
+        let InPlace { chunk, row, place, has, live: before } = file;
+        let live = self.metadata.store().get(live_key(chunk)).await?;
+        let is_same = live.as_ref().map(|live| live.version) == before.map(|live| live.version);
+        let has_all = is_same || Expected::of(&self.metadata, chunk, row).await?.at(place).is_subset(has);
+        Ok(has_all.then(|| transaction.check(live_key(chunk), live.as_ref())))
     }
 }

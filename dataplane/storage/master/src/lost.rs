@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 
 use eddy_chunks::Extent;
 use eddy_kv::{Transaction, Value};
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, chunk_key, encode};
+use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, chunk_key, encode, live_key};
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
-use crate::expected::Expected;
+use crate::expected::{Expected, InPlace};
 use crate::plan::{Holding, plan};
 use crate::repair::{Noted, Repaired, milliseconds};
 
@@ -71,6 +71,7 @@ impl Master {
         if row.form != ChunkForm::Whole || !self.only_lost(noted, row) {
             return Ok(None);
         }
+        let live = self.metadata.store().get(live_key(noted.chunk)).await?;
         let expected = Expected::of(&self.metadata, noted.chunk, row).await?;
         let (Expected::Copies(needed), copies) = (&expected, usize::from(row.copies)) else { return Ok(None) };
         let Some(holdings) = self.presumed(row, needed) else { return Ok(None) };
@@ -87,13 +88,19 @@ impl Master {
         if made.files.is_empty() && !enough {
             return Ok(Some(Repaired { waiting: 1, ..Repaired::default() }));
         }
-        if !enough {
-            // One that is lost may come back after all, with what others lose meanwhile.
+        let made_of = InPlace { chunk: noted.chunk, row, place: 0, has: needed, live };
+        let unless_more = match enough {
+            true => self.unless_more_is_needed(made_of, Transaction::new()).await?,
+            false => None,
+        };
+        if unless_more.is_none() {
+            // One that is lost may come back after all, with what others lose meanwhile, or what only it and another have.
             replicas.extend(&plan.lost);
         }
         let next = encode(&ChunkRow { replicas, ..row.clone() })?;
         let (key, note) = (chunk_key(noted.chunk), encode(&DegradedRow { read_all: true, ..noted.degraded.clone() })?);
-        let put = Transaction::new()
+        let put = unless_more
+            .unwrap_or_default()
             .check(key.clone(), Some(value))
             .put(key, next)
             .check(noted.row.key.clone(), Some(&noted.row.value))

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use eddy_chunkserver::Source;
 use eddy_kv::Transaction;
-use eddy_object::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode};
+use eddy_object::schema::{ChunkRow, DegradedRow, chunk_key, decode, degraded_key, encode, live_key};
 use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 
 use crate::Master;
 use crate::balance::{Move, Moves, plan_moves};
 use crate::copy::copy;
-use crate::expected::Expected;
+use crate::expected::{Expected, InPlace};
 use crate::survey::{Fresh, Survey};
 
 /// Moves that are planned at once; then servers are looked at again.
@@ -71,8 +71,8 @@ impl Master {
     /// Makes a move; none where it cannot be made now.
     async fn make(&self, one: Move) -> Result<Option<u64>, ObjectError> {
         let Move { chunk, from, to, .. } = one;
-        let values = self.metadata.get_all([chunk_key(chunk), degraded_key(chunk)]).await?;
-        let [Some(value), None] = &values[..] else { return Ok(None) };
+        let values = self.metadata.get_all([chunk_key(chunk), degraded_key(chunk), live_key(chunk)]).await?;
+        let [Some(value), None, live] = &values[..] else { return Ok(None) };
         let row: ChunkRow = decode(&value.bytes)?;
         let Some(place) = row.servers().position(|server| server == from).filter(|_| !row.is_on(to)) else { return Ok(None) };
         let expected = Expected::of(&self.metadata, chunk, &row).await?;
@@ -101,10 +101,15 @@ impl Master {
         replicas[place] = file.replica;
         let transaction = Transaction::new()
             .check(chunk_key(chunk), Some(value))
-            .put(chunk_key(chunk), encode(&ChunkRow { replicas, ..row })?)
+            .put(chunk_key(chunk), encode(&ChunkRow { replicas, ..row.clone() })?)
             .check(degraded_key(chunk), None)
             .put(degraded_key(chunk), encode(&DegradedRow { servers: Vec::new(), read_all: true, since_ms: now_ms() })?);
+        let made = InPlace { chunk, row: &row, place, has: &needed, live: live.clone() };
         // If it changed meanwhile, the next round sees.
+        let Some(transaction) = self.unless_more_is_needed(made, transaction).await? else {
+            self.withdraw(file).await?;
+            return Ok(None);
+        };
         Ok(self.name(vec![file], transaction).await?.then_some(bytes))
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use eddy_object::schema::{ChunkRow, Replica, chunk_key, decode, encode};
-use eddy_object::{Attributes, ObjectError, Precondition, Servers};
+use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition, Servers};
 use eddy_storage_master::{Fresh, Master, MasterOptions, Survey, plan_moves};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
@@ -193,6 +193,51 @@ async fn moves_take_the_time_that_they_are_given() {
     // The first may begin at once.
     let least = Duration::from_secs_f64((balanced.moved - 1) as f64 * BIG as f64 / (20.0 * 1024.0 * 1024.0));
     assert!(start.elapsed() >= least, "{:?} of {least:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_does_not_go_from_one_who_took_what_somebody_came_to_need_meanwhile() {
+    let cluster = Cluster::start(4).await;
+    let mut objects = fill(&cluster, 1, BIG).await;
+    let first: ChunkRow = decode(&cluster.rows(b"c").await[0].value.bytes).unwrap();
+    let drain = async |server| cluster.metadata().drain_server(server).await.unwrap();
+    drain(first.replicas[0].server).await;
+    // What comes next waits for what was moved first.
+    let pace = NonZeroU64::new(BIG as u64 / 4);
+    let master = master(&cluster, MasterOptions { move_bytes_per_second: pace, ..options() });
+    assert_eq!(master.balance(100, LONG).await.unwrap().moved, 1);
+    settle(&cluster, &master).await;
+    cluster.metadata().use_server(first.replicas[0].server).await.unwrap();
+
+    // A door that does not know of the next one yet.
+    let door = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+    let put = async |key: &str, data: &Bytes| {
+        let mut upload = door.upload(SPACE, Some(data.len() as u64)).await.unwrap();
+        upload.write(data.clone()).await.unwrap();
+        upload.finish(key, Attributes::default(), &Precondition::None).await.unwrap().contents.needles()[0].chunk
+    };
+    for key in ["before", "meanwhile"] {
+        objects.insert(key.into(), random_bytes(key.len() as u64, 1000));
+    }
+    let chunk = put("before", &objects["before"]).await;
+    let before = cluster.metadata().chunk(chunk).await.unwrap().unwrap();
+    drain(before.replicas[0].server).await;
+    let others: Vec<Bytes> = cluster.rows(b"g").await.into_iter().map(|row| row.key).collect();
+    let (balanced, ()) = tokio::join!(master.balance(100, LONG), async {
+        let is_being_made = |key: &Bytes| key[9..17] == chunk.to_be_bytes() && !others.contains(key);
+        eddy_storage_testing::until("it is being copied", async || {
+            cluster.rows(b"g").await.iter().any(|row| is_being_made(&row.key))
+        })
+        .await;
+        assert_eq!(put("meanwhile", &objects["meanwhile"]).await, chunk);
+    });
+    balanced.unwrap();
+    assert_eq!(cluster.metadata().chunk(chunk).await.unwrap().unwrap().replicas, before.replicas);
+    while master.balance(100, LONG).await.unwrap().draining > 0 {
+        settle(&cluster, &master).await;
+    }
+    assert!(!cluster.metadata().chunk(chunk).await.unwrap().unwrap().is_on(before.replicas[0].server));
+    check(&cluster, &objects).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

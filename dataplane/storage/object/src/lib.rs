@@ -26,6 +26,6 @@ pub use self::metadata::{
     Precondition, Usage, VersionId, VersionsAfter, WantedPart, common_prefix, now_ms,
 };
 pub use self::objects::Objects;
-pub use self::replicas::Servers;
+pub use self::replicas::{Servers, Taking};
 pub use self::schema::Attributes;
 pub use self::upload::Upload;

@@ -12,7 +12,7 @@ use crate::download::Download;
 use crate::error::{ObjectError, Result};
 use crate::memory::{Buffers, Memory};
 use crate::metadata::Metadata;
-use crate::replicas::{Late, Locations, Pack, Placed, Servers, Written};
+use crate::replicas::{Locations, Pack, Placed, Servers, Taking, Written};
 use crate::schema::{Contents, NamespaceRow, ObjectRow, Replica};
 use crate::upload::Upload;
 
@@ -119,26 +119,42 @@ impl Objects {
         &self.0
     }
 
-    /// A needle is durable on enough servers, and the others may still take it; the replicas that took it or are about to.
-    pub(crate) async fn took(&self, placed: &Placed, written: Written, late: &Late) -> Vec<Replica> {
+    /// A needle is durable on enough servers, and the others may still take it.
+    pub(crate) async fn took(&self, placed: &Placed, written: Written, taking: &Taking) {
         let chunk = placed.extent.chunk;
-        let Written { failed, mut under_way } = written;
+        let Written { durable, failed, mut under_way } = written;
         if !failed.is_empty() {
             self.0.pack.retire(chunk).await;
         }
-        let (objects, late) = (self.clone(), late.clone());
+        let is_left = |replica: &Replica| !failed.contains(replica) && !durable.contains(replica);
+        let mut left: Vec<Replica> = placed.targets.iter().map(|target| target.replica).filter(is_left).collect();
+        taking.add(chunk, &durable, &left, &failed);
+        let (objects, taking) = (self.clone(), taking.clone());
         tokio::spawn(async move {
             while let Some(ended) = under_way.join_next().await {
-                if let Ok((replica, Err(error))) = ended {
-                    let (server, error) = (replica.server, eddy_telemetry::error_chain(&error));
+                let Ok((replica, done)) = ended else { continue };
+                let Some(at) = left.iter().position(|one| *one == replica) else { continue };
+                left.swap_remove(at);
+                if let Err(error) = &done {
+                    let (server, error) = (replica.server, eddy_telemetry::error_chain(error));
                     tracing::info!(server, chunk, error, "a copy is missing");
-                    late.add(chunk, replica);
-                    objects.0.pack.retire(chunk).await;
-                    objects.degrade(chunk, replica);
                 }
+                objects.ended(chunk, replica, done.is_ok(), &taking).await;
+            }
+            // Of these it will never be known.
+            for replica in left {
+                objects.ended(chunk, replica, false, &taking).await;
             }
         });
-        placed.targets.iter().map(|target| target.replica).filter(|replica| !failed.contains(replica)).collect()
+    }
+
+    /// A replica that was about to take a needle did, or failed to.
+    async fn ended(&self, chunk: u64, replica: Replica, well: bool, taking: &Taking) {
+        taking.end(chunk, replica, well);
+        if !well {
+            self.0.pack.retire(chunk).await;
+            self.degrade(chunk, replica);
+        }
     }
 
     /// Notes that a replica lacks something of a chunk, while whoever found out goes on.

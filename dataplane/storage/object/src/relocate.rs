@@ -8,7 +8,7 @@ use eddy_chunks::format::BLOCK_BYTES;
 use crate::download::Download;
 use crate::error::Result;
 use crate::objects::Objects;
-use crate::replicas::{FanOut, Late, Placed, Written, needed};
+use crate::replicas::{FanOut, Placed, Taking, Written, needed};
 use crate::schema::{Contents, ReferenceRow, Tier};
 use crate::upload::{PIECE_BYTES, stored};
 
@@ -37,10 +37,10 @@ impl Objects {
                 return Err(error);
             }
         };
-        let late = Late::default();
-        let took = self.took(&placed, written, &late).await;
-        let _noted = late.noted_after(self);
-        self.metadata().move_needle(reference, placed.extent, took).await
+        let taking = Taking::default();
+        self.took(&placed, written, &taking).await;
+        let _noted = taking.noted_after(self);
+        self.metadata().move_needle(reference, placed.extent, &taking).await
     }
 
     /// Writes what was read of a needle, and the rest, to another place on so many servers at least.

@@ -1,7 +1,5 @@
 //! Writing an object.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +12,8 @@ use crate::error::{ObjectError, Result};
 use crate::memory::{Held, holding};
 use crate::metadata::{NewObject, Precondition};
 use crate::objects::Objects;
-use crate::replicas::{FanOut, Late, Placed, Written, needed};
-use crate::schema::{Attributes, ObjectRow, PieceRow, Replica, Tier};
+use crate::replicas::{FanOut, Placed, Taking, Written, needed};
+use crate::schema::{Attributes, ObjectRow, PieceRow, Tier};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -49,10 +47,8 @@ pub struct Upload {
     /// The needle before that one, while servers make it durable.
     finishing: Option<(Placed, AbortOnDropHandle<Result<Written>>)>,
     extents: Vec<Extent>,
-    /// For each chunk, the replicas that took its needles or are about to.
-    taken: BTreeMap<u64, Vec<Replica>>,
-    /// Those that failed to after all.
-    late: Late,
+    /// Who took them, or is about to.
+    taking: Taking,
     touched: Instant,
 }
 
@@ -79,8 +75,7 @@ impl Upload {
             streaming: None,
             finishing: None,
             extents: Vec::new(),
-            taken: BTreeMap::new(),
-            late: Late::default(),
+            taking: Taking::default(),
             touched: Instant::now(),
         }
     }
@@ -190,7 +185,7 @@ impl Upload {
     /// As [`write`](Self::write), and those of [`Metadata::put`](crate::Metadata::put).
     pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: &Precondition) -> Result<ObjectRow> {
         let new = self.end(attributes).await?;
-        let _noted = self.late.noted_after(&self.objects);
+        let _noted = self.taking.noted_after(&self.objects);
         self.objects.metadata().put(&self.namespace, key, new, precondition).await
     }
 
@@ -200,7 +195,7 @@ impl Upload {
     /// As [`write`](Self::write), and those of `Metadata::put_part`.
     pub async fn finish_part(mut self, key: &str, multipart: u64, number: u16, attributes: Attributes) -> Result<PieceRow> {
         let new = self.end(attributes).await?;
-        let _noted = self.late.noted_after(&self.objects);
+        let _noted = self.taking.noted_after(&self.objects);
         self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await
     }
 
@@ -212,20 +207,19 @@ impl Upload {
         self.send_on().await?;
         let finished = self.await_finishing().await;
         self.with_reason(finished).await?;
-        self.late.leave_out_of(&mut self.taken);
         Ok(NewObject {
             upload: self.number,
             bytes: self.came,
             attributes,
             needles: std::mem::take(&mut self.extents),
-            taken: std::mem::take(&mut self.taken),
+            taking: self.taking.clone(),
         })
     }
 
     async fn touch(&mut self) -> Result<()> {
         let streaming = self.streaming.iter().map(|streaming| streaming.placed.extent.chunk);
         let finishing = self.finishing.iter().map(|(placed, _)| placed.extent.chunk);
-        for chunk in self.taken.keys().copied().chain(streaming).chain(finishing) {
+        for chunk in self.taking.chunks().into_iter().chain(streaming).chain(finishing) {
             self.objects.metadata().touch_chunk(chunk).await?;
         }
         self.touched = Instant::now();
@@ -307,12 +301,7 @@ impl Upload {
 
     /// A needle is durable on enough servers; the others may still take it.
     async fn took(&mut self, placed: &Placed, written: Written) {
-        let took = self.objects.took(placed, written, &self.late).await;
-        match self.taken.entry(placed.extent.chunk) {
-            // Who failed to take one needle lacks something of the chunk, whatever else it took.
-            Entry::Occupied(mut before) => before.get_mut().retain(|replica| took.contains(replica)),
-            Entry::Vacant(first) => drop(first.insert(took)),
-        }
+        self.objects.took(placed, written, &self.taking).await;
         self.extents.push(placed.extent);
     }
 }

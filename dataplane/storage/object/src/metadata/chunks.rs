@@ -9,7 +9,7 @@ use eddy_kv::{KvError, Transaction, Value};
 use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
-use crate::replicas::needed;
+use crate::replicas::{Taking, needed};
 use crate::schema::{ChunkForm, ChunkRow, DegradedRow, Replica, Tier, chunk_key, decode, degraded_key, encode, stray_key};
 
 fn chunks_of(extents: &[Extent]) -> BTreeSet<u64> {
@@ -88,14 +88,9 @@ impl Metadata {
 
     /// A chunk that was collected meanwhile cannot be referred to, nor one that went from those who took its needles. A replica that did not
     /// take its needles lacks them, also one that was made meanwhile.
-    pub(super) async fn check_chunks(
-        &self,
-        changes: &mut Changes,
-        extents: &[Extent],
-        taken: &BTreeMap<u64, Vec<Replica>>,
-    ) -> Result<()> {
+    pub(super) async fn check_chunks(&self, changes: &mut Changes, extents: &[Extent], taking: &Taking) -> Result<()> {
         let values = self.get_all(chunk_keys(extents)).await?;
-        self.check_chunks_read(changes, extents, values, taken).await
+        self.check_chunks_read(changes, extents, values, taking).await
     }
 
     /// The same, of chunks that were read just now.
@@ -104,7 +99,7 @@ impl Metadata {
         changes: &mut Changes,
         extents: &[Extent],
         values: Vec<Option<Value>>,
-        taken: &BTreeMap<u64, Vec<Replica>>,
+        taking: &Taking,
     ) -> Result<()> {
         let chunks = chunks_of(extents);
         let mut degraded = BTreeMap::new();
@@ -112,12 +107,9 @@ impl Metadata {
             let value = value.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} is gone")))?;
             changes.check(chunk_key(chunk), Some(&value));
             let row: ChunkRow = decode(&value.bytes)?;
-            let took = |replica: &Replica| taken.get(&chunk).is_some_and(|taken| taken.contains(replica));
-            let (took, lack): (Vec<Replica>, Vec<Replica>) = row.replicas.into_iter().partition(took);
-            if took.len() < needed(row.copies) {
-                // Others that took it do not count: what they have of the chunk is removed.
-                return Err(ObjectError::NoRoom(format!("chunk {chunk:016x} went to other servers meanwhile")));
-            }
+            // Others that took it do not count: what they have of the chunk is removed.
+            let lack = taking.lacking(chunk, &row.replicas, needed(row.copies)).await;
+            let lack = lack.ok_or_else(|| ObjectError::NoRoom(format!("chunk {chunk:016x} went to other servers meanwhile")))?;
             if !lack.is_empty() {
                 degraded.insert(chunk, lack.iter().map(|replica| replica.server).collect());
             }

@@ -3,8 +3,6 @@
 //! An upload of few needles becomes an object in one transaction, references and all. One of many puts them into pieces
 //! first, each in a transaction of its own, and what it replaces is left to [`Metadata::remove_gone`] likewise.
 
-use std::collections::BTreeMap;
-
 use eddy_chunks::Extent;
 use eddy_kv::{KvError, Value};
 
@@ -14,8 +12,9 @@ use super::known::{Found, Known};
 use super::versions::VersionId;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
+use crate::replicas::Taking;
 use crate::schema::{
-    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Replica, Versioning, decode, object_key, pending_key, usage_bytes_key,
+    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
@@ -48,9 +47,8 @@ pub struct NewObject {
     pub attributes: Attributes,
     /// Where its bytes are, in order.
     pub needles: Vec<Extent>,
-    /// For each chunk of its needles, the replicas that took them or are about to. What another one of the chunk lacks is noted with the
-    /// object.
-    pub taken: BTreeMap<u64, Vec<Replica>>,
+    /// Who took them, or is about to. What another one of their chunks lacks is noted with the object.
+    pub taking: Taking,
 }
 
 /// What became of an object that was to be deleted.
@@ -90,8 +88,8 @@ impl Metadata {
     /// [`KvError::Unknown`] it may have happened.
     pub async fn put(&self, namespace: &str, key: &str, new: NewObject, precondition: &Precondition) -> Result<ObjectRow> {
         check_key(key)?;
-        let NewObject { upload, bytes, attributes, needles, taken } = new;
-        let contents = self.contents(upload, needles, &taken).await?;
+        let NewObject { upload, bytes, attributes, needles, taking } = new;
+        let contents = self.contents(upload, needles, &taking).await?;
         let chunks = chunk_keys(contents.needles());
         let row = ObjectRow::written(upload, bytes, attributes, contents);
         for _ in 0..TRIES {
@@ -100,7 +98,7 @@ impl Metadata {
             let mut changes = Changes::of(&space, namespace, &value);
             let put = changes.put_version(key, &known, row.clone())?;
             let by = of_object(&space, key, &put);
-            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taken).await?;
+            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taking).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 Err(ObjectError::Metadata(KvError::Unknown { reason })) => {
@@ -267,11 +265,11 @@ impl Metadata {
         by: &Needed,
         contents: &Contents,
         chunks: Vec<Option<Value>>,
-        taken: &BTreeMap<u64, Vec<Replica>>,
+        taking: &Taking,
     ) -> Result<()> {
         match contents {
             Contents::Needles(needles) => {
-                self.check_chunks_read(changes, needles, chunks, taken).await?;
+                self.check_chunks_read(changes, needles, chunks, taking).await?;
                 changes.refer(upload, by, needles)
             }
             Contents::Pieces(_) => {

@@ -116,9 +116,9 @@ impl Metadata {
         if !(1..=PARTS_MAX).contains(&number) {
             return Err(ObjectError::BadPart(format!("parts have numbers from 1 to {PARTS_MAX}")));
         }
-        let NewObject { upload, bytes, attributes, needles, taken } = new;
+        let NewObject { upload, bytes, attributes, needles, taking } = new;
         let part = Part { digest: attributes.etag.digest, checksum: attributes.checksum, modified_ms: now_ms() };
-        let contents = self.contents(upload, needles, &taken).await?;
+        let contents = self.contents(upload, needles, &taking).await?;
         let row = PieceRow { upload, bytes, contents, part: Some(part) };
         let piece = piece_key(multipart, number);
         for _ in 0..TRIES {
@@ -144,7 +144,7 @@ impl Metadata {
             changes.count(0, signed(bytes) - bytes_before);
             let by = Needed::Piece { of: multipart, piece: number };
             let chunks = self.get_all(chunk_keys(row.contents.needles())).await?;
-            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taken).await?;
+            self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taking).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| row),

@@ -1,7 +1,5 @@
 //! Pieces: what an upload wrote where that is more than one transaction can refer to.
 
-use std::collections::BTreeMap;
-
 use eddy_chunks::Extent;
 use eddy_kv::{KeyRange, KvError, Scan};
 
@@ -9,8 +7,9 @@ use super::changes::Changes;
 use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::metadata::commit::EXTENTS_AT_ONCE;
+use crate::replicas::Taking;
 use crate::schema::{
-    Contents, GoneRow, Needed, ObjectRow, PendingRow, PieceRow, ReferenceRow, Replica, Run, decode, encode, gone_key, object_key,
+    Contents, GoneRow, Needed, ObjectRow, PendingRow, PieceRow, ReferenceRow, Run, decode, encode, gone_key, object_key,
     pending_key, piece_key, pieces, version_key,
 };
 
@@ -49,12 +48,7 @@ impl Metadata {
 
     /// Where so many needles are named: in one row if they are few, else in pieces, which are put now, under a row that says
     /// that the upload has not ended.
-    pub(super) async fn contents(
-        &self,
-        upload: u64,
-        needles: Vec<Extent>,
-        taken: &BTreeMap<u64, Vec<Replica>>,
-    ) -> Result<Contents> {
+    pub(super) async fn contents(&self, upload: u64, needles: Vec<Extent>, taking: &Taking) -> Result<Contents> {
         if needles.len() <= EXTENTS_AT_ONCE {
             return Ok(Contents::Needles(needles));
         }
@@ -62,20 +56,13 @@ impl Metadata {
         for (at, some) in needles.chunks(EXTENTS_AT_ONCE).enumerate() {
             let piece = u16::try_from(at).map_err(|_| ObjectError::TooLong)?;
             let bytes = some.iter().map(|extent| u64::from(extent.bytes)).sum();
-            self.put_piece(upload, piece, bytes, some, taken).await?;
+            self.put_piece(upload, piece, bytes, some, taking).await?;
             lengths.push((piece, bytes));
         }
         runs(lengths).map(Contents::Pieces)
     }
 
-    async fn put_piece(
-        &self,
-        upload: u64,
-        piece: u16,
-        bytes: u64,
-        needles: &[Extent],
-        taken: &BTreeMap<u64, Vec<Replica>>,
-    ) -> Result<()> {
+    async fn put_piece(&self, upload: u64, piece: u16, bytes: u64, needles: &[Extent], taking: &Taking) -> Result<()> {
         let row = PieceRow { upload, bytes, contents: Contents::Needles(needles.to_vec()), part: None };
         for _ in 0..TRIES {
             let pending = self.store.get(pending_key(upload)).await?;
@@ -87,7 +74,7 @@ impl Metadata {
             changes.check(pending_key(upload), pending.as_ref());
             changes.put(pending_key(upload), encode(&PendingRow { since_ms: now_ms() })?);
             changes.put(piece_key(upload, piece), encode(&row)?);
-            self.check_chunks(&mut changes, needles, taken).await?;
+            self.check_chunks(&mut changes, needles, taking).await?;
             changes.refer(upload, &Needed::Piece { of: upload, piece }, needles)?;
             match self.store.commit(changes.finish()).await {
                 Err(KvError::Conflict { .. }) => {}
@@ -194,8 +181,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The store's.
-    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, took: Vec<Replica>) -> Result<bool> {
-        let taken = BTreeMap::from([(to.chunk, took)]);
+    pub async fn move_needle(&self, from: &ReferenceRow, to: Extent, taking: &Taking) -> Result<bool> {
         for _ in 0..TRIES {
             let keys = match &from.by {
                 Needed::Object { namespace, key, order } => {
@@ -216,7 +202,7 @@ impl Metadata {
             if !named {
                 return Ok(false);
             }
-            self.check_chunks(&mut changes, &[to], &taken).await?;
+            self.check_chunks(&mut changes, &[to], taking).await?;
             changes.unrefer(&[from.extent]);
             changes.refer(from.upload, &from.by, &[to])?;
             match self.store.commit(changes.finish()).await {

@@ -28,9 +28,11 @@ pub(crate) struct FanOut {
 
 /// A needle that is durable on enough servers.
 pub(crate) struct Written {
+    /// Those that have it.
+    pub(crate) durable: Vec<Replica>,
     /// Those that failed.
     pub(crate) failed: Vec<Replica>,
-    /// Those that have not said so yet.
+    /// The others have not said so yet.
     pub(crate) under_way: JoinSet<(Replica, Result<(), ClientError>)>,
 }
 
@@ -66,17 +68,17 @@ impl FanOut {
     pub(crate) async fn finish(mut self) -> Result<Written> {
         let left_behind = std::mem::take(&mut self.failed);
         self.queues.clear();
-        let mut durable = 0;
-        while durable < self.needed {
+        let mut durable = Vec::new();
+        while durable.len() < self.needed {
             match self.tasks.join_next().await {
-                Some(Ok((_, Ok(())))) => durable += 1,
+                Some(Ok((replica, Ok(())))) => durable.push(replica),
                 Some(Ok((replica, Err(error)))) => self.fail(replica, eddy_telemetry::error_chain(&error)),
                 Some(Err(error)) => self.last = error.to_string(),
                 None => return Err(self.too_few()),
             }
         }
         self.failed.extend(left_behind.into_iter().filter(|replica| !self.failed.contains(replica)).collect::<Vec<_>>());
-        Ok(Written { failed: self.failed, under_way: self.tasks })
+        Ok(Written { durable, failed: self.failed, under_way: self.tasks })
     }
 
     fn fail(&mut self, replica: Replica, reason: String) {

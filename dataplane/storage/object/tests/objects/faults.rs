@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use eddy_object::schema::{DegradedRow, decode, degraded_key};
+use bytes::Bytes;
+use eddy_kv::Transaction;
+use eddy_object::schema::{ChunkRow, DegradedRow, Replica, decode, degraded_key, encode};
 use eddy_object::{Attributes, Memory, ObjectError, Precondition};
 use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, random_bytes, until};
 
@@ -160,6 +162,46 @@ async fn a_server_that_takes_no_bytes_holds_up_no_writer_for_long_and_what_it_la
             assert_eq!(replica.len(), 2);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_not_said_that_it_has_all_does_not_count_for_one_that_lost_its_place() {
+    let cluster = Cluster::start(3).await;
+    let proxy = Proxy::open(cluster.address(0)).await;
+    let objects = proxy.stand_before(&cluster, 0).await;
+    let data = random_bytes(1, 5_000_000);
+    // It is not needed, or is and fails to, or is and does.
+    for (moved, then) in [(false, Way::Silent), (true, Way::Shut), (true, Way::Open)] {
+        proxy.set(Way::Open);
+        // All three have made the chunk, and are there.
+        let mut first = objects.upload(SPACE, None).await.unwrap();
+        first.write(data.slice(..1000)).await.unwrap();
+        first.finish("first", Attributes::default(), &Precondition::None).await.unwrap();
+        let mut upload = objects.upload(SPACE, None).await.unwrap();
+        proxy.set(Way::Silent);
+        // The first needle is on its way when the second one begins: two have it, and the third does not say so.
+        upload.write(data.slice(..4_500_000)).await.unwrap();
+        let chunks: Vec<(Bytes, ChunkRow)> =
+            cluster.rows(b"c").await.into_iter().map(|row| (row.key, decode(&row.value.bytes).unwrap())).collect();
+        let (key, row) = chunks.into_iter().max_by_key(|(_, row)| row.touched_ms).unwrap();
+        let chunk = u64::from_be_bytes(key[1..].try_into().unwrap());
+        let anew = |one: &Replica| if one.server == cluster.number(1) { Replica::draw(one.server, chunk) } else { *one };
+        assert_eq!(row.replicas.len(), 3);
+        let elsewhere = ChunkRow { replicas: row.replicas.iter().map(anew).collect(), ..row };
+        if moved {
+            let put = Transaction::new().put(key, encode(&elsewhere).unwrap());
+            cluster.metadata().store().commit(put).await.unwrap();
+        }
+        upload.write(data.slice(4_500_000..)).await.unwrap();
+        let (finished, ()) = tokio::join!(upload.finish("key", Attributes::default(), &Precondition::None), async {
+            proxy.set(then);
+        });
+        match then {
+            Way::Shut => assert!(matches!(finished, Err(ObjectError::NoRoom(_))), "{finished:?}"),
+            _ => drop(finished.unwrap()),
+        }
+    }
+    assert!(cluster.get("key").await.unwrap() == data);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eddy_kv::{Embedded, EmbeddedOptions};
 use eddy_object::schema::NamespaceSettings;
-use eddy_object::{Attributes, Listed, Listing, Metadata, NewObject, Precondition};
+use eddy_object::{Attributes, Listed, Listing, Metadata, NewObject, Precondition, Taking};
 use fastrand::Rng;
 
 /// What a simple program lists.
@@ -39,7 +39,7 @@ async fn every_page_is_what_a_sorted_map_gives() {
     while keys.len() < 300 {
         let key: String = (0..random.usize(1..7)).map(|_| part(&mut random)).collect();
         let attributes = Attributes::default();
-        let new = NewObject { upload: 1, bytes: 1, attributes, needles: Vec::new(), taken: BTreeMap::new() };
+        let new = NewObject { upload: 1, bytes: 1, attributes, needles: Vec::new(), taking: Taking::default() };
         metadata.put("n", &key, new, &Precondition::None).await.unwrap();
         keys.insert(key, ());
     }
