@@ -613,10 +613,6 @@ async fn a_server_that_failed_after_two_others_had_all_is_remembered_though_repa
     let proxy = Proxy::open(cluster.address(0)).await;
     let objects = proxy.stand_before(&cluster, 0).await;
     let data = random_bytes(1, 5_000_000);
-    // All three have made the chunk.
-    let mut first = objects.upload(SPACE, None).await.unwrap();
-    first.write(data.slice(..1000)).await.unwrap();
-    first.finish("first", Attributes::default(), &Precondition::None).await.unwrap();
     let mut upload = objects.upload(SPACE, None).await.unwrap();
     proxy.set(Way::Silent);
     // Of what comes without a length, the first needle is on its way when the second one begins: two have it, and the third does not say so.

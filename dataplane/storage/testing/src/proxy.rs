@@ -118,7 +118,9 @@ async fn pass(
     let mut some = vec![0; 65536];
     loop {
         let Ok(length @ 1..) = from.read(&mut some).await else { return };
-        if way.wait_for(|way| Some(*way) != waits_while).await.is_err() {
+        // What was held back is not said at the end after all.
+        let goes_on = way.wait_for(|way| Some(*way) != waits_while).await.is_ok_and(|way| *way != Way::Shut);
+        if !goes_on {
             return;
         }
         let mut going = length;
