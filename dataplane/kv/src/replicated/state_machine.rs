@@ -126,8 +126,11 @@ impl StateMachine {
 
     /// The last command that was applied.
     pub(super) fn applied_index(&self) -> Result<Option<u64>, redb::Error> {
-        let transaction = self.database.begin_read()?;
-        Ok(applied(&transaction.open_table(RAFT)?)?.0.map(|last| last.index))
+        Ok(self.applied()?.0.map(|last| last.index))
+    }
+
+    fn applied(&self) -> Result<Applied, redb::Error> {
+        applied(&self.database.begin_read()?.open_table(RAFT)?)
     }
 
     /// Makes durable what was applied.
@@ -135,9 +138,7 @@ impl StateMachine {
         let mut transaction = self.database.begin_write()?;
         // Without it, the whole file is read after a crash before it can be used.
         transaction.set_quick_repair(true);
-        let (applied, _) = applied(&transaction.open_table(RAFT)?)?;
         transaction.commit()?;
-        self.durable.reach(applied.map(|last| last.index));
         Ok(())
     }
 
@@ -197,7 +198,7 @@ impl StateMachine {
     /// What whoever waits for them to be durable must know, too.
     fn failed(&self, error: impl Into<redb::Error>) -> StorageError {
         self.durable.fail();
-        error_of(&error.into())
+        StorageIOError::write_state_machine(AnyError::new(&error.into())).into()
     }
 }
 
@@ -271,6 +272,7 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
         // What it has must be durable, and more is applied meanwhile.
         let snapshot = self.snapshot().map_err(|error| self.failed(error))?;
         self.make_durable().map_err(|error| self.failed(error))?;
+        self.durable.reach(snapshot.meta.last_log_id.map(|last| last.index));
         Ok(snapshot)
     }
 }
@@ -279,9 +281,7 @@ impl RaftStateMachine<Types> for StateMachine {
     type SnapshotBuilder = Self;
 
     async fn applied_state(&mut self) -> Result<Applied, StorageError> {
-        let transaction = self.database.begin_read().map_err(|error| self.failed(error))?;
-        let raft = transaction.open_table(RAFT).map_err(|error| self.failed(error))?;
-        applied(&raft).map_err(|error| self.failed(error))
+        self.applied().map_err(|error| self.failed(error))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Outcome>, StorageError>
@@ -315,10 +315,6 @@ impl RaftStateMachine<Types> for StateMachine {
         let snapshot = self.snapshot().map_err(|error| self.failed(error))?;
         Ok(snapshot.meta.last_log_id.is_some().then_some(snapshot))
     }
-}
-
-fn error_of(error: &(impl std::error::Error + 'static)) -> StorageError {
-    StorageIOError::write_state_machine(AnyError::new(error)).into()
 }
 
 #[cfg(test)]
