@@ -148,6 +148,11 @@ pub fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether the medium does not give what it holds there.
+pub fn is_lost(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Reads until the buffer is full or the file ends; returns how many bytes.
 ///
 /// # Errors
@@ -159,6 +164,35 @@ pub fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Res
             0 => break,
             read => filled += read,
         }
+    }
+    Ok(filled)
+}
+
+/// What a disk reads or loses at once.
+const PAGE_BYTES: u64 = 4096;
+
+/// As [`read_full`], with zeroes where the medium gives nothing: for whoever checks what came.
+///
+/// # Errors
+/// The kernel's, other than that.
+pub fn read_salvaging(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    match read_full(file, buffer, offset) {
+        Err(error) if is_lost(&error) => {}
+        read => return read,
+    }
+    let there = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+    let mut filled = 0;
+    while filled < there {
+        let at = offset + filled as u64;
+        let end = usize::try_from(at / PAGE_BYTES * PAGE_BYTES + PAGE_BYTES - offset).unwrap_or(there).min(there);
+        filled += match read_full(file, &mut buffer[filled..end], at) {
+            Err(error) if is_lost(&error) => {
+                buffer[filled..end].fill(0);
+                end - filled
+            }
+            Ok(0) => break,
+            read => read?,
+        };
     }
     Ok(filled)
 }

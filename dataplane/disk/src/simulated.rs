@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +44,8 @@ struct Contents {
     bytes: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Change>,
+    /// What the medium has lost.
+    unreadable: Option<Range<u64>>,
 }
 
 enum Change {
@@ -78,6 +81,11 @@ impl SimulatedDisk {
         }
     }
 
+    /// Ends all processes, and nothing else: what they wrote is in the kernel's hands.
+    pub fn end_processes(&self) {
+        self.state().boots += 1;
+    }
+
     /// Ends all processes; an empty disk is in the place of this one.
     pub fn replace(&self) {
         let mut state = self.state();
@@ -102,12 +110,24 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    /// From now on these bytes of a file cannot be read, as where the medium is bad, until somebody writes there.
+    ///
+    /// # Errors
+    /// Where there is no such file.
+    pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
+        let mut state = self.state();
+        let number = state.number(path)?;
+        state.files[number].unreadable = Some(bytes);
+        Ok(())
+    }
+
     /// From now on there is no room beyond this many bytes; none for a disk without limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
     }
 
-    /// The next syncs fail, so many of them, and some of what they should have made durable is.
+    /// The next syncs fail, so many of them: of what they should have made durable every other sector is, and the rest is lost. As the
+    /// kernel does, it looks as if it were there until memory forgets it, and no later sync writes it.
     pub fn fail_syncs(&self, count: u32) {
         self.state().failing_syncs = count;
     }
@@ -156,7 +176,42 @@ impl NameChange {
     }
 }
 
+impl Change {
+    fn apply(&self, contents: &mut Vec<u8>) {
+        match self {
+            Self::Length(bytes) => contents.resize(*bytes as usize, 0),
+            Self::Write(offset, bytes) => write(contents, *offset, bytes),
+        }
+    }
+}
+
 impl Contents {
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    fn fail_to_sync(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            match change {
+                Change::Length(_) => change.apply(&mut self.durable),
+                Change::Write(offset, bytes) => {
+                    for (at, sector) in sectors(offset, &bytes).step_by(2) {
+                        write(&mut self.durable, at, sector);
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget_cached(&mut self) {
+        self.bytes.clone_from(&self.durable);
+        for change in &self.pending {
+            change.apply(&mut self.bytes);
+        }
+    }
+
     fn crash(&mut self, random: &mut Rng) {
         for change in std::mem::take(&mut self.pending) {
             match change {
@@ -263,7 +318,12 @@ impl File {
 impl DiskFile for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|state, number| {
-            let bytes = state.files[number].bytes.get(offset as usize..).unwrap_or_default();
+            let file = &state.files[number];
+            let end = offset + buffer.len() as u64;
+            if file.unreadable.as_ref().is_some_and(|bad| bad.start < end && offset < bad.end) {
+                return Err(rustix::io::Errno::IO.into());
+            }
+            let bytes = file.bytes.get(offset as usize..).unwrap_or_default();
             let count = bytes.len().min(buffer.len());
             buffer[..count].copy_from_slice(&bytes[..count]);
             Ok(count)
@@ -276,6 +336,8 @@ impl DiskFile for File {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             let file = &mut state.files[number];
+            let end = offset + bytes.len() as u64;
+            file.unreadable = file.unreadable.take().filter(|bad| bad.end <= offset || end <= bad.start);
             write(&mut file.bytes, offset, bytes);
             file.pending.push(Change::Write(offset, bytes.to_vec()));
             Ok(())
@@ -295,13 +357,19 @@ impl DiskFile for File {
     fn sync(&self) -> io::Result<()> {
         self.with(|state, number| {
             if state.sync_fails() {
+                state.files[number].fail_to_sync();
                 return Err(io::Error::other("the disk failed"));
             }
-            let file = &mut state.files[number];
-            file.durable = file.bytes.clone();
-            file.pending.clear();
+            state.files[number].sync();
             Ok(())
         })
+    }
+    fn forget_cached(&self) {
+        // Nothing is to be forgotten for a process that has ended.
+        let _ = self.with(|state, number| {
+            state.files[number].forget_cached();
+            Ok(())
+        });
     }
 }
 
@@ -377,6 +445,40 @@ mod tests {
             let bytes = read_all(&*disk.open(path).unwrap()).unwrap();
             assert!(bytes == [7; 3000] || (!replaced && bytes == b"old"), "seed {seed}");
         }
+    }
+
+    #[test]
+    fn what_a_failed_sync_lost_looks_as_if_it_were_there_until_memory_forgets_it() {
+        let disk = SimulatedDisk::new();
+        let file = disk.create(Path::new("f/a")).unwrap();
+        disk.fail_syncs(1);
+        file.write_at(&[1; 2 * SECTOR_BYTES], 0).unwrap();
+        assert!(file.sync().is_err());
+        file.write_at(&[2; 10], 2 * SECTOR_BYTES as u64).unwrap();
+        file.sync().unwrap();
+        disk.end_processes();
+        let file = disk.open(Path::new("f/a")).unwrap();
+        let [first, last] = [[1; SECTOR_BYTES], [0; SECTOR_BYTES]];
+        assert_eq!(read_all(&*file).unwrap(), [&first[..], &first, &[2; 10]].concat());
+        file.forget_cached();
+        assert_eq!(read_all(&*file).unwrap(), [&first[..], &last, &[2; 10]].concat());
+    }
+
+    #[test]
+    fn what_the_medium_has_lost_cannot_be_read_and_the_rest_can() {
+        let disk = SimulatedDisk::new();
+        let file = disk.create(Path::new("f/a")).unwrap();
+        file.write_at(&[1; 10_000], 0).unwrap();
+        disk.make_unreadable(Path::new("f/a"), 5000..5001).unwrap();
+        let mut read = [9; 12_000];
+        assert!(crate::read_full(&*file, &mut read, 0).is_err());
+        assert_eq!(crate::read_salvaging(&*file, &mut read, 0).unwrap(), 10_000);
+        assert_eq!(read[..10_000], [&[1; 4096][..], &[0; 4096], &[1; 10_000 - 8192]].concat());
+        let mut read = [9; 100];
+        assert_eq!(crate::read_salvaging(&*file, &mut read, 4950).unwrap(), 100);
+        assert_eq!(read, [0; 100]);
+        file.write_at(&[2; 1], 5000).unwrap();
+        assert_eq!(crate::read_full(&*file, &mut read, 4950).unwrap(), 100);
     }
 
     #[test]

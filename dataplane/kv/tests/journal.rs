@@ -186,6 +186,47 @@ fn after_a_sync_that_failed_it_must_be_opened_again() {
 }
 
 #[test]
+fn what_a_failed_sync_lost_is_not_there_for_the_process_after_it() {
+    let disk = SimulatedDisk::new();
+    let mut random = Rng::with_seed(1);
+    let mut journal = open(&disk).unwrap();
+    disk.fail_syncs(1);
+    // Longer than a sector, so that the disk has some of it.
+    journal.append(&[Bytes::from(vec![1; 5000])]).unwrap();
+    assert!(journal.sync().is_err());
+    disk.end_processes();
+    let mut journal = open(&disk).unwrap();
+    assert_eq!(journal.next(), 1, "the kernel still has it, and the disk has not");
+    journal.append(&[Bytes::from_static(b"next")]).unwrap();
+    journal.sync().unwrap();
+    disk.crash(&mut random);
+    assert_eq!(open(&disk).unwrap().read(1).unwrap().as_deref(), Some(&b"next"[..]));
+}
+
+#[test]
+fn what_is_beyond_so_many_bytes_is_whole_segments() {
+    let disk = SimulatedDisk::new();
+    let mut journal = open(&disk).unwrap();
+    for _ in 0..50 {
+        journal.append(&[Bytes::from(vec![1; 1000])]).unwrap();
+        journal.sync().unwrap();
+    }
+    let (all, latest) = (journal.bytes(), journal.beyond(1).unwrap());
+    assert!(all > 50_000 && latest < 50);
+    assert_eq!(journal.beyond(all), None);
+    let (mut before, mut seen) = (latest, 0);
+    for bytes in (1000..all).step_by(500) {
+        let beyond = journal.beyond(bytes).unwrap_or(0);
+        assert!(beyond <= before, "the more is kept, the less is beyond");
+        seen += u32::from(beyond < before);
+        before = beyond;
+    }
+    assert!(seen > 1);
+    journal.purge(latest).unwrap();
+    assert_eq!(journal.first(), latest + 1);
+}
+
+#[test]
 fn a_real_disk_serves_as_well() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("journal");

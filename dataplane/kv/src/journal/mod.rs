@@ -204,6 +204,22 @@ impl Journal {
         result.map_err(|source| self.fail(source))
     }
 
+    /// Bytes of all records.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// The last record that is not in the latest segments with so many bytes or more, if there is one.
+    pub fn beyond(&self, bytes: u64) -> Option<u64> {
+        let mut kept = 0;
+        let beyond = self.segments.iter().rev().find(|segment| {
+            let is_beyond = kept >= bytes;
+            kept += segment.bytes;
+            is_beyond
+        });
+        beyond.map(|segment| segment.next() - 1)
+    }
+
     /// Forgets whole segments of records up to `index`. The last segment stays.
     ///
     /// # Errors

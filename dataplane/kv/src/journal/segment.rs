@@ -47,6 +47,8 @@ impl Segment {
     pub(super) fn scan(disk: &dyn Disk, folder: &Path, name: &str, first: u64) -> io::Result<Scanned> {
         let path = folder.join(name);
         let file = disk.open(&path)?;
+        // What a sync failed to write may look as if it were there, to a process that begins after the one that failed.
+        file.forget_cached();
         let contents = read_all(&*file)?;
         let (mut starts, mut at) = (Vec::new(), 0);
         let is_next = |record: &Record<'_>, starts: &Vec<u64>| record.index == first + starts.len() as u64;

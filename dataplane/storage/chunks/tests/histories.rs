@@ -294,6 +294,38 @@ fn what_does_not_belong_together_is_refused() {
 }
 
 #[test]
+fn what_the_disk_does_not_give_is_damage_and_the_rest_of_the_file_is_read() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    store.create(id(1)).unwrap();
+    let first = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 100_000 };
+    let second = Extent { chunk: 1, offset: u32::try_from(first.end()).unwrap(), needle: 2, bytes: 50_000 };
+    for extent in [first, second] {
+        write(&store, &extent).unwrap().sync().unwrap();
+    }
+    let path = Path::new("/chunks").join(format!("{}.chunk", id(1)));
+    disk.make_unreadable(&path, 20_000..20_512).unwrap();
+    let found: Vec<_> = store.scan(id(1)).unwrap().into_iter().map(|found| (found.extent, found.damage.is_some())).collect();
+    assert_eq!(found, [(first, true), (second, false)]);
+    assert!(matches!(read(&store, &first), Err(StoreError::Damaged { source: Damage::Lost, .. })));
+    assert_eq!(read(&store, &second).unwrap(), data_of(&second));
+    assert_eq!(store.read_unchecked(id(1), 0, 30_000).unwrap().len(), 30_000, "whoever copies it checks it");
+}
+
+#[test]
+fn what_a_failed_sync_lost_is_not_said_to_be_there() {
+    let disk = SimulatedDisk::new();
+    let store = open(&disk);
+    store.create(id(1)).unwrap();
+    let extent = Extent { chunk: 1, offset: HEAD_BYTES, needle: 1, bytes: 10_000 };
+    let point = write(&store, &extent).unwrap();
+    disk.fail_syncs(1);
+    assert!(point.sync().is_err() && point.sync().is_err());
+    assert!(read(&store, &extent).is_err());
+    assert!(store.scan(id(1)).unwrap().iter().all(|found| found.damage.is_some()));
+}
+
+#[test]
 fn chunks_take_no_more_than_their_capacity_also_after_a_restart() {
     let place = tempfile::tempdir().unwrap();
     let (needle, capacity) = (300_000, 1_000_000);

@@ -19,8 +19,10 @@ use crate::address::Source;
 
 /// The first bytes from whoever connects.
 pub(crate) const MAGIC: [u8; 8] = *b"eddybul2";
-/// Longest message.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest request: a server gives whoever connects no more memory.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest answer: all needles of a chunk that has the most, and two million files.
+pub(crate) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Blocks that are read, sent or written at once.
 pub(crate) const PIECE_BLOCKS: u32 = 4;
 /// Most bytes of a piece.
@@ -178,7 +180,7 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
 
 fn with_length(mut encoded: Vec<u8>) -> io::Result<Vec<u8>> {
     let length = encoded.len() - 4;
-    if length > MESSAGE_BYTES_MAX {
+    if length > ANSWER_BYTES_MAX {
         return Err(io::Error::other(format!("a message of {length} bytes is too long")));
     }
     encoded[..4].copy_from_slice(&(length as u32).to_le_bytes());
@@ -190,18 +192,22 @@ pub(crate) async fn send<T: Serialize>(connection: &mut Box<dyn Connection>, mes
     connection.write_all(&encode(message)?).await
 }
 
-/// Reads a message.
+/// Reads an answer.
 pub(crate) async fn receive<T: DeserializeOwned>(connection: &mut Box<dyn Connection>) -> io::Result<T> {
     let first = connection.read_u8().await?;
-    receive_begun(connection, first).await
+    receive_begun(connection, first, ANSWER_BYTES_MAX).await
 }
 
-/// Reads a message whose first byte has come.
-pub(crate) async fn receive_begun<T: DeserializeOwned>(connection: &mut Box<dyn Connection>, first: u8) -> io::Result<T> {
+/// Reads a message whose first byte has come, and that is no longer than this.
+pub(crate) async fn receive_begun<T: DeserializeOwned>(
+    connection: &mut Box<dyn Connection>,
+    first: u8,
+    bytes_max: usize,
+) -> io::Result<T> {
     let mut rest = [0; 3];
     connection.read_exact(&mut rest).await?;
     let length = u32::from_le_bytes([first, rest[0], rest[1], rest[2]]) as usize;
-    if length > MESSAGE_BYTES_MAX {
+    if length > bytes_max {
         return Err(invalid(format!("a message of {length} bytes is too long")));
     }
     // Memory is taken as bytes arrive, not as they are announced.
@@ -215,4 +221,36 @@ pub(crate) async fn receive_begun<T: DeserializeOwned>(connection: &mut Box<dyn 
 
 pub(crate) fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_needles_of_a_chunk_that_has_the_most_are_one_answer() {
+        // Of one byte each.
+        let needles =
+            (0..64 * 1024 * 1024 / 40).map(|at| (Extent { chunk: u64::MAX, offset: at * 40, needle: u64::MAX, bytes: 1 }, false));
+        let answer: Result<Answer, Refusal> = Ok(Answer::Needles(needles.collect()));
+        let encoded = encode(&answer).unwrap();
+        assert!(encoded.len() > 30_000_000);
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let sent = tokio::spawn(async move { client.write_all(&encoded).await });
+        let mut connection: Box<dyn Connection> = Box::new(server);
+        let received: Result<Answer, Refusal> = receive(&mut connection).await.unwrap();
+        assert!(matches!((received, answer), (Ok(Answer::Needles(came)), Ok(Answer::Needles(went))) if came == went));
+        sent.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_longer_request_is_refused_before_it_comes() {
+        let (mut client, server) = tokio::io::duplex(64);
+        client.write_all(&(REQUEST_BYTES_MAX as u32 + 1).to_le_bytes()).await.unwrap();
+        let mut connection: Box<dyn Connection> = Box::new(server);
+        let first = connection.read_u8().await.unwrap();
+        let received = receive_begun::<Request>(&mut connection, first, REQUEST_BYTES_MAX).await;
+        assert_eq!(received.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 }

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::client::ChunkClient;
 use crate::committer::Committer;
 use crate::protocol::{
-    Answer, Greeting, Load, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, Refusal, Request, ServerStatus, encode,
-    receive_begun, send,
+    Answer, Greeting, Load, MAGIC, PIECE_BLOCKS, PIECE_BYTES_MAX, PIECE_FAILED, REQUEST_BYTES_MAX, Refusal, Request,
+    ServerStatus, encode, receive_begun, send,
 };
 
 /// Connections at once; more wait in the kernel.
@@ -106,7 +106,7 @@ impl Server {
         loop {
             // A connection without a request may wait for as long as it likes.
             let first = connection.read_u8().await?;
-            let request: Request = in_time(receive_begun(connection, first)).await?;
+            let request: Request = in_time(receive_begun(connection, first, REQUEST_BYTES_MAX)).await?;
             match request {
                 Request::Read { file, extent, start, end } => self.read(connection, (file, extent), start, end).await?,
                 Request::ReadUnchecked { id, start, bytes } => self.read_unchecked(connection, id, start, bytes).await?,

@@ -16,6 +16,8 @@ pub enum Damage {
     Block(u32),
     #[error("it is cut off")]
     CutOff,
+    #[error("the disk does not give it")]
+    Lost,
 }
 
 /// A needle's head.

@@ -132,6 +132,8 @@ impl ChunkFile {
         file.sync().map_err(|source| {
             *failed = true;
             self.close();
+            // Whoever reads now sees what the disk has.
+            file.forget_cached();
             self.disk_error(source)
         })
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use eddy_disk::{Disk, DiskFile, Space, read_all, read_full};
+use eddy_disk::{Disk, DiskFile, Space, is_lost, read_full, read_salvaging};
 
 use self::chunk_file::{ChunkFile, id_of};
 pub use self::error::StoreError;
@@ -190,24 +190,23 @@ impl ChunkStore {
         let blocks = extent.blocks(range);
         let mut stored = vec![0; blocks.bytes as usize];
         let read = if once {
-            match file.read_at_once(&mut stored, blocks.offset).map_err(|source| known.disk_error(source))? {
-                Some(read) => read,
-                None => return Ok(None),
-            }
+            file.read_at_once(&mut stored, blocks.offset)
         } else {
-            read_full(&*file, &mut stored, blocks.offset).map_err(|source| known.disk_error(source))?
+            read_full(&*file, &mut stored, blocks.offset).map(Some)
         };
-        stored.truncate(read);
-        let whole = if read < blocks.bytes as usize {
-            Err(crate::Damage::CutOff)
-        } else {
-            verify_blocks(extent.needle, blocks.first, &stored).map(drop)
+        let whole = match read {
+            Ok(None) => return Ok(None),
+            Ok(Some(read)) if read < stored.len() => Err(crate::Damage::CutOff),
+            Ok(Some(_)) => verify_blocks(extent.needle, blocks.first, &stored).map(drop),
+            Err(error) if is_lost(&error) => Err(crate::Damage::Lost),
+            Err(error) => return Err(known.disk_error(error)),
         };
         whole.map_err(|source| StoreError::Damaged { chunk: extent.chunk, offset: extent.offset, source })?;
         Ok(Some(stored))
     }
 
-    /// Bytes of a file as they are, damaged or not, and fewer where it ends before: for whoever checks them.
+    /// Bytes of a file as they are, damaged or not, zeroes where the disk does not give them, and fewer where it ends before: for whoever
+    /// checks them.
     ///
     /// # Errors
     /// [`StoreError::NoFile`] or the disk's.
@@ -215,18 +214,21 @@ impl ChunkStore {
         let known = self.file(id)?;
         let file = self.open_file(&known)?;
         let mut stored = vec![0; bytes as usize];
-        let read = read_full(&*file, &mut stored, start).map_err(|source| known.disk_error(source))?;
+        let read = read_salvaging(&*file, &mut stored, start).map_err(|source| known.disk_error(source))?;
         stored.truncate(read);
         Ok(stored)
     }
 
-    /// All needles of a file, after reading all of it.
+    /// All needles of a file, after reading all of it that the disk gives.
     ///
     /// # Errors
     /// [`StoreError::NoFile`], [`StoreError::DamagedHead`] or the disk's.
     pub fn scan(&self, id: FileId) -> Result<Vec<Found>, StoreError> {
         let known = self.file(id)?;
-        let bytes = read_all(&*self.open_file(&known)?).map_err(|source| known.disk_error(source))?;
+        let file = self.open_file(&known)?;
+        let mut bytes = vec![0; file.len().map_err(|source| known.disk_error(source))? as usize];
+        let read = read_salvaging(&*file, &mut bytes, 0).map_err(|source| known.disk_error(source))?;
+        bytes.truncate(read);
         known.check_head(&bytes, self.options.cluster)?;
         Ok(find_needles(id.chunk, &bytes))
     }
