@@ -53,12 +53,25 @@ pub enum KvError {
         /// What is known of it.
         reason: String,
     },
+    /// What is left on the disk is reserved: only what removes at least as many rows as it writes is taken. Nothing happened.
+    #[error("the store's disk is full: {available_bytes} bytes are left, of which {reserved_bytes} are kept for what makes room")]
+    Full {
+        /// What is left.
+        available_bytes: u64,
+        /// What must be.
+        reserved_bytes: u64,
+    },
 }
 
 impl KvError {
     /// What everything is told while rows are restored, and after a restore that broke off.
     pub(crate) fn restoring() -> Self {
         Self::Unavailable { reason: "its rows are being restored; if that broke off, restore them again".into() }
+    }
+
+    /// What whoever restores rows is told where another restore took over, or has ended.
+    pub(crate) fn other_restore() -> Self {
+        Self::Unavailable { reason: "another restore of the same store took over".into() }
     }
 }
 

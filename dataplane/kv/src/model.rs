@@ -201,6 +201,12 @@ impl Transaction {
         Self::default()
     }
 
+    /// Whether there may be more rows afterwards. Counters, of which there are few, do not count.
+    pub(crate) fn adds_rows(&self) -> bool {
+        let count = |is: fn(&Write) -> bool| self.writes.iter().filter(|write| is(write)).count();
+        count(|write| matches!(write, Write::Put { .. })) > count(|write| matches!(write, Write::Delete { .. }))
+    }
+
     /// Fails unless the row of `key` is the one that was read.
     #[must_use]
     pub fn check(mut self, key: impl Into<Bytes>, read: Option<&Value>) -> Self {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::KvError;
-use crate::model::{Read, Row, Transaction};
+use crate::model::{Read, Row, Transaction, Version};
 use crate::replicated::{ImportedRow, Types};
 
 /// What is asked.
@@ -19,12 +19,13 @@ pub(crate) enum Request {
     Commit(Transaction),
     /// Of any replica; answered in parts of `Vec<Row>`, the last of them empty.
     Export,
-    /// Of the leader, as the two below; answered with nothing. Rows are going to be restored.
+    /// Of the leader; answered with [`Version`], by which the two below name this restore. Rows are going to be restored.
     BeginImport,
-    /// Some of them.
-    Import(Vec<ImportedRow>),
+    /// Of the leader, as the next; answered with nothing. Some of them.
+    Import { restore: Version, rows: Vec<ImportedRow> },
     /// All are there, or none may stay.
     EndImport {
+        restore: Version,
         /// All are there.
         complete: bool,
     },

@@ -102,10 +102,10 @@ impl Remote {
         asked
     }
 
-    async fn import_all(&self, mut rows: RowStream<'_>) -> Result<()> {
+    async fn import_all(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
         while let Some(batch) = rows.next().await {
             for some in ImportedRow::in_commands(batch?) {
-                let () = self.of_leader(&Request::Import(some), PATIENCE).await?;
+                let () = self.of_leader(&Request::Import { restore, rows: some }, PATIENCE).await?;
             }
         }
         Ok(())
@@ -184,9 +184,9 @@ impl Store for Remote {
     }
 
     async fn import(&self, rows: RowStream<'_>) -> Result<()> {
-        let () = self.of_leader(&Request::BeginImport, PATIENCE).await?;
-        let filled = self.import_all(rows).await;
-        let () = self.of_leader(&Request::EndImport { complete: filled.is_ok() }, PATIENCE).await?;
-        filled
+        let restore = self.of_leader(&Request::BeginImport, PATIENCE).await?;
+        let filled = self.import_all(restore, rows).await;
+        let ended = self.of_leader(&Request::EndImport { restore, complete: filled.is_ok() }, PATIENCE).await;
+        filled.and(ended)
     }
 }

@@ -36,13 +36,14 @@ async fn it_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_rows_are_restored_nothing_else_is_served() {
+async fn while_rows_are_restored_nothing_else_is_served_and_of_two_restores_the_first_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(&folder.path().join("store")).await.unwrap());
-    let row = Row { key: "a".into(), value: Value { bytes: "1".into(), version: 0 } };
-    let endless = stream::iter([Ok(vec![row])]).chain(stream::pending()).boxed();
-    let broke_off = tokio::time::timeout(Duration::from_millis(500), store.import(endless)).await;
-    assert!(broke_off.is_err());
+    let row = |key: &str| Row { key: key.to_owned().into(), value: Value { bytes: "1".into(), version: 0 } };
+    let (goes_on, rest) = futures::channel::oneshot::channel();
+    let rest = stream::once(async move { Ok(rest.await.unwrap()) });
+    let mut first = store.import(stream::iter([Ok(vec![row("a")])]).chain(rest).boxed());
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut first).await.is_err());
     // All of a batch hear the same.
     let writers = (0..20).map(|number| {
         let store = store.clone();
@@ -52,8 +53,46 @@ async fn while_rows_are_restored_nothing_else_is_served() {
         assert!(matches!(refused.unwrap(), Err(KvError::Unavailable { .. })));
     }
     assert!(matches!(store.get("a".into()).await, Err(KvError::Unavailable { .. })));
-    store.import(stream::empty().boxed()).await.unwrap();
-    assert_eq!(store.get("a".into()).await.unwrap(), None);
+    store.import(stream::iter([Ok(vec![row("b")])]).boxed()).await.unwrap();
+    store.commit(Transaction::new().put("c", "1")).await.unwrap();
+    goes_on.send(vec![row("d")]).unwrap();
+    assert!(matches!(first.await, Err(KvError::Unavailable { reason }) if reason.contains("took over")));
+    for (key, is_there) in [("a", false), ("b", true), ("c", true), ("d", false)] {
+        assert_eq!(store.get(key.into()).await.unwrap().is_some(), is_there, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_the_disk_is_kept_for_what_makes_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path).await.unwrap();
+    store.commit(Transaction::new().put("a", "1").put("b", "1").add("n", 2, None)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let full = ReplicatedOptions { reserved_bytes: u64::MAX, ..ReplicatedOptions::alone(&path, 1024 * 1024) };
+    let store = Replicated::alone(full).await.unwrap();
+    for more in [Transaction::new().put("c", "1"), Transaction::new().put("c", "1").put("d", "1").delete("a")] {
+        assert!(matches!(store.commit(more).await, Err(KvError::Full { reserved_bytes: u64::MAX, .. })));
+    }
+    assert!(store.get("a".into()).await.unwrap().is_some(), "it is still read");
+    store.commit(Transaction::new().delete("a").put("gone", "a").add("n", -1, None)).await.unwrap();
+    assert!(store.get("a".into()).await.unwrap().is_none());
+    assert!(store.commit(Transaction::new().delete("b").add("n", -1, None)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_votes_are_lost_takes_no_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path).await.unwrap();
+    store.commit(Transaction::new().put("a", "1")).await.unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::remove_dir_all(path.join("log")).unwrap();
+    let group = GroupOptions { advertise: "127.0.0.1:1".into(), peers: Vec::new(), standby: false };
+    let options = ReplicatedOptions { group: Some(group), ..ReplicatedOptions::alone(&path, 1024 * 1024) };
+    assert!(matches!(Replicated::open(options, None).await, Err(ReplicaError::LogLost(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

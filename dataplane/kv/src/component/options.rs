@@ -111,6 +111,10 @@ pub(super) struct ServeOptions {
     #[arg(long, default_value_t = 128)]
     pub(super) cache_mebibytes: usize,
 
+    /// Room that is left on the disk when no rows are added any more, so that rows can still be removed
+    #[arg(long, default_value_t = 256)]
+    pub(super) reserved_mebibytes: u64,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     pub(super) admin_address: SocketAddr,
@@ -125,6 +129,7 @@ impl ServeOptions {
         ReplicatedOptions {
             folder: self.folder.clone(),
             cache_bytes: self.cache_mebibytes * 1024 * 1024,
+            reserved_bytes: self.reserved_mebibytes * 1024 * 1024,
             log: LogOptions::default(),
             group: Some(GroupOptions {
                 advertise: format!("{}:{port}", self.advertise_host),

@@ -13,8 +13,8 @@ use crate::model::{Transaction, Version};
 const WAITING_MAX: usize = 4096;
 /// Most transactions of one entry.
 const BATCH_MAX: usize = 1024;
-/// No more are added to an entry that has this many bytes.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// No more are added to an entry that has this many bytes: it must come to others within the time of a heartbeat.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
 
 type Reply = oneshot::Sender<Result<Version>>;
 
@@ -40,10 +40,17 @@ impl Batcher {
 
 async fn run(raft: Raft<Types>, mut take: mpsc::Receiver<(Transaction, Reply)>) {
     while let Some(first) = take.recv().await {
+        // Whoever gave up looks whether it happened: it must not happen after that.
+        if first.1.is_closed() {
+            continue;
+        }
         let mut bytes = first.0.bytes();
         let (mut transactions, mut replies) = (vec![first.0], vec![first.1]);
         while transactions.len() < BATCH_MAX && bytes < BATCH_BYTES_MAX {
             let Ok((transaction, reply)) = take.try_recv() else { break };
+            if reply.is_closed() {
+                continue;
+            }
             bytes += transaction.bytes();
             transactions.push(transaction);
             replies.push(reply);

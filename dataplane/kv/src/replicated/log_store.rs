@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
 use bytes::Bytes;
@@ -18,9 +19,10 @@ use crate::journal::{Journal, JournalError, SyncPoint};
 use crate::saved;
 
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
-/// Entries that are read at once, and bytes of them after which no more are; replication asks again for more.
+/// Entries that are read at once, and bytes of them after which no more are; replication asks again for more. What is sent at once must
+/// have come within the time of a heartbeat, also over slow links.
 const READ_ENTRIES_MAX: u64 = 512;
-const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+const READ_BYTES_MAX: usize = 512 * 1024;
 
 /// The log of one replica. Clones are the same log.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ struct Shared {
     saved: Mutex<Saved>,
     disk: Arc<dyn Disk>,
     saved_path: PathBuf,
+    /// Bytes of entries that came since somebody asked.
+    grown: AtomicU64,
 }
 
 /// What is kept beside the entries.
@@ -66,8 +70,11 @@ impl LogStore {
         if let Some(purged) = saved.purged.filter(|purged| journal.next() <= at(purged.index)) {
             journal.restart(at(purged.index) + 1)?;
         }
+        // What was saved last may be there without being durable.
+        disk.sync_folder(folder).map_err(|source| JournalError::Disk { path: folder.to_owned(), source })?;
         let simulated = disk.is_simulated();
-        let shared = Arc::new(Shared { journal: Mutex::new(journal), saved: Mutex::new(saved), disk, saved_path });
+        let grown = AtomicU64::new(journal.bytes());
+        let shared = Arc::new(Shared { journal: Mutex::new(journal), saved: Mutex::new(saved), disk, saved_path, grown });
         if simulated {
             return Ok(Self { shared, syncs: None, rows: None });
         }
@@ -88,6 +95,22 @@ impl LogStore {
     /// The last entry that is forgotten; the rows must have it.
     pub(super) fn purged_index(&self) -> Option<u64> {
         self.shared.saved().purged.map(|purged| purged.index)
+    }
+
+    /// Whether it is known how this replica voted.
+    pub(super) fn has_voted(&self) -> bool {
+        self.shared.saved().vote.is_some()
+    }
+
+    /// Whether so many bytes came, or were there at the start, since this was so before.
+    pub(super) fn has_grown_by(&self, bytes: u64) -> bool {
+        let has = |grown: u64| (grown >= bytes).then_some(0);
+        self.shared.grown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, has).is_ok()
+    }
+
+    /// The last entry before those that are kept, which have about so many bytes; none where there are no others.
+    pub(super) fn beyond(&self, bytes: u64) -> Option<u64> {
+        self.shared.journal().beyond(bytes).and_then(|record| record.checked_sub(1))
     }
 
     /// Makes a replica that led begin as a follower. openraft would let it lead on in its old term: with no entry of a term of its own, it
@@ -230,6 +253,8 @@ impl RaftLogStorage<Types> for LogStore {
             first = first.or(Some(at(entry.log_id.index)));
             payloads.push(Bytes::from(postcard::to_stdvec(&entry).map_err(write_error)?));
         }
+        let bytes: usize = payloads.iter().map(Bytes::len).sum();
+        self.shared.grown.fetch_add(bytes as u64, Ordering::Relaxed);
         let mut journal = self.shared.journal();
         if let Some(first) = first.filter(|first| *first != journal.next()) {
             if journal.first() != journal.next() {

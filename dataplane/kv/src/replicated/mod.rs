@@ -13,6 +13,7 @@ mod read_index;
 mod runtime;
 mod salvage;
 mod server;
+mod short_log;
 mod state_machine;
 mod store;
 mod types;

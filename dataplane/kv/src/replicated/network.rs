@@ -54,20 +54,21 @@ impl Way {
         vote: Vote<u64>,
         snapshot: Snapshot<Types>,
     ) -> Result<SnapshotResponse<u64>, StreamingError<Types, Fatal<u64>>> {
+        let way = Self { peers: self.peers.apart(), to: self.to, address: self.address.clone() };
         let transfer = fastrand::u64(..);
         let part = |part| PeerMessage::Snapshot(transfer, part);
         let unreachable = |refusal: Refusal| Unreachable::new(&refusal);
         let failed = |error: crate::KvError| NetworkError::new(&error);
-        let () = self.tell(part(SnapshotPart::Begin), PART_TIMEOUT).await.map_err(unreachable)?;
+        let () = way.tell(part(SnapshotPart::Begin), PART_TIMEOUT).await.map_err(unreachable)?;
         let state = snapshot.snapshot.state().map_err(failed)?;
         let mut batches = snapshot.snapshot.into_rows();
         while let Some(batch) = futures::StreamExt::next(&mut batches).await {
             let rows = batch.map_err(failed)?;
-            let () = self.tell(part(SnapshotPart::Rows(rows)), PART_TIMEOUT).await.map_err(unreachable)?;
+            let () = way.tell(part(SnapshotPart::Rows(rows)), PART_TIMEOUT).await.map_err(unreachable)?;
         }
         let end = SnapshotPart::End { vote, meta: snapshot.meta, state };
         let installed: Result<SnapshotResponse<u64>, Fatal<u64>> =
-            self.tell(part(end), INSTALL_TIMEOUT).await.map_err(unreachable)?;
+            way.tell(part(end), INSTALL_TIMEOUT).await.map_err(unreachable)?;
         installed.map_err(|error| StreamingError::RemoteError(RemoteError::new(self.to, error)))
     }
 }

@@ -11,6 +11,8 @@ pub struct ReplicatedOptions {
     pub folder: PathBuf,
     /// Bytes of memory that hold pages of the rows.
     pub cache_bytes: usize,
+    /// Room of the disk that is left when no rows are added any more: a log that cannot grow takes no deletion, either.
+    pub reserved_bytes: u64,
     /// How much of the log it keeps.
     pub log: LogOptions,
     /// With whom it is a store; none for a replica without others.
@@ -22,13 +24,23 @@ pub struct ReplicatedOptions {
 pub struct LogOptions {
     /// After so many commands, rows are made durable and the log may forget them.
     pub commands_between_snapshots: u64,
+    /// And after so many bytes of them.
+    pub bytes_between_snapshots: u64,
     /// Commands that it keeps all the same, for replicas that lag: one that lacks more is sent all rows.
     pub commands_kept: u64,
+    /// Of those, it keeps about so many bytes.
+    pub bytes_kept: u64,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { commands_between_snapshots: 100_000, commands_kept: 10_000 }
+        const MEBIBYTE: u64 = 1024 * 1024;
+        Self {
+            commands_between_snapshots: 100_000,
+            bytes_between_snapshots: 64 * MEBIBYTE,
+            commands_kept: 10_000,
+            bytes_kept: 256 * MEBIBYTE,
+        }
     }
 }
 
@@ -46,7 +58,7 @@ pub struct GroupOptions {
 impl ReplicatedOptions {
     /// Without others.
     pub fn alone(folder: impl Into<PathBuf>, cache_bytes: usize) -> Self {
-        Self { folder: folder.into(), cache_bytes, log: LogOptions::default(), group: None }
+        Self { folder: folder.into(), cache_bytes, reserved_bytes: 0, log: LogOptions::default(), group: None }
     }
 
     pub(super) fn others(&self) -> impl Iterator<Item = &str> {
@@ -85,8 +97,8 @@ pub enum ReplicaError {
     /// The log cannot be used.
     #[error("failed to open the log of a replica")]
     Log(#[from] JournalError),
-    /// The log is not there, the rest is.
-    #[error("the log of the replica in {0} is lost: restore the folder, or empty it and restore a backup")]
+    /// The log is not there, or not how it voted; the rest is.
+    #[error("the log of the replica in {0} is lost: restore the folder, or empty it and restore a backup or let it join anew")]
     LogLost(PathBuf),
     /// The rows lack what the log no longer has.
     #[error(

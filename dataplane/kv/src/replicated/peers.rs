@@ -1,4 +1,4 @@
-//! How a replica reaches the others: one connection to each.
+//! How a replica reaches the others: one connection to each, and another one while it sends all rows.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,12 @@ impl Peers {
     /// Without a transport, there are no others.
     pub(crate) fn new(transport: Option<Arc<dyn Transport>>) -> Self {
         Self(Arc::new(Shared { transport, group: AtomicU64::new(0), clients: Mutex::default() }))
+    }
+
+    /// The same replicas, over connections of their own: what takes long on one is not given up with what does not.
+    pub(crate) fn apart(&self) -> Self {
+        let group = AtomicU64::new(self.0.group.load(Ordering::Acquire));
+        Self(Arc::new(Shared { transport: self.0.transport.clone(), group, clients: Mutex::default() }))
     }
 
     pub(crate) fn set_group(&self, group: u64) {

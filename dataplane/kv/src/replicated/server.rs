@@ -59,9 +59,11 @@ impl Server {
                 let late = |_| KvError::Unknown { reason: format!("nothing came of it for {COMMIT_TIMEOUT:?}") };
                 good(tokio::time::timeout(COMMIT_TIMEOUT, replica.commit(transaction)).await.map_err(late)??)
             }
-            Request::BeginImport => good(replica.run(Command::BeginImport).await.map(drop)?),
-            Request::Import(rows) => good(replica.run(Command::Import(rows)).await.map(drop)?),
-            Request::EndImport { complete } => good(replica.run(Command::EndImport { complete }).await.map(drop)?),
+            Request::BeginImport => good(replica.run(Command::BeginImport).await?),
+            Request::Import { restore, rows } => good(replica.run(Command::Import { restore, rows }).await.map(drop)?),
+            Request::EndImport { restore, complete } => {
+                good(replica.run(Command::EndImport { restore, complete }).await.map(drop)?)
+            }
             Request::Join(joining) => good(replica.admit(&joining).await?),
             Request::Remove(address) => good(replica.dismiss(&address).await?),
         }

@@ -30,7 +30,7 @@ use futures::{StreamExt, stream};
 const RAFT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
 /// In [`RAFT`]: the last command applied, and the members.
 const APPLIED: &str = "applied";
-/// In [`STATE`]: 1 while rows are restored.
+/// In [`STATE`]: which restore is under way; 0 if none is.
 const RESTORING: &str = "restoring";
 
 type Applied = (Option<LogId>, Membership);
@@ -225,7 +225,8 @@ fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb
     let mut state = transaction.open_table(STATE)?;
     let number = |found: Option<redb::AccessGuard<'_, u64>>| found.map_or(0, |found| found.value());
     let mut version: Version = number(state.get(LAST_VERSION)?) + 1;
-    let restoring = number(state.get(RESTORING)?) > 0;
+    let restore = number(state.get(RESTORING)?);
+    let restoring = restore > 0;
     let outcome = match command {
         Command::Commits(_) if restoring => Outcome::Restoring,
         Command::Commits(commits) => {
@@ -243,17 +244,17 @@ fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb
         Command::BeginImport if !restoring && !rows.is_empty()? => Outcome::NotEmpty,
         Command::BeginImport => {
             rows.retain(|_, _| false)?;
-            state.insert(RESTORING, 1)?;
+            state.insert(RESTORING, version)?;
             Outcome::Done(version)
         }
-        Command::Import(_) if !restoring => Outcome::NotEmpty,
-        Command::Import(batch) => {
+        Command::Import { restore: of, .. } | Command::EndImport { restore: of, .. } if of != restore => Outcome::OtherRestore,
+        Command::Import { rows: batch, .. } => {
             for row in batch {
                 rows.insert(row.key.as_ref(), (version, row.value.as_ref()))?;
             }
             Outcome::Done(version)
         }
-        Command::EndImport { complete } => {
+        Command::EndImport { complete, .. } => {
             if !complete {
                 rows.retain(|_, _| false)?;
             }
@@ -271,7 +272,9 @@ impl RaftSnapshotBuilder<Types> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
         // What it has must be durable, and more is applied meanwhile.
         let snapshot = self.snapshot().map_err(|error| self.failed(error))?;
-        self.make_durable().map_err(|error| self.failed(error))?;
+        let rows = self.clone();
+        let made = eddy_disk::run(&*self.disk, move || rows.make_durable()).await;
+        made.map_err(|error| self.failed(redb::Error::Io(error.into())))?.map_err(|error| self.failed(error))?;
         self.durable.reach(snapshot.meta.last_log_id.map(|last| last.index));
         Ok(snapshot)
     }

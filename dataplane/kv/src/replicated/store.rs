@@ -5,11 +5,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eddy_disk::{Disk, RealDisk};
+use eddy_disk::{Disk, RealDisk, Space};
 use eddy_rpc::Transport;
 use futures::StreamExt;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::batcher::{Batcher, write};
@@ -20,6 +21,7 @@ use super::network::Network;
 use super::options::{LogOptions, ReplicaError, ReplicatedOptions};
 use super::peers::{Peers, unavailable};
 use super::read_index::{ReadIndex, of_leader};
+use super::short_log::keep_short;
 use super::state_machine::StateMachine;
 use super::types::{Command, ImportedRow, Types};
 use crate::embedded::export_view;
@@ -55,6 +57,16 @@ pub struct Replicated {
     identity: RwLock<Identity>,
     changing_members: Mutex<()>,
     options: ReplicatedOptions,
+    _short_log: AbortOnDrop,
+}
+
+/// A task that nobody needs any more when this is dropped.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Replicated {
@@ -113,9 +125,13 @@ impl Replicated {
         if applied < log.purged_index() {
             return Err(ReplicaError::RowsLost(options.folder));
         }
+        // It may have voted, and others count on what its log had.
+        if applied.is_some() && !log.has_voted() {
+            return Err(ReplicaError::LogLost(options.folder));
+        }
         log.end_leadership(identity.id)?;
         let config = Arc::new(config(options.log).validate().map_err(|error| ReplicaError::Raft(error.to_string()))?);
-        let raft = Raft::new(identity.id, config, Network(peers.clone()), log, rows.clone()).await;
+        let raft = Raft::new(identity.id, config, Network(peers.clone()), log.clone(), rows.clone()).await;
         let raft = raft.map_err(|error| ReplicaError::Raft(error.to_string()))?;
         let begun = raft.is_initialized().await.map_err(|error| ReplicaError::Raft(error.to_string()))?;
         if options.group.is_none() && identity.group.is_some() && !identity.founding && !begun {
@@ -124,6 +140,7 @@ impl Replicated {
         Ok(Self {
             batcher: Batcher::start(raft.clone()),
             read_index: ReadIndex::start(ask_leader(raft.clone(), peers.clone())),
+            _short_log: AbortOnDrop(tokio::spawn(keep_short(raft.clone(), log, options.log))),
             incoming: Incoming::new(disk.clone(), options.folder.join("incoming"), options.cache_bytes),
             raft,
             rows,
@@ -226,8 +243,25 @@ impl Replicated {
         self.changing_members.lock().await
     }
 
+    /// The room of the disk, where that is known.
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.disk.space(&self.options.folder).ok()
+    }
+
+    /// Whether there is room for more rows.
+    fn check_room(&self) -> Result<()> {
+        let reserved_bytes = self.options.reserved_bytes;
+        match self.space().filter(|space| space.available_bytes < reserved_bytes) {
+            Some(Space { available_bytes, .. }) => Err(KvError::Full { available_bytes, reserved_bytes }),
+            None => Ok(()),
+        }
+    }
+
     /// Makes every replica do something.
     pub(crate) async fn run(&self, command: Command) -> Result<Version> {
+        if matches!(command, Command::Import { .. }) {
+            self.check_room()?;
+        }
         write(&self.raft, command).await?.into_result()
     }
 
@@ -265,10 +299,10 @@ impl Replicated {
         waited.map(drop).map_err(|error| unavailable(&error))
     }
 
-    async fn fill(&self, mut rows: RowStream<'_>) -> Result<()> {
+    async fn fill(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
         while let Some(batch) = rows.next().await {
-            for command in ImportedRow::in_commands(batch?) {
-                self.run(Command::Import(command)).await?;
+            for rows in ImportedRow::in_commands(batch?) {
+                self.run(Command::Import { restore, rows }).await?;
             }
         }
         Ok(())
@@ -319,6 +353,9 @@ impl Store for Replicated {
 
     async fn commit(&self, transaction: Transaction) -> Result<Version> {
         transaction.validate()?;
+        if transaction.adds_rows() {
+            self.check_room()?;
+        }
         self.batcher.commit(transaction).await
     }
 
@@ -328,9 +365,9 @@ impl Store for Replicated {
     }
 
     async fn import(&self, rows: RowStream<'_>) -> Result<()> {
-        self.run(Command::BeginImport).await?;
-        let filled = self.fill(rows).await;
-        self.run(Command::EndImport { complete: filled.is_ok() }).await?;
-        filled
+        let restore = self.run(Command::BeginImport).await?;
+        let filled = self.fill(restore, rows).await;
+        let ended = self.run(Command::EndImport { restore, complete: filled.is_ok() }).await;
+        filled.and(ended.map(drop))
     }
 }

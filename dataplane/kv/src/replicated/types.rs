@@ -31,12 +31,13 @@ pub(crate) type StorageError = openraft::StorageError<u64>;
 pub(crate) enum Command {
     /// Transactions within the limits, one after the other.
     Commits(Vec<Transaction>),
-    /// Rows are going to be restored into an empty store, or anew where a restore broke off.
+    /// Rows are going to be restored into an empty store, or anew where a restore broke off, or goes on without anyone's knowledge: its
+    /// outcome's version is what the two below must name, so that of two restores the first changes nothing any more.
     BeginImport,
     /// Some of them.
-    Import(Vec<ImportedRow>),
+    Import { restore: Version, rows: Vec<ImportedRow> },
     /// All are there, or the restore was given up and none may stay.
-    EndImport { complete: bool },
+    EndImport { restore: Version, complete: bool },
 }
 
 /// A row without a version.
@@ -89,6 +90,8 @@ pub(crate) enum Outcome {
     NotEmpty,
     /// Rows are being restored.
     Restoring,
+    /// The restore has ended, or another one has begun.
+    OtherRestore,
     /// It was nothing that has an outcome, as a change of members.
     Nothing,
 }
@@ -116,6 +119,7 @@ impl Outcome {
             Self::CounterOverflow(key) => Invalid::CounterOverflow(key).into(),
             Self::NotEmpty => Invalid::NotEmpty.into(),
             Self::Restoring => KvError::restoring(),
+            Self::OtherRestore => KvError::other_restore(),
         })
     }
 }

@@ -59,7 +59,8 @@ impl Group {
         let options = ReplicatedOptions {
             folder: self.folder_of(number),
             cache_bytes: 1024 * 1024,
-            log: LogOptions { commands_between_snapshots: 100, commands_kept: 10 },
+            reserved_bytes: 0,
+            log: LogOptions { commands_between_snapshots: 100, commands_kept: 10, ..LogOptions::default() },
             group: Some(group),
         };
         let replica = Arc::new(Replicated::open(options, Some(Arc::new(TcpTransport::default()))).await.unwrap());
