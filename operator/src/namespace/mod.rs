@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_crds::{DeletionPolicy, Namespace, User};
-use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, ServerRow, decode, encode};
+use eddy_object::schema::{LIFECYCLE, LifecycleRules, NamespaceSettings, Quota, ServerRow, decode, encode};
 use eddy_object::{Metadata, ObjectError, Usage};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::Store;
@@ -34,6 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(20);
 const WAIT_FOR_EMPTY: Duration = Duration::from_secs(2);
 /// How long versions are deleted in one go: well within a reconciliation's time.
 const DELETE_FOR: Duration = Duration::from_secs(10);
+/// What a namespace may hold that is being emptied.
+const NOTHING: Quota = Quota { bytes: Some(0), objects: Some(0) };
 
 /// Runs until the end is requested.
 pub(crate) async fn run(
@@ -188,11 +190,15 @@ async fn release(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
             Reason::NotEmpty,
             format!("it still holds {} objects: delete them, or set spec.deletionPolicy to Delete to lose them", usage.objects),
         ),
-        DeletionPolicy::Delete => match contents::delete(metadata, &name, DELETE_FOR).await? {
-            Left { more: false, locked: 1.. } => {
-                waiting(Reason::NotEmpty, "versions are locked and stay until their retention ends".to_owned())
+        DeletionPolicy::Delete => {
+            // Whoever goes on writing must not keep it from ever being empty.
+            metadata.change_namespace(&name, |settings| settings.quota = NOTHING).await?;
+            match contents::delete(metadata, &name, DELETE_FOR).await? {
+                Left { more: false, locked: 1.. } => {
+                    waiting(Reason::NotEmpty, "versions are locked and stay until their retention ends".to_owned())
+                }
+                _ => waiting(Reason::Deleting, format!("{} objects were left when this round began", usage.objects)),
             }
-            _ => waiting(Reason::Deleting, format!("{} objects were left when this round began", usage.objects)),
-        },
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What whoever asked is told when it did not work (RFC 9457).
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use eddy_object::ObjectError;
 use eddy_telemetry::error_chain;
@@ -54,6 +56,12 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", "the object is not as the request's conditions demand")
     }
 
+    /// Nothing came of a body for so long.
+    pub(crate) fn silence(silence_max: Duration) -> Self {
+        let detail = format!("nothing came for {} s, or hardly anything", silence_max.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Silence", detail)
+    }
+
     pub(crate) fn no_such_range(length: u64) -> Self {
         let detail = format!("the object has {length} bytes, none of them in the range");
         let problem = Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "NoSuchRange", detail);
@@ -68,6 +76,10 @@ impl Problem {
 
 impl From<ObjectError> for Problem {
     fn from(error: ObjectError) -> Self {
+        if let Some(full) = error.full() {
+            tracing::warn!(full, "storage takes nothing more");
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "StorageFull", full);
+        }
         let (status, code) = match &error {
             ObjectError::NoNamespace(_) => (StatusCode::NOT_FOUND, "NoNamespace"),
             ObjectError::NoObject(_) => (StatusCode::NOT_FOUND, "NoObject"),
@@ -85,11 +97,7 @@ impl From<ObjectError> for Problem {
             ObjectError::PartTooShort { .. } => (StatusCode::BAD_REQUEST, "PartTooShort"),
             ObjectError::WrongLength { .. } => (StatusCode::BAD_REQUEST, "WrongLength"),
             ObjectError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "TooLong"),
-            ObjectError::Full { .. } => {
-                tracing::warn!(%error, "storage takes nothing more");
-                (StatusCode::INSUFFICIENT_STORAGE, "StorageFull")
-            }
-            ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) => {
+            ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) | ObjectError::Full { .. } => {
                 // What is inside is for whoever runs it.
                 tracing::warn!(error = error_chain(&error), "storage cannot serve a request");
                 let detail = "storage cannot do this now: try again in a few seconds";

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
@@ -13,7 +13,9 @@ use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use crate::arriving::Arriving;
 use crate::door::Door;
+use crate::error::Problem;
 use crate::metrics::{Api, DoorMetrics};
 use crate::rest;
 use crate::s3::{Hosts, S3Door};
@@ -27,13 +29,23 @@ struct Inner {
     s3: S3Door,
     hosts: Hosts,
     metrics: DoorMetrics,
+    silence_max: Duration,
+}
+
+impl Inner {
+    async fn answer_files(&self, request: Request<Arriving>) -> Result<Response, Infallible> {
+        let silence = request.body().silence();
+        let response = self.files.clone().oneshot(request).await?;
+        let fell = silence.fell() && !response.status().is_success();
+        Ok(if fell { Problem::silence(self.silence_max).into_response() } else { response })
+    }
 }
 
 impl Front {
     pub(crate) fn new(door: &Door, domains: &[String], metrics: DoorMetrics) -> Self {
         let hosts = Hosts::new(domains);
         let (files, s3) = (rest::router(door.clone()), S3Door::new(door.clone(), hosts.clone()));
-        Self(Arc::new(Inner { files, s3, hosts, metrics }))
+        Self(Arc::new(Inner { files, s3, hosts, metrics, silence_max: door.silence_max() }))
     }
 
     fn is_for_files(&self, request: &Request<Incoming>) -> bool {
@@ -70,9 +82,10 @@ impl hyper::service::Service<Request<Incoming>> for Front {
         let inner = self.0.clone();
         let api = if self.is_for_files(&request) { Api::Files } else { Api::S3 };
         let began = Instant::now();
+        let request = request.map(|body| Arriving::new(body, inner.silence_max));
         async move {
             let mut response = match api {
-                Api::Files => inner.files.clone().oneshot(request).await?,
+                Api::Files => inner.answer_files(request).await?,
                 Api::S3 => inner.s3.answer(request).await,
             };
             inner.metrics.answered(api, response.status().as_u16(), began.elapsed());

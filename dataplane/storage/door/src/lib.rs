@@ -5,6 +5,7 @@
 //! [`http`](mod@http) has what RFC 9110 says of conditions, ranges and tags (pure).
 
 mod access;
+mod arriving;
 mod door;
 mod error;
 mod front;

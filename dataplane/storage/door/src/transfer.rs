@@ -1,6 +1,6 @@
 //! Bytes of objects, in and out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use eddy_object::schema::ObjectRow;
@@ -8,7 +8,6 @@ use eddy_object::{Download, ObjectError, Objects, Upload};
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::http::ByteRange;
-use crate::patience::Patience;
 
 /// Shorter ones are sent in one piece.
 const WHOLE_BYTES_MAX: u64 = 256 * 1024;
@@ -19,8 +18,6 @@ const RELIEVE_EVERY: Duration = Duration::from_secs(1);
 /// Why an object did not come.
 #[derive(Debug)]
 pub(crate) enum ReceiveError<E> {
-    /// Whoever sent it said nothing for too long, or hardly anything.
-    Silence,
     /// It ended too soon, or is not what was announced.
     Broken(E),
     /// Storage failed.
@@ -30,37 +27,25 @@ pub(crate) enum ReceiveError<E> {
 /// Takes all that comes, each piece after it was looked at. Nothing of it is there until the upload is finished.
 pub(crate) async fn receive<E>(
     upload: &mut Upload,
-    silence_max: Duration,
     stream: impl Stream<Item = Result<Bytes, E>>,
     mut look: impl FnMut(&[u8]),
 ) -> Result<(), ReceiveError<E>> {
-    let (mut stream, mut patience, mut came) = (std::pin::pin!(stream), Patience::new(silence_max), 0);
-    loop {
-        let (next, waited) = next_of(&mut stream, upload, patience.left()).await?;
-        let Some(piece) = next.transpose().map_err(ReceiveError::Broken)? else { return Ok(()) };
-        came += piece.len() as u64;
-        patience.waited(waited);
-        patience.set_moved(came);
+    let mut stream = std::pin::pin!(stream);
+    while let Some(piece) = next_of(&mut stream, upload).await? {
         look(&piece);
         upload.write(piece).await.map_err(ReceiveError::Object)?;
     }
+    Ok(())
 }
 
-/// What comes next within so long, and how long it was waited for, while what came before makes room for others that wait for memory.
+/// What comes next; what came before makes room meanwhile for others that wait for memory.
 async fn next_of<T, E>(
-    stream: &mut (impl Stream<Item = T> + Unpin),
+    stream: &mut (impl Stream<Item = Result<T, E>> + Unpin),
     upload: &mut Upload,
-    within: Duration,
-) -> Result<(Option<T>, Duration), ReceiveError<E>> {
-    let mut waited = Duration::ZERO;
+) -> Result<Option<T>, ReceiveError<E>> {
     loop {
-        let start = Instant::now();
-        let next = tokio::time::timeout((within - waited).min(RELIEVE_EVERY), stream.next()).await;
-        waited += start.elapsed();
-        match next {
-            Ok(next) => return Ok((next, waited)),
-            Err(_) if waited >= within => return Err(ReceiveError::Silence),
-            // What servers take for that is not waited for whoever sends.
+        match tokio::time::timeout(RELIEVE_EVERY, stream.next()).await {
+            Ok(next) => return next.transpose().map_err(ReceiveError::Broken),
             Err(_) => upload.relieve().await.map_err(ReceiveError::Object)?,
         }
     }

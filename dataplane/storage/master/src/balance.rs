@@ -49,8 +49,10 @@ pub struct Placed {
     pub servers: Vec<u64>,
     /// The length of its file.
     pub bytes: u64,
-    /// Nobody writes to it, so it may go for no other reason than balance.
+    /// Nobody writes to it, so it may go where nothing else makes it.
     pub settled: bool,
+    /// So many of them may be lost at once and leave enough: of whole copies one, of shards as many as are made good.
+    pub together_max: usize,
 }
 
 /// A chunk's copy that is to go from one server to another.
@@ -76,11 +78,12 @@ pub struct Moves {
 }
 
 /// What is to be done with these disks and chunks, so many moves at most, where disks' shares that are taken may differ by so
-/// many percent.
+/// many percent. Copies that would be lost together go apart first, as after machines were away while chunks were written.
 pub fn plan_moves(disks: &[Disk], chunks: &[Placed], above_percent: u8, most: usize) -> Moves {
     let mut state = State::new(disks, chunks);
     let mut moves = Moves::default();
     state.drain(&mut moves, most);
+    state.spread(&mut moves, most);
     state.level(&mut moves, u64::from(above_percent) * 10, most);
     moves
 }
@@ -134,12 +137,13 @@ impl<'a> State<'a> {
 
     /// Whether what fails as one has no more of a chunk after it went than before.
     fn keeps_apart(&self, at: usize, from: u64, to: u64) -> bool {
+        self.beside(at, from, to) <= self.beside(at, from, from)
+    }
+
+    /// How many of a chunk, but for what one server has, fail as one with another server.
+    fn beside(&self, at: usize, but: u64, server: u64) -> usize {
         let domain = |server: u64| self.disks.get(&server).map(|disk| disk.failure_domain.as_str());
-        let others = |of: u64| {
-            let others = self.holders[at].iter().filter(|holder| **holder != from);
-            others.filter(|holder| domain(**holder) == domain(of)).count()
-        };
-        others(to) <= others(from)
+        self.holders[at].iter().filter(|holder| **holder != but && domain(**holder) == domain(server)).count()
     }
 
     fn class(&self, server: u64) -> Option<Class> {
@@ -181,6 +185,31 @@ impl<'a> State<'a> {
                 }
             }
         }
+    }
+
+    /// Where more of a chunk would be lost at once than may be, some of it goes to where fewer would.
+    fn spread(&mut self, moves: &mut Moves, most: usize) {
+        for at in 0..self.chunks.len() {
+            if moves.moves.len() >= most {
+                return;
+            }
+            if let Some((from, to)) = self.next_to_spread(at) {
+                moves.moves.push(self.go(at, from, to));
+            }
+        }
+    }
+
+    fn next_to_spread(&self, at: usize) -> Option<(u64, u64)> {
+        let chunk = &self.chunks[at];
+        if !chunk.settled || self.moved.contains(&at) {
+            return None;
+        }
+        let serves = |server: u64| self.disks.get(&server).is_some_and(|disk| disk.role == Role::Serving);
+        let crowded = |server: &u64| serves(*server) && self.beside(at, *server, *server) >= chunk.together_max;
+        let from = self.holders[at].iter().copied().find(crowded)?;
+        let beside = self.beside(at, from, from);
+        let may = |to: &u64| self.class(*to) == self.class(from) && self.has_room(at, *to) && self.beside(at, from, *to) < beside;
+        self.serving().into_iter().filter(may).min_by_key(|to| self.beside(at, from, *to)).map(|to| (from, to))
     }
 
     /// From the fullest to the emptiest, while they differ by more than this.
@@ -240,7 +269,7 @@ mod tests {
     }
 
     fn placed(chunk: u64, servers: &[u64], bytes: u64) -> Placed {
-        Placed { chunk, servers: servers.to_vec(), bytes, settled: true }
+        Placed { chunk, servers: servers.to_vec(), bytes, settled: true, together_max: 1 }
     }
 
     /// Disks and chunks as they are after the moves.
@@ -325,7 +354,8 @@ mod tests {
         // Two on each of three machines; a fourth machine is empty.
         let mut disks: Vec<Disk> = (1..=6).map(|server| disk(server, server.div_ceil(2), Role::Serving, 1000, 500)).collect();
         disks.extend([disk(7, 4, Role::Serving, 1000, 0), disk(8, 3, Role::Serving, 1000, 0)]);
-        let chunks: Vec<Placed> = (0..50).map(|chunk| placed(chunk, &[1, 2, 3, 4, 5, 6], 10)).collect();
+        let shards = |chunk| Placed { together_max: 2, ..placed(chunk, &[1, 2, 3, 4, 5, 6], 10) };
+        let chunks: Vec<Placed> = (0..50).map(shards).collect();
         let plan = plan_moves(&disks, &chunks, 5, 1000);
         assert!(!plan.moves.is_empty());
         let (_, chunks) = after(&disks, &chunks, &plan.moves);
@@ -336,6 +366,24 @@ mod tests {
             };
             assert!(["1", "2", "3", "4"].iter().all(|domain| on(domain) <= 2), "{chunk:?}");
         }
+    }
+
+    #[test]
+    fn copies_that_would_be_lost_together_go_apart_whatever_the_balance() {
+        // Two machines of two servers; while one was away, all went to the other.
+        let disks: Vec<Disk> = (1..=4).map(|server| disk(server, server.div_ceil(2), Role::Serving, 1000, 500)).collect();
+        let chunks = [
+            placed(1, &[1, 2], 10),
+            placed(2, &[1, 3], 10),
+            Placed { settled: false, ..placed(3, &[3, 4], 10) },
+            Placed { together_max: 2, ..placed(4, &[1, 2], 10) },
+            placed(5, &[1, 2, 3], 10),
+        ];
+        let plan = plan_moves(&disks, &chunks, 100, 1000);
+        assert_eq!(plan.moves.len(), 1, "{plan:?}");
+        assert!(plan.moves[0].chunk == 1 && [3, 4].contains(&plan.moves[0].to));
+        let (disks, chunks) = after(&disks, &chunks, &plan.moves);
+        assert_eq!(plan_moves(&disks, &chunks, 100, 1000), Moves::default());
     }
 
     #[test]

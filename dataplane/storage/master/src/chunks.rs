@@ -19,6 +19,17 @@ pub(crate) async fn all(metadata: &Metadata) -> Result<BTreeMap<u64, (ChunkRow, 
     rows.into_iter().map(|row| Ok((number_of(&row)?, (decode(&row.value.bytes)?, row)))).collect()
 }
 
+/// Bytes that are needed of each chunk as they are stored, as the counters say that are changed with what needs them.
+pub(crate) async fn live(metadata: &Metadata) -> Result<BTreeMap<u64, u64>, ObjectError> {
+    let rows = metadata.scan_all(KeyRange::prefix(&b"l"[..])).await?;
+    let bytes = |row: &Row| {
+        let count = row.value.bytes[..].try_into().map(i64::from_le_bytes);
+        let count = count.map_err(|_| ObjectError::Broken("a counter has no eight bytes".into()))?;
+        Ok((number_of(row)?, u64::try_from(count).unwrap_or_default()))
+    };
+    rows.iter().map(bytes).collect()
+}
+
 /// Chunks that are noted to be repaired.
 pub(crate) async fn degraded(metadata: &Metadata) -> Result<BTreeSet<u64>, ObjectError> {
     metadata.scan_all(KeyRange::prefix(&b"d"[..])).await?.iter().map(number_of).collect()

@@ -12,7 +12,7 @@ use eddy_object::schema::{
 use eddy_object::{ObjectError, now_ms};
 
 use crate::Master;
-use crate::chunks::{all, number_of};
+use crate::chunks::{all, live, number_of};
 
 /// What a round of collection did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,8 @@ impl Master {
     /// Chunks without a needle that is needed.
     async fn collect_chunks(&self) -> Result<usize, ObjectError> {
         let mut collected = 0;
+        // Read first: of a chunk that is made meanwhile it does not say that nothing is needed.
+        let live = live(&self.metadata).await?;
         for (chunk, (row, found)) in all(&self.metadata).await? {
             if !self.is_old(row.touched_ms) {
                 continue;
@@ -63,7 +65,8 @@ impl Master {
                 collected += usize::from(self.collect_shards(chunk, shards.of, &found).await?);
                 continue;
             }
-            if !self.metadata.scan_all(references(chunk)).await?.is_empty() {
+            // The counter is enough to leave it; to remove it, it is not.
+            if live.get(&chunk).is_some_and(|bytes| *bytes > 0) || !self.metadata.scan_all(references(chunk)).await?.is_empty() {
                 continue;
             }
             let live = self.metadata.store().get(live_key(chunk)).await?;
@@ -147,6 +150,7 @@ impl Master {
                 if !still || !stray.doomed && !self.try_commit(doom).await? {
                     continue;
                 }
+                self.collect_pace.spend(1).await;
                 // The next round finds it gone, and forgets it.
                 match self.client.remove(&address, id).await {
                     Ok(()) => files += 1,

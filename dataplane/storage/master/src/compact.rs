@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use eddy_chunks::FileId;
-use eddy_chunks::format::{HEAD_BYTES, stored_bytes};
+use eddy_chunks::format::HEAD_BYTES;
 use eddy_kv::Row;
 use eddy_object::ObjectError;
 use eddy_object::schema::{ChunkForm, ChunkRow, ReferenceRow, decode, references};
 
 use crate::Master;
-use crate::chunks::{all, degraded};
+use crate::chunks::{all, degraded, live};
 
 /// Chunks that a round moves out of.
 const AT_ONCE: usize = 4;
@@ -43,7 +43,7 @@ impl Master {
             sizes.extend(listed.into_iter().map(|(id, bytes)| ((server.server, id), bytes)));
         }
         let mut wasteful = Vec::new();
-        let (rows, noted) = (all(&self.metadata).await?, degraded(&self.metadata).await?);
+        let (rows, noted, live) = (all(&self.metadata).await?, degraded(&self.metadata).await?, live(&self.metadata).await?);
         let image = |(chunk, (row, _)): (&u64, &(ChunkRow, Row))| match &row.form {
             ChunkForm::Shards(shards) => Some((*chunk, u64::from(shards.image_bytes))),
             _ => None,
@@ -56,23 +56,22 @@ impl Master {
                 ChunkForm::Shards(_) => None,
             };
             let Some(size) = size.filter(|_| self.is_old(row.touched_ms)) else { continue };
-            let rows = self.metadata.scan_all(references(chunk)).await?;
-            let needed: Vec<ReferenceRow> = rows.iter().map(|row| decode(&row.value.bytes)).collect::<Result<_, _>>()?;
-            let live: u64 = needed.iter().map(|reference| u64::from(stored_bytes(reference.extent.bytes))).sum();
+            let live = live.get(&chunk).copied().unwrap_or_default();
             let wasted = size.saturating_sub(u64::from(HEAD_BYTES) + live);
-            if !needed.is_empty() && wasted * 100 > size * u64::from(above_percent) {
-                wasteful.push((noted.contains(&chunk), live, needed));
+            if live > 0 && wasted * 100 > size * u64::from(above_percent) {
+                wasteful.push((noted.contains(&chunk), live, chunk));
             }
         }
         // Of what is to be repaired, something may be readable from nowhere.
-        wasteful.sort_by_key(|(noted, live, _)| (*noted, *live));
+        wasteful.sort_unstable();
         let mut compacted = Compacted::default();
-        for (_, _, needed) in wasteful.into_iter().take(TRIED_MAX) {
+        for (_, _, chunk) in wasteful.into_iter().take(TRIED_MAX) {
             if compacted.chunks == AT_ONCE {
                 break;
             }
             let before = compacted.needles;
-            for reference in needed {
+            for row in self.metadata.scan_all(references(chunk)).await? {
+                let reference: ReferenceRow = decode(&row.value.bytes)?;
                 self.move_pace.spend(u64::from(reference.extent.bytes)).await;
                 match self.objects.relocate(&reference, None).await {
                     Ok(true) => {

@@ -55,6 +55,8 @@ pub struct MasterOptions {
     pub patience: Duration,
     /// Chunks that are repaired at once.
     pub repairs_at_once: usize,
+    /// For so long a round begins to repair chunks.
+    pub repair_for: Duration,
     /// Bytes that are copied a second to repair chunks; as many as can be if not set.
     pub repair_bytes_per_second: Option<NonZeroU64>,
     /// How long after a server is said to be emptied all who write know of it.
@@ -67,6 +69,8 @@ pub struct MasterOptions {
     pub scrub_bytes_per_second: Option<NonZeroU64>,
     /// Objects, versions and uploads that rules end a second; as many as can be if not set.
     pub expire_per_second: Option<NonZeroU64>,
+    /// Files that nobody needs and that are removed a second, from all servers; as many as can be if not set.
+    pub collect_per_second: Option<NonZeroU64>,
 }
 
 impl Default for MasterOptions {
@@ -75,12 +79,14 @@ impl Default for MasterOptions {
             grace: Duration::from_secs(3600),
             patience: Duration::from_secs(300),
             repairs_at_once: 4,
+            repair_for: Duration::from_secs(60),
             repair_bytes_per_second: None,
             settle: Duration::from_secs(60),
             move_bytes_per_second: None,
             tier_bytes_per_second: None,
             scrub_bytes_per_second: None,
             expire_per_second: None,
+            collect_per_second: None,
         }
     }
 }
@@ -99,6 +105,7 @@ pub struct Master {
     tier_pace: Pace,
     scrub_pace: Pace,
     expire_pace: Pace,
+    collect_pace: Pace,
 }
 
 impl Master {
@@ -116,6 +123,7 @@ impl Master {
             tier_pace: Pace::new(options.tier_bytes_per_second),
             scrub_pace: Pace::new(options.scrub_bytes_per_second),
             expire_pace: Pace::new(options.expire_per_second),
+            collect_pace: Pace::new(options.collect_per_second),
         }
     }
 

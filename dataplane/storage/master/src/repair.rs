@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use eddy_chunks::Extent;
-use eddy_chunkserver::{ClientError, Refusal, Source};
+use eddy_chunkserver::{ClientError, Source};
 use eddy_kv::{KeyRange, Row, Transaction};
 use eddy_object::placement::choose;
 use eddy_object::schema::{
@@ -40,6 +40,8 @@ pub struct Repaired {
     pub bytes: u64,
     /// Chunks that wait for a server to come back, or for one with room.
     pub waiting: usize,
+    /// Chunks that were noted and whose turn did not come: the next round sorts them anew.
+    pub left: usize,
     /// Chunks with needles that no server gives now.
     pub unreadable: Vec<u64>,
 }
@@ -123,7 +125,14 @@ impl Master {
                 all.at_risk += usize::from(now.spare == 0);
             }
         }
-        let work = queue.into_iter().map(|(_, _, noted)| self.repair_one(noted));
+        // Others may be lost meanwhile, and what they had be more urgent.
+        let until = Instant::now() + self.options.repair_for;
+        let work = queue.into_iter().map(|(_, _, noted)| async move {
+            if Instant::now() >= until {
+                return Ok(Repaired { left: 1, ..Repaired::default() });
+            }
+            self.repair_one(noted).await
+        });
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
             let one = outcome?;
@@ -132,6 +141,7 @@ impl Master {
             all.rescued += one.rescued;
             all.bytes += one.bytes;
             all.waiting += one.waiting;
+            all.left += one.left;
             all.unreadable.extend(one.unreadable);
         }
         Ok(all)
@@ -290,9 +300,8 @@ impl Master {
                     let whole = needles.into_iter().filter(|(_, damaged)| !damaged);
                     Holding::Needles(whole.map(|(extent, _)| extent).collect())
                 }
-                Err(ClientError::Refused { source: Refusal::NoFile | Refusal::Damaged(_), .. }) => {
-                    Holding::Needles(BTreeSet::new())
-                }
+                // It answers, and gives nothing of the file: neither will it to others.
+                Err(ClientError::Refused { .. }) => Holding::Needles(BTreeSet::new()),
                 Err(_) => unknown,
             };
             (*replica, holding)

@@ -26,7 +26,8 @@ pub struct Scrubbed {
 
 impl Master {
     /// Reads all copies of some chunks: of those that nobody has read for `age`, as many as it takes to read every chunk once in `age` where a round
-    /// begins every `interval`, those first that were read longest ago.
+    /// begins every `interval`, those first that were read longest ago; and of those that nobody has read since they were written, as many. Of what
+    /// one of them lacks, the door that wrote it knew, which may have ended before it said so.
     ///
     /// # Errors
     /// The store's.
@@ -43,9 +44,27 @@ impl Master {
         chunks.retain(|(_, chunk, ..)| !noted.contains(chunk));
         let mut scrubbed = Scrubbed { oldest, ..Scrubbed::default() };
         let at_once = at_once(chunks.len(), age, interval);
-        chunks.retain(|(unread, ..)| *unread >= age);
-        scrubbed.due = chunks.len();
-        for (_, chunk, row, found) in chunks.into_iter().take(at_once) {
+        let (due, others): (Vec<_>, Vec<_>) = chunks.into_iter().partition(|(unread, ..)| *unread >= age);
+        let is_new = |row: &ChunkRow| row.verified_ms < row.touched_ms && self.is_old(row.touched_ms);
+        let new = others.into_iter().filter(|(_, _, row, _)| is_new(row));
+        scrubbed.due = due.len();
+        self.scrub_some(due.into_iter().map(|(_, chunk, row, found)| (chunk, row, found)), at_once, &mut scrubbed).await?;
+        self.scrub_some(new.map(|(_, chunk, row, found)| (chunk, row, found)), at_once, &mut scrubbed).await?;
+        Ok(scrubbed)
+    }
+
+    async fn scrub_some(
+        &self,
+        chunks: impl Iterator<Item = (u64, ChunkRow, eddy_kv::Row)>,
+        most: usize,
+        scrubbed: &mut Scrubbed,
+    ) -> Result<(), ObjectError> {
+        let done_before = scrubbed.whole + scrubbed.noted;
+        // Those that cannot be read now keep no others from their turns.
+        for (chunk, row, found) in chunks.take(2 * most) {
+            if scrubbed.whole + scrubbed.noted >= done_before + most {
+                break;
+            }
             let expected = Expected::of(&self.metadata, chunk, &row).await?;
             self.scrub_pace.spend(expected.bytes(row.replicas.len())).await;
             // That may have taken long: what has moved since is elsewhere, and its turn comes again.
@@ -69,7 +88,7 @@ impl Master {
                 scrubbed.noted += 1;
             }
         }
-        Ok(scrubbed)
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eddy_chunks::FileId;
 use eddy_chunkserver::ChunkClient;
 use eddy_kv::Row;
-use eddy_object::schema::{ChunkRow, Replica};
+use eddy_object::schema::{ChunkForm, ChunkRow, Replica};
 use eddy_object::{Metadata, ObjectError, Servers};
 
 use crate::balance::{Disk, Placed, Role};
@@ -81,7 +81,12 @@ impl Survey {
         let chunks = rows.into_iter().filter(placed).map(|(chunk, (row, _))| {
             let lengths = row.replicas.iter().filter_map(|one| files.get(&one.server)?.get(&one.id(chunk)).copied());
             let bytes = lengths.max().unwrap_or_default();
-            Placed { chunk, bytes, settled: row.touched_ms <= fresh.written_ms, servers: row.servers().collect() }
+            let together_max = match row.form {
+                ChunkForm::Shards(shards) => usize::from(row.copies.saturating_sub(shards.data)),
+                ChunkForm::Whole | ChunkForm::Coded(_) => 1,
+            };
+            let settled = row.touched_ms <= fresh.written_ms;
+            Placed { chunk, bytes, settled, together_max, servers: row.servers().collect() }
         });
         Ok(Self { disks, chunks: chunks.collect(), counts })
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use eddy_kv::{KeyRange, KvError, Row, SCAN_ROWS_MAX, Scan, Transaction};
 use eddy_object::placement::choose_for_shards;
 use eddy_object::schema::{
-    AccessRow, ChunkForm, ChunkRow, Class, Contents, NamespaceRow, Needed, ObjectRow, ReferenceRow, Tier, Tiering, UNSETTLED,
-    accesses, after, configuration_key, decode, key_and_number, namespace_key, objects, unsettled_since, versions,
+    AccessRow, ChunkForm, ChunkRow, Class, Contents, NamespaceRow, Needed, ObjectRow, PieceRow, ReferenceRow, Tier, Tiering,
+    UNSETTLED, accesses, after, configuration_key, decode, key_and_number, namespace_key, objects, unsettled_since, versions,
 };
 use eddy_object::{ObjectError, now_ms};
 
@@ -122,7 +122,8 @@ impl Master {
     /// Looks at all versions of all objects of a namespace; whether any of it is not as it would be kept by
     /// its settings without tiering.
     async fn tier_namespace(&self, space: &NamespaceRow, round: &mut Round) -> Result<bool, ObjectError> {
-        let mut any = false;
+        // First, since what comes together meanwhile is looked at with the objects.
+        let mut any = self.tier_parts(space, round).await?;
         for range in [objects(space.id, ""), versions(space.id, "")] {
             let present = range == objects(space.id, "");
             let mut looking = Looking { space, reads: Reads::of(self, space), unsettled: false };
@@ -158,18 +159,61 @@ impl Master {
         let by = Needed::Object { namespace: looking.space.id, key: key.to_owned(), order: row.order };
         let reference = |extent| ReferenceRow { upload: row.upload, by: by.clone(), extent };
         let mut needed: Vec<ReferenceRow> = row.contents.needles().iter().copied().map(reference).collect();
-        if let Contents::Pieces(_) = &row.contents {
-            for (piece, _) in row.contents.pieces() {
-                let Some(found) = self.metadata.piece(row.upload, piece).await? else { continue };
-                let by = Needed::Piece { of: row.upload, piece };
-                let reference = |extent: &_| ReferenceRow { upload: found.upload, by: by.clone(), extent: *extent };
-                needed.extend(found.contents.needles().iter().map(reference));
-            }
-        }
+        self.needed_by_pieces(row.upload, &row.contents, &mut needed).await?;
         for reference in needed {
             looking.unsettled |= self.tier_needle(round, &reference, looking.space.settings.copies, wanted).await?;
         }
         Ok(())
+    }
+
+    /// Looks at the parts of objects that are to come together; whether any of it is not as it would be kept by its settings.
+    async fn tier_parts(&self, space: &NamespaceRow, round: &mut Round) -> Result<bool, ObjectError> {
+        let (mut unsettled, mut after) = (false, None::<(String, u64)>);
+        loop {
+            let last = after.as_ref().map(|(key, upload)| (&key[..], *upload));
+            let (some, more) = self.metadata.list_multiparts(space.id, "", last, SCAN_ROWS_MAX).await?;
+            for multipart in &some {
+                let mut needed = Vec::new();
+                for (piece, found) in self.metadata.pieces(multipart.upload).await? {
+                    self.needed_by_piece(multipart.upload, piece, &found, &mut needed).await?;
+                }
+                for reference in needed {
+                    let wanted = space.settings.tiering.begins();
+                    unsettled |= self.tier_needle(round, &reference, space.settings.copies, wanted).await?;
+                }
+            }
+            match some.into_iter().last() {
+                Some(last) if more => after = Some((last.key, last.upload)),
+                _ => return Ok(unsettled),
+            }
+        }
+    }
+
+    /// The needles of the pieces of something, and of theirs: parts that are long are in pieces, too.
+    async fn needed_by_pieces(
+        &self,
+        upload: u64,
+        contents: &Contents,
+        needed: &mut Vec<ReferenceRow>,
+    ) -> Result<(), ObjectError> {
+        for (piece, _) in contents.pieces() {
+            let Some(found) = self.metadata.piece(upload, piece).await? else { continue };
+            self.needed_by_piece(upload, piece, &found, needed).await?;
+        }
+        Ok(())
+    }
+
+    async fn needed_by_piece(
+        &self,
+        of: u64,
+        piece: u16,
+        found: &PieceRow,
+        needed: &mut Vec<ReferenceRow>,
+    ) -> Result<(), ObjectError> {
+        let by = Needed::Piece { of, piece };
+        let reference = |extent: &_| ReferenceRow { upload: found.upload, by: by.clone(), extent: *extent };
+        needed.extend(found.contents.needles().iter().map(reference));
+        Box::pin(self.needed_by_pieces(found.upload, &found.contents, needed)).await
     }
 
     /// Moves a needle to where it should be, if it is not there; whether it is in any but the hot tier then, or still elsewhere.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use eddy_object::schema::{ChunkRow, Replica, chunk_key, decode, encode};
 use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition, Servers};
 use eddy_storage_master::{Fresh, Master, MasterOptions, Survey, plan_moves};
-use eddy_storage_testing::{Cluster, SPACE, random_bytes};
+use eddy_storage_testing::{Cluster, SPACE, put, random_bytes};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -211,11 +211,7 @@ async fn a_chunk_does_not_go_from_one_who_took_what_somebody_came_to_need_meanwh
 
     // A door that does not know of the next one yet.
     let door = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
-    let put = async |key: &str, data: &Bytes| {
-        let mut upload = door.upload(SPACE, Some(data.len() as u64)).await.unwrap();
-        upload.write(data.clone()).await.unwrap();
-        upload.finish(key, Attributes::default(), &Precondition::None).await.unwrap().contents.needles()[0].chunk
-    };
+    let put = async |key: &str, data: &Bytes| put(&door, key, data).await.unwrap().contents.needles()[0].chunk;
     for key in ["before", "meanwhile"] {
         objects.insert(key.into(), random_bytes(key.len() as u64, 1000));
     }
@@ -299,4 +295,6 @@ async fn an_object_whose_chunk_went_elsewhere_while_it_was_written_is_not_acknow
     let refused = upload.finish("second", Attributes::default(), &Precondition::None).await;
     assert!(matches!(refused, Err(ObjectError::NoRoom(_))), "{refused:?}");
     assert!(matches!(cluster.get("second").await, Err(ObjectError::NoObject(_))));
+    // The chunk takes no more.
+    cluster.put("third", &random_bytes(3, 1000)).await.unwrap();
 }

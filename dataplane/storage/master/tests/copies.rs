@@ -6,8 +6,8 @@ mod heal;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use eddy_object::schema::{ChunkRow, NamespaceSettings, UNSETTLED, decode};
-use eddy_object::{Attributes, Memory, Objects, Precondition};
+use eddy_object::schema::{ChunkRow, ETag, NamespaceSettings, PieceRow, UNSETTLED, configuration_key, decode};
+use eddy_object::{Attributes, Completion, Memory, Objects, Precondition, WantedPart};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
 
@@ -115,6 +115,87 @@ async fn what_was_being_written_when_the_number_of_copies_changed_gets_as_many_l
     let row = cluster.metadata().object(cluster.namespace, "key").await.unwrap();
     assert_eq!(row_of(&cluster, row.contents.needles()[0].chunk).await.copies, 5);
     assert!(cluster.get("key").await.unwrap() == data);
+}
+
+/// All copies of all chunks are as many as the namespace asks for, once it is looked at so often.
+async fn settle(cluster: &Cluster, master: &Master, copies: u8) {
+    for _ in 0..2 {
+        master.tier(LONG, LONG).await.unwrap();
+    }
+    heal(cluster, master).await;
+    collect_all(cluster, master).await;
+    for row in cluster.rows(b"c").await {
+        let row: ChunkRow = decode(&row.value.bytes).unwrap();
+        assert_eq!(row.copies, copies, "{row:?}");
+    }
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_copies_is_also_that_of_parts_that_came_before_and_of_long_ones() {
+    let cluster = Cluster::start(4).await;
+    let (master, metadata) = (master(&cluster), cluster.metadata());
+    // Without a length, a needle has 4 MiB: these are more than one row names.
+    let (long, short) = (random_bytes(1, 40_000_000), random_bytes(2, 300_000));
+    let upload = metadata.create_multipart(SPACE, "key", "owner", Attributes::default()).await.unwrap();
+    for (number, data) in [(1, &long), (2, &short)] {
+        let mut part = cluster.objects.upload(SPACE, None).await.unwrap();
+        part.write(data.clone()).await.unwrap();
+        let etag = ETag { digest: vec![number as u8], parts: 0 };
+        part.finish_part("key", upload, number, Attributes { etag, ..Attributes::default() }).await.unwrap();
+    }
+    metadata.change_namespace(SPACE, |settings| settings.copies = 2).await.unwrap();
+    settle(&cluster, &master, 2).await;
+    let want = |number| WantedPart { number, digest: vec![number as u8], checksum: None };
+    let completion = Completion { upload, wanted: &[want(1), want(2)], part_bytes_min: 0, precondition: &Precondition::None };
+    let seal = |attributes: &Attributes, _: &[PieceRow]| Ok(attributes.clone());
+    metadata.complete_multipart(SPACE, "key", completion, seal).await.unwrap();
+    metadata.change_namespace(SPACE, |settings| settings.copies = 3).await.unwrap();
+    settle(&cluster, &master, 3).await;
+    assert!(cluster.get("key").await.unwrap() == [&long[..], &short].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_before_all_was_settled_and_comes_after_it_is_looked_at_too() {
+    let cluster = Cluster::start(4).await;
+    let master = master(&cluster);
+    let is_unsettled = async || cluster.metadata().configuration(cluster.namespace, UNSETTLED).await.unwrap().is_some();
+    let mut upload = cluster.objects.upload(SPACE, Some(2_000_000)).await.unwrap();
+    upload.write(random_bytes(1, 1_500_000)).await.unwrap();
+    cluster.metadata().change_namespace(SPACE, |settings| settings.copies = 2).await.unwrap();
+    master.tier(LONG, LONG).await.unwrap();
+    assert!(!is_unsettled().await);
+    upload.write(random_bytes(2, 500_000)).await.unwrap();
+    upload.finish("key", Attributes::default(), &Precondition::None).await.unwrap();
+    assert!(is_unsettled().await);
+    settle(&cluster, &master, 2).await;
+    // What goes from where nobody has looked yet to where somebody has is not missed.
+    cluster.metadata().change_namespace(SPACE, |settings| settings.copies = 3).await.unwrap();
+    let noted = async || cluster.metadata().store().get(configuration_key(cluster.namespace, UNSETTLED)).await.unwrap();
+    let before = noted().await;
+    cluster.metadata().rename(SPACE, "key", "another", &Precondition::None).await.unwrap();
+    assert_ne!(noted().await, before);
+    settle(&cluster, &master, 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_of_repair_ends_and_the_next_one_goes_on() {
+    let mut cluster = Cluster::start(4).await;
+    for key in 0..3 {
+        put_apart(&cluster, SPACE, &key.to_string(), random_bytes(key, 1000)).await;
+    }
+    heal(&cluster, &master(&cluster)).await;
+    let row = cluster.rows(b"c").await.into_iter().next().unwrap();
+    let row: ChunkRow = decode(&row.value.bytes).unwrap();
+    cluster.stop(cluster.place_of(row.replicas[0].server)).await;
+    let hurried =
+        Master::new(cluster.objects.clone(), cluster.client(), MasterOptions { repair_for: Duration::ZERO, ..at_once() });
+    let noted = hurried.note_lost_servers().await.unwrap();
+    let repaired = hurried.repair().await.unwrap();
+    assert!(noted > 0 && (repaired.left, repaired.copies) == (noted, 0), "{repaired:?}");
+    assert_eq!(repaired.under_replicated, noted);
+    heal(&cluster, &master(&cluster)).await;
+    check_copies(&cluster, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use eddy_kv::KvError;
 use eddy_object::schema::{ChunkRow, NamespaceSettings, Replica, Tier, decode};
 use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Master, MasterOptions, Repaired};
-use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, random_bytes, until};
+use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, put, random_bytes, until};
 
 use crate::heal::{check_copies, collect_all, heal};
 
@@ -341,13 +341,26 @@ async fn what_nobody_reads_is_read_in_turn_and_rot_is_found() {
     assert_eq!((first.whole, first.noted, first.due), (4, 0, 4));
     let soon = master.scrub(Duration::from_secs(600), turn).await.unwrap();
     assert_eq!((soon.whole, soon.due), (0, 0), "they have just been read");
+    // What nobody has read since it was written is, in time, also where nothing is due.
+    let new = cluster.put("new", &random_bytes(9, 9_000_000)).await.unwrap();
+    let chunk = new.contents.needles()[0].chunk;
+    let replica = cluster.metadata().chunk(chunk).await.unwrap().unwrap().replicas[2];
+    let address = cluster.address(cluster.place_of(replica.server));
+    let has_all =
+        async || cluster.client().scan(address, replica.id(chunk)).await.is_ok_and(|found| !found.is_empty() && !found[0].1);
+    until("it has all", has_all).await;
+    cluster.client().remove(address, replica.id(chunk)).await.unwrap();
+    let seen = master.scrub(Duration::from_secs(600), Duration::from_secs(600)).await.unwrap();
+    assert_eq!((seen.whole, seen.noted, seen.due), (0, 1, 0));
+    assert_eq!(heal(&cluster, &master).await, 1);
+    assert_eq!(master.scrub(Duration::from_secs(600), turn).await.unwrap().whole, 1);
 
     cluster.flip(1, rows[2].contents.needles()[0].chunk, 5_000_000);
     // It does not answer: that is no rot.
     cluster.stop(0).await;
     tokio::time::sleep(2 * turn).await;
     let found = master.scrub(turn, turn).await.unwrap();
-    assert_eq!((found.whole, found.noted, found.due), (0, 1, 4));
+    assert_eq!((found.whole, found.noted, found.due), (0, 1, 5));
     assert!(found.oldest >= turn);
     cluster.start_again(0).await;
     assert_eq!(heal(&cluster, &master).await, 1);
@@ -587,9 +600,7 @@ async fn chunks_of_which_nothing_can_be_moved_keep_no_others_from_being_compacte
         let needed = if number < 4 { 50_000 } else { 90_000 };
         for (key, size) in [("needed", needed), ("gone", 900_000)] {
             let key = format!("{number}/{key}");
-            let mut upload = objects.upload(SPACE, Some(size as u64)).await.unwrap();
-            upload.write(random_bytes(number, size)).await.unwrap();
-            let row = upload.finish(&key, Attributes::default(), &Precondition::None).await.unwrap();
+            let row = put(&objects, &key, &random_bytes(number, size)).await.unwrap();
             extents.push(row.contents.needles()[0]);
         }
         assert_eq!(extents[0].chunk, extents[1].chunk);

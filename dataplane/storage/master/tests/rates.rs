@@ -11,7 +11,7 @@ use eddy_object::schema::{Tiering, decode};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
-use crate::heal::{at_once, heal};
+use crate::heal::{at_once, collect_all, heal};
 
 const LONG: Duration = Duration::from_secs(60);
 /// So long is a day here.
@@ -79,4 +79,21 @@ async fn repair_scrubbing_tiers_coding_and_compaction_keep_to_their_rates() {
     }
     assert!(waits(others.compact(30)).await);
     assert!(master(&cluster, |options| options.repair_bytes_per_second = SLOW).compact(30).await.unwrap().needles > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collection_keeps_to_its_rate() {
+    let cluster = Cluster::start(3).await;
+    for number in 0..2 {
+        cluster.put(&number.to_string(), &random_bytes(number, 9_000_000)).await.unwrap();
+        cluster.metadata().delete(SPACE, &number.to_string(), &Precondition::None).await.unwrap();
+    }
+    let free = master(&cluster, |options| options.move_bytes_per_second = SLOW);
+    while cluster.rows(b"g").await.is_empty() {
+        assert_eq!(free.collect().await.unwrap().files, 0);
+    }
+    let slow = master(&cluster, |options| options.collect_per_second = NonZeroU64::new(1));
+    assert!(waits(slow.collect()).await, "the first goes at once, and others wait");
+    collect_all(&cluster, &free).await;
+    assert!(cluster.rows(b"c").await.is_empty());
 }

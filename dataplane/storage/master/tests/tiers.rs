@@ -4,13 +4,13 @@
 mod heal;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use eddy_object::schema::{ChunkForm, ChunkRow, Class, Replica, ServerRow, Shards, Tier, Tiering, UNSETTLED, decode};
 use eddy_object::{Memory, ObjectError, Objects, Precondition};
 use eddy_storage_master::{Coded, Master, Tiered};
-use eddy_storage_testing::{Cluster, SPACE, random_bytes, until};
+use eddy_storage_testing::{Cluster, Proxy, SPACE, random_bytes, until};
 
 use crate::heal::{at_once, collect_all, heal};
 
@@ -106,7 +106,20 @@ async fn what_is_coded_is_read_with_two_of_six_away_takes_half_as_much_again_and
         let end = (start + 3_000_000).min(row.bytes);
         assert!(cluster.read(&row, start, end).await.unwrap() == objects["6"][start as usize..end as usize], "{start}");
     }
+    // One that stalls is not waited for.
     let (_, _, replicas) = shards(&cluster).await.swap_remove(0);
+    let stalls = cluster.place_of(replicas[1].server);
+    let proxy = Proxy::stalling(cluster.address(stalls), 14).await;
+    let objects_by_proxy = proxy.stand_before(&cluster, stalls).await;
+    let (start, mut read) = (Instant::now(), Vec::new());
+    let mut download = objects_by_proxy.download(&row, 0, 20_000_000).unwrap();
+    while let Some(block) = download.next().await.unwrap() {
+        read.extend_from_slice(&block);
+    }
+    assert!(read == objects["6"][..20_000_000] && proxy.held() > 0);
+    assert!(start.elapsed() < Duration::from_secs(8), "each part of it was waited for: {:?}", start.elapsed());
+    let back = ServerRow { address: cluster.address(stalls).to_owned(), failure_domain: stalls.to_string(), class: Class::Fast };
+    cluster.metadata().put_server(cluster.number(stalls), &back).await.unwrap();
     let (first, second) = (cluster.place_of(replicas[0].server), cluster.place_of(replicas[3].server));
     for server in [first, second] {
         cluster.stop(server).await;

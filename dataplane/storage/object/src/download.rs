@@ -255,7 +255,8 @@ impl Download {
     }
 
     fn fail_with(&mut self, replica: Replica, chunk: u64, error: &ClientError) {
-        let lacks = matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. });
+        let lacks =
+            matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile | Refusal::Disk(_), .. });
         self.fail(replica, chunk, eddy_telemetry::error_chain(error), lacks);
     }
 

@@ -98,6 +98,17 @@ pub enum ObjectError {
     Broken(String),
 }
 
+impl ObjectError {
+    /// What is full, in words, where that is the reason.
+    pub fn full(&self) -> Option<String> {
+        match self {
+            Self::Full { .. } => Some(self.to_string()),
+            Self::Metadata(full @ KvError::Full { .. }) => Some(full.to_string()),
+            _ => None,
+        }
+    }
+}
+
 impl From<KvError> for ObjectError {
     fn from(error: KvError) -> Self {
         Self::Metadata(error)

@@ -22,7 +22,7 @@ pub use self::download::Download;
 pub use self::error::{ObjectError, Result};
 pub use self::memory::Memory;
 pub use self::metadata::{
-    Completion, Deleted, Listed, ListedMultipart, ListedVersion, Listing, ListingPage, Metadata, NewObject, PARTS_MAX,
+    Completion, Deleted, Keeping, Listed, ListedMultipart, ListedVersion, Listing, ListingPage, Metadata, NewObject, PARTS_MAX,
     Precondition, Usage, VersionId, VersionsAfter, WantedPart, common_prefix, now_ms,
 };
 pub use self::objects::Objects;

@@ -67,15 +67,19 @@ impl Objects {
     /// Begins to write an object. Where its length is known, so many bytes must come.
     ///
     /// # Errors
-    /// [`ObjectError::NoNamespace`], or the store's.
+    /// [`ObjectError::NoNamespace`], [`ObjectError::QuotaExceeded`] where it could not hold so much, or the store's.
     pub async fn upload(&self, namespace: &str, bytes: Option<u64>) -> Result<Upload> {
         let space = self.0.metadata.namespace(namespace).await?;
-        Ok(self.upload_to(namespace, &space, bytes))
+        self.upload_to(namespace, &space, bytes).await
     }
 
     /// Begins to write an object to a namespace that was read just now.
-    pub fn upload_to(&self, namespace: &str, space: &NamespaceRow, bytes: Option<u64>) -> Upload {
-        Upload::new(self.clone(), namespace, space.settings.copies, space.settings.tiering.begins(), bytes)
+    ///
+    /// # Errors
+    /// [`ObjectError::QuotaExceeded`] where the namespace could not hold so much, or the store's.
+    pub async fn upload_to(&self, namespace: &str, space: &NamespaceRow, bytes: Option<u64>) -> Result<Upload> {
+        let mut upload = Upload::new(self.clone(), namespace, space, bytes);
+        upload.check_fits(bytes.unwrap_or_default()).await.map(|()| upload)
     }
 
     /// Begins to read some bytes of an object, from `start` to before `end`.

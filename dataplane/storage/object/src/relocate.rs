@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use eddy_chunks::format::BLOCK_BYTES;
 
 use crate::download::Download;
-use crate::error::Result;
+use crate::error::{ObjectError, Result};
 use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Taking, Written, needed};
 use crate::schema::{Contents, ReferenceRow, Tier};
@@ -40,7 +40,18 @@ impl Objects {
         let taking = Taking::default();
         self.took(&placed, written, &taking).await;
         let _noted = taking.noted_after(self);
-        self.metadata().move_needle(reference, placed.extent, &taking).await
+        let moved = self.metadata().move_needle(reference, placed.extent, &taking).await;
+        self.retire_refused(moved, &taking).await
+    }
+
+    /// Where a chunk went to others than those that took its needles, it takes no more of them.
+    pub(crate) async fn retire_refused<T>(&self, put: Result<T>, taking: &Taking) -> Result<T> {
+        if matches!(put, Err(ObjectError::NoRoom(_))) {
+            for chunk in taking.chunks() {
+                self.shared().pack.retire(chunk).await;
+            }
+        }
+        put
     }
 
     /// Writes what was read of a needle, and the rest, to another place on so many servers at least.

@@ -10,10 +10,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{ObjectError, Result};
 use crate::memory::{Held, holding};
-use crate::metadata::{NewObject, Precondition};
+use crate::metadata::{Keeping, NewObject, Precondition};
 use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Taking, Written, needed};
-use crate::schema::{Attributes, ObjectRow, PieceRow, Tier};
+use crate::schema::{Attributes, NamespaceRow, ObjectRow, PieceRow};
 
 /// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
@@ -32,9 +32,10 @@ const TRIES: usize = 3;
 pub struct Upload {
     objects: Objects,
     namespace: String,
+    keeping: Keeping,
+    /// More would not fit, whatever it replaces.
+    bytes_max: Option<i64>,
     number: u64,
-    copies: u8,
-    tier: Tier,
     announced: Option<u64>,
     came: u64,
     /// Bytes that came and were not sent.
@@ -60,13 +61,13 @@ struct Streaming {
 }
 
 impl Upload {
-    pub(crate) fn new(objects: Objects, namespace: &str, copies: u8, tier: Tier, announced: Option<u64>) -> Self {
+    pub(crate) fn new(objects: Objects, namespace: &str, space: &NamespaceRow, announced: Option<u64>) -> Self {
         Self {
             objects,
             namespace: namespace.to_owned(),
+            keeping: Keeping::of(space),
+            bytes_max: space.settings.quota.bytes,
             number: fastrand::u64(1..),
-            copies,
-            tier,
             announced,
             came: 0,
             buffer: BytesMut::new(),
@@ -80,15 +81,29 @@ impl Upload {
         }
     }
 
+    /// What the namespace cannot hold, whatever goes for it, is refused before it is taken.
+    pub(crate) async fn check_fits(&mut self, bytes: u64) -> Result<()> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let Some(at_most) = self.bytes_max.filter(|at_most| bytes > *at_most) else { return Ok(()) };
+        let holds = self.objects.metadata().usage(&self.namespace).await?.bytes;
+        let room = at_most.saturating_add(holds.max(0));
+        if bytes > room {
+            return Err(ObjectError::QuotaExceeded { what: "bytes", holds, at_most });
+        }
+        self.bytes_max = Some(room);
+        Ok(())
+    }
+
     /// Takes the next bytes. It waits while servers do not take them.
     ///
     /// # Errors
-    /// [`ObjectError::WrongLength`], [`ObjectError::NoRoom`], [`ObjectError::TooLong`], or the store's.
+    /// [`ObjectError::WrongLength`], [`ObjectError::QuotaExceeded`], [`ObjectError::NoRoom`], [`ObjectError::TooLong`], or the store's.
     pub async fn write(&mut self, mut data: Bytes) -> Result<()> {
         self.came += data.len() as u64;
         if let Some(announced) = self.announced.filter(|announced| self.came > *announced) {
             return Err(ObjectError::WrongLength { announced, came: self.came });
         }
+        self.check_fits(self.came).await?;
         let (at_once, block) = (if self.is_streamed() { PIECE_BYTES } else { GATHERED_BYTES_MAX as usize }, BLOCK_BYTES as usize);
         if self.touched.elapsed() > TOUCH_EVERY {
             self.touch().await?;
@@ -168,7 +183,7 @@ impl Upload {
         match written {
             Err(seemed @ ObjectError::NoRoom(_)) => {
                 let bytes = self.announced.unwrap_or(self.came).min(u64::from(NEEDLE_BYTES_MAX));
-                Err(self.objects.shared().pack.reason(self.copies, bytes, seemed).await)
+                Err(self.objects.shared().pack.reason(self.keeping.copies, bytes, seemed).await)
             }
             other => other,
         }
@@ -186,7 +201,8 @@ impl Upload {
     pub async fn finish(mut self, key: &str, attributes: Attributes, precondition: &Precondition) -> Result<ObjectRow> {
         let new = self.end(attributes).await?;
         let _noted = self.taking.noted_after(&self.objects);
-        self.objects.metadata().put(&self.namespace, key, new, precondition).await
+        let put = self.objects.metadata().put(&self.namespace, key, new, precondition).await;
+        self.objects.retire_refused(put, &self.taking).await
     }
 
     /// Makes what came a part of an object that comes in parts; of the attributes it takes the digest and the checksum.
@@ -196,7 +212,8 @@ impl Upload {
     pub async fn finish_part(mut self, key: &str, multipart: u64, number: u16, attributes: Attributes) -> Result<PieceRow> {
         let new = self.end(attributes).await?;
         let _noted = self.taking.noted_after(&self.objects);
-        self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await
+        let put = self.objects.metadata().put_part(&self.namespace, key, multipart, number, new).await;
+        self.objects.retire_refused(put, &self.taking).await
     }
 
     /// All bytes came, and are durable.
@@ -211,6 +228,7 @@ impl Upload {
             upload: self.number,
             bytes: self.came,
             attributes,
+            keeping: self.keeping,
             needles: std::mem::take(&mut self.extents),
             taking: self.taking.clone(),
         })
@@ -231,9 +249,9 @@ impl Upload {
         let (data, held) = (self.buffer.split().freeze(), Arc::new(std::mem::take(&mut self.held)));
         let mut tries = 1;
         loop {
-            let placed = self.objects.shared().pack.place(self.copies, self.tier, data.len() as u32).await?;
+            let placed = self.objects.shared().pack.place(self.keeping.copies, self.keeping.tier, data.len() as u32).await?;
             let stored = stored(&placed, 0, &data, &held);
-            let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &stored);
+            let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.keeping.copies), &stored);
             drop(stored);
             match fan_out.finish().await {
                 Ok(written) => {
@@ -294,8 +312,8 @@ impl Upload {
         let before: u64 = self.extents.iter().chain(finishing).map(|extent| u64::from(extent.bytes)).sum();
         let left = self.announced.unwrap_or_default().saturating_sub(before);
         let bytes = u32::try_from(left).unwrap_or(u32::MAX).min(NEEDLE_BYTES_MAX);
-        let placed = self.objects.shared().pack.place(self.copies, self.tier, bytes).await?;
-        let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.copies), &Bytes::new());
+        let placed = self.objects.shared().pack.place(self.keeping.copies, self.keeping.tier, bytes).await?;
+        let fan_out = FanOut::begin(&self.objects.shared().client, &placed, needed(self.keeping.copies), &Bytes::new());
         Ok(Streaming { placed, fan_out, sent: 0 })
     }
 

@@ -126,15 +126,11 @@ impl Cluster {
     }
 
     pub async fn put(&self, key: &str, data: &Bytes) -> Result<ObjectRow> {
-        self.put_in_pieces(key, data, Some(data.len() as u64), 100_000).await
+        put(&self.objects, key, data).await
     }
 
     pub async fn put_in_pieces(&self, key: &str, data: &Bytes, announced: Option<u64>, piece: usize) -> Result<ObjectRow> {
-        let mut upload = self.objects.upload(SPACE, announced).await?;
-        for start in (0..data.len()).step_by(piece) {
-            upload.write(data.slice(start..data.len().min(start + piece))).await?;
-        }
-        upload.finish(key, Attributes::default(), &Precondition::None).await
+        put_in_pieces(&self.objects, key, data, announced, piece).await
     }
 
     pub async fn get(&self, key: &str) -> Result<Vec<u8>> {
@@ -158,6 +154,19 @@ impl Cluster {
     pub async fn check(&self) {
         check(self.metadata(), SPACE).await;
     }
+}
+
+/// Writes an object through any door.
+pub async fn put(objects: &Objects, key: &str, data: &Bytes) -> Result<ObjectRow> {
+    put_in_pieces(objects, key, data, Some(data.len() as u64), 100_000).await
+}
+
+async fn put_in_pieces(objects: &Objects, key: &str, data: &Bytes, announced: Option<u64>, piece: usize) -> Result<ObjectRow> {
+    let mut upload = objects.upload(SPACE, announced).await?;
+    for start in (0..data.len()).step_by(piece) {
+        upload.write(data.slice(start..data.len().min(start + piece))).await?;
+    }
+    upload.finish(key, Attributes::default(), &Precondition::None).await
 }
 
 pub async fn rows(metadata: &Metadata, tag: &'static [u8]) -> Vec<Row> {

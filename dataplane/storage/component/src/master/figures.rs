@@ -7,6 +7,16 @@ use std::time::Instant;
 use eddy_storage_master::{Balanced, Coded, Collected, Compacted, Repaired, Scrubbed, Tiered};
 use eddy_telemetry::{Figure, figure};
 
+/// How old what is said of each work is.
+const AGES: [(&str, &str, &str); 6] = [
+    ("repair", "eddy_storage_last_repair_seconds", "Since the last round of repair that did not fail"),
+    ("collect", "eddy_storage_last_collection_seconds", "Since the last round of collection that did not fail"),
+    ("scrub", "eddy_storage_last_scrub_seconds", "Since the last round of scrubbing that did not fail"),
+    ("expire", "eddy_storage_last_expiry_seconds", "Since the last round of expiry that did not fail"),
+    ("balance", "eddy_storage_last_balancing_seconds", "Since the last round of balancing that did not fail"),
+    ("tier", "eddy_storage_last_tiering_seconds", "Since the last round of tiers that did not fail"),
+];
+
 /// What became of the rounds. Nothing is said of a work before its first round has ended.
 #[derive(Default)]
 pub(super) struct Figures(Mutex<Rounds>);
@@ -90,9 +100,9 @@ impl Figures {
                 figure(rounds.expired),
             )],
         ));
-        if let Some(ended) = rounds.ended.get("repair") {
-            let since = figure(ended.elapsed().as_secs());
-            all.push(("eddy_storage_last_round_seconds", "Since the last round of repair that did not fail", since));
+        // What is said above is as old as that.
+        for (work, name, help) in AGES {
+            all.extend(rounds.ended.get(work).map(|ended| (name, help, figure(ended.elapsed().as_secs()))));
         }
         all
     }
@@ -103,7 +113,7 @@ impl Figures {
 }
 
 fn repair(rounds: &Rounds) -> Vec<Figure> {
-    let Repaired { under_replicated, at_risk, waiting, unreadable, .. } = &rounds.repaired;
+    let Repaired { under_replicated, at_risk, waiting, left, unreadable, .. } = &rounds.repaired;
     vec![
         (
             "eddy_storage_chunks_under_replicated",
@@ -112,6 +122,7 @@ fn repair(rounds: &Rounds) -> Vec<Figure> {
         ),
         ("eddy_storage_chunks_at_risk", "Those of them of which nothing more may be lost", figure(*at_risk)),
         ("eddy_storage_chunks_waiting", "Chunks with too few copies that could not be made now", figure(*waiting)),
+        ("eddy_storage_repairs_left", "Chunks that were to be repaired and that the last round did not come to", figure(*left)),
         ("eddy_storage_chunks_unreadable", "Chunks with bytes that no server gives", figure(unreadable.len())),
         ("eddy_storage_copies_made", "Copies that this process has made", figure(rounds.copies)),
         (
@@ -196,7 +207,8 @@ mod tests {
         assert_eq!(value(&figures, "chunks_under_replicated"), None);
         figures.ended("repair");
         assert_eq!(value(&figures, "chunks_under_replicated"), Some(3));
-        assert_eq!(value(&figures, "last_round_seconds"), Some(0));
+        assert_eq!(value(&figures, "last_repair_seconds"), Some(0));
+        assert_eq!(value(&figures, "last_scrub_seconds"), None, "of another work");
         assert_eq!(value(&figures, "oldest_unverified_seconds"), None, "of another work");
     }
 
@@ -210,7 +222,7 @@ mod tests {
             |under_replicated, copies, bytes| Repaired { under_replicated, at_risk: 1, copies, bytes, ..Repaired::default() };
         figures.repaired(round(7, 2, 100));
         figures.repaired(round(5, 3, 50));
-        figures.repaired(Repaired { unreadable: vec![8, 9], rescued: 6, ..round(4, 0, 0) });
+        figures.repaired(Repaired { unreadable: vec![8, 9], rescued: 6, left: 3, ..round(4, 0, 0) });
         figures.scrubbed(Scrubbed { due: 6, oldest: Duration::from_millis(90_500), ..Scrubbed::default() });
         figures.collected(
             Collected { files: 3, strays: 2, ..Collected::default() },
@@ -232,6 +244,7 @@ mod tests {
             ("chunks_under_replicated", 4),
             ("chunks_at_risk", 1),
             ("chunks_unreadable", 2),
+            ("repairs_left", 3),
             ("copies_made", 5),
             ("needles_rescued", 6),
             ("bytes_repaired", 150),

@@ -84,6 +84,10 @@ pub struct StorageMasterOptions {
     #[arg(long, default_value_t = 3600)]
     lifecycle_interval_seconds: u64,
 
+    /// Files of chunks that nobody needs and that are removed a second; 0 for as many as can be
+    #[arg(long, default_value_t = 0)]
+    collect_files_per_second: u64,
+
     /// Objects, versions and uploads that these rules end a second; 0 for as many as can be
     #[arg(long, default_value_t = 500)]
     lifecycle_per_second: u64,
@@ -143,6 +147,8 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
             tier_bytes_per_second: mebibytes(options.tier_mebibytes_per_second),
             scrub_bytes_per_second: mebibytes(options.scrub_mebibytes_per_second),
             expire_per_second: NonZeroU64::new(options.lifecycle_per_second),
+            collect_per_second: NonZeroU64::new(options.collect_files_per_second),
+            ..MasterOptions::default()
         };
         let objects = loop {
             match Objects::open(metadata.clone(), client.clone(), Memory::default()).await {

@@ -53,6 +53,7 @@ async fn repair(master: &Master, figures: &Figures) -> Result<(), ObjectError> {
             rescued = repaired.rescued,
             bytes = repaired.bytes,
             waiting = repaired.waiting,
+            left = repaired.left,
             unreadable = repaired.unreadable.len(),
             "repaired"
         );

@@ -14,6 +14,7 @@ pub(crate) use self::decide::{POLICY, Question, policy_of, resource_of};
 pub(crate) use self::rights::{POLICY_DELETE, POLICY_GET, POLICY_PUT, Right};
 use crate::door::Door;
 use crate::error::Problem;
+use crate::s3::of_tags;
 
 /// Who asks; nobody in particular if they show nothing.
 #[derive(Clone, Debug)]
@@ -42,8 +43,21 @@ impl Caller {
         space: &NamespaceRow,
         object: Option<&ObjectRow>,
     ) -> Result<(), Problem> {
-        let who = self.0.as_ref();
-        let question = Question { who, right, name, space, key, object, of_key: &|_| Vec::new() };
+        self.may_giving(&[], door, right, (name, key), space, object).await
+    }
+
+    /// Whether they may with an object, where the request gives it tags.
+    pub(crate) async fn may_giving(
+        &self,
+        tags: &[(String, String)],
+        door: &Door,
+        right: Right,
+        (name, key): (&str, Option<&str>),
+        space: &NamespaceRow,
+        object: Option<&ObjectRow>,
+    ) -> Result<(), Problem> {
+        let (who, of_key) = (self.0.as_ref(), |asked: &str| of_tags(asked, tags));
+        let question = Question { who, right, name, space, key, object, of_key: &of_key };
         if question.may(door.metadata()).await? {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use eddy_object::schema::{Attributes, ObjectRow};
+use eddy_object::{ObjectError, now_ms};
 use http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE, EXPIRES, HeaderName};
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ pub(super) async fn write(
     headers: HeaderMap,
     Json(known): Json<Known>,
 ) -> Result<Response, Problem> {
-    let (_, before) = reach_present(&door, &caller, &target, Right::PutObject).await?;
+    let (space, before) = reach_present(&door, &caller, &target, Right::PutObject).await?;
     let precondition = precondition(&headers, Some(&before))?;
     let pairs = |map: BTreeMap<String, String>| map.into_iter().collect::<Vec<_>>();
     let known = Attributes {
@@ -104,7 +105,14 @@ pub(super) async fn write(
         ..Attributes::default()
     };
     check(&known)?;
+    if known.tags != before.attributes.tags {
+        let (place, right) = ((&target.namespace[..], Some(&target.key[..])), Right::PutObjectTagging);
+        caller.may_giving(&known.tags, &door, right, place, &space, Some(&before)).await?;
+    }
     let change = |row: &mut ObjectRow| {
+        if row.attributes.lock.holds(now_ms(), false) {
+            return Err(ObjectError::Locked);
+        }
         let Attributes { content_type, headers, metadata, tags, .. } = known.clone();
         row.attributes = Attributes { content_type, headers, metadata, tags, ..std::mem::take(&mut row.attributes) };
         Ok(())

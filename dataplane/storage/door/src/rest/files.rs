@@ -19,7 +19,7 @@ use super::shares;
 use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
-use crate::http::{Asked, ByteRange, Conditions, ContentDigest, Outcome, State as Stored, etag};
+use crate::http::{Asked, ByteRange, CONTENTS_ONLY, Conditions, ContentDigest, Outcome, State as Stored, etag};
 use crate::transfer::send;
 
 /// What may follow the path of a file.
@@ -41,7 +41,11 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     let (space, row) = match &reading.share {
         Some(share) => {
-            let (space, row) = resolve(&door, &caller, &target).await?;
+            // Whoever has no good link does not hear what is there.
+            let (space, row) = resolve(&door, &caller, &target).await.map_err(|problem| match problem.status() {
+                StatusCode::SERVICE_UNAVAILABLE => problem,
+                _ => shares::refused(),
+            })?;
             shares::check(door.keys(), share, &space, &target.key)?;
             let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
             (space, row)
@@ -66,7 +70,7 @@ pub(super) async fn read(
     set(LAST_MODIFIED, &state.last_modified());
     set(ACCEPT_RANGES, "bytes");
     // What users store is shown on this host, and must not act for whoever looks at it.
-    set(CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'");
+    set(CONTENT_SECURITY_POLICY, CONTENTS_ONLY);
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     if reading.download.is_some() {
         set(http::header::CONTENT_DISPOSITION, "attachment");
@@ -106,9 +110,8 @@ pub(super) async fn write(
     let digest = ContentDigest::announced(&headers).map_err(Problem::bad)?;
     let attributes = Attributes { writer: caller.writer(&space), ..attributes::of_headers(&headers)? };
     let length = length_of(&headers)?;
-    check_room(&door, &target.namespace, &space, length, before.as_ref()).await?;
-    let mut upload = door.objects().upload_to(&target.namespace, &space, length);
-    receive(&door, &mut upload, body.into_data_stream(), digest).await?;
+    let mut upload = door.objects().upload_to(&target.namespace, &space, length).await?;
+    receive(&mut upload, body.into_data_stream(), digest).await?;
     let row = upload.finish(&target.key, attributes, &precondition).await?;
     Ok(written(&target, &row, before.is_none()))
 }
@@ -185,24 +188,4 @@ pub(super) fn written(target: &Target, row: &ObjectRow, is_new: bool) -> Respons
 pub(super) fn length_of(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let length = headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok().and_then(|length| length.parse().ok()));
     length.map(|length| length.ok_or_else(|| Problem::bad("Content-Length is no number"))).transpose()
-}
-
-/// What cannot fit is refused before it is sent.
-pub(super) async fn check_room(
-    door: &Door,
-    namespace: &str,
-    space: &NamespaceRow,
-    length: Option<u64>,
-    before: Option<&ObjectRow>,
-) -> Result<(), Problem> {
-    let (Some(at_most), Some(length)) = (space.settings.quota.bytes, length.and_then(|length| i64::try_from(length).ok())) else {
-        return Ok(());
-    };
-    // A replaced file may make room, unless it is kept as a version.
-    let room = before.map_or(0, |row| i64::try_from(row.bytes).unwrap_or(i64::MAX));
-    if length > at_most.saturating_add(room) {
-        let holds = door.metadata().usage(namespace).await?.bytes;
-        return Err(eddy_object::ObjectError::QuotaExceeded { what: "bytes", holds, at_most }.into());
-    }
-    Ok(())
 }

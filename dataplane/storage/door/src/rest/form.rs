@@ -8,7 +8,8 @@ use eddy_object::{ObjectError, Precondition};
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::extract::{Name, Query, check_key};
+use super::extract::{Name, Query, Target, check_key};
+use super::files::reach;
 use super::listing::Entry;
 use super::receive::receive;
 use crate::access::{Caller, Right};
@@ -36,7 +37,6 @@ pub(super) async fn upload(
     Query(asked): Query<Asked>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<(StatusCode, Json<Vec<Entry>>), Problem> {
-    let space = caller.namespace(&door, Right::PutObject, &namespace).await?;
     let bad = |error: axum::extract::multipart::MultipartError| Problem::bad(format!("the form cannot be read: {error}"));
     let mut form = form.map_err(|error| Problem::bad(error.to_string()))?;
     let mut written = Vec::new();
@@ -47,15 +47,18 @@ pub(super) async fn upload(
         }
         // Some browsers send the whole path of the file.
         let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        let key = format!("{}{name}", asked.prefix);
-        check_key(&key)?;
+        let target = Target { namespace: namespace.clone(), key: format!("{}{name}", asked.prefix) };
+        check_key(&target.key)?;
+        // Whoever may write some keys may not write all.
+        let (space, _) = reach(&door, &caller, &target, Right::PutObject).await?;
+        let Target { key, .. } = target;
         let attributes = Attributes {
             content_type: field.content_type().unwrap_or_default().to_owned(),
             writer: caller.writer(&space),
             ..Attributes::default()
         };
-        let mut upload = door.objects().upload_to(&namespace, &space, None);
-        receive(&door, &mut upload, field, None).await?;
+        let mut upload = door.objects().upload_to(&namespace, &space, None).await?;
+        receive(&mut upload, field, None).await?;
         let precondition = if asked.overwrite { Precondition::None } else { Precondition::Absent };
         let row = upload.finish(&key, attributes, &precondition).await.map_err(|error| match error {
             ObjectError::PreconditionFailed => {

@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::extract::{Json, Target, check_key};
-use super::files::{check_room, precondition, reach, reach_present, written};
+use super::files::{precondition, reach, reach_present, written};
 use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
@@ -89,8 +89,7 @@ async fn copy_to(door: &Door, caller: &Caller, headers: &HeaderMap, from: &Targe
     let (_, row) = reach_present(door, caller, from, Right::GetObject).await?;
     let (space, before) = reach(door, caller, to, Right::PutObject).await?;
     let precondition = precondition(headers, before.as_ref())?;
-    check_room(door, &to.namespace, &space, Some(row.bytes), before.as_ref()).await?;
-    let mut upload = door.objects().upload_to(&to.namespace, &space, Some(row.bytes));
+    let mut upload = door.objects().upload_to(&to.namespace, &space, Some(row.bytes)).await?;
     crate::transfer::copy(door.objects(), &row, ByteRange { start: 0, end: row.bytes }, &mut upload, |_| {}).await?;
     // With whom it is shared, and how long it must stay, is not copied.
     let attributes = Attributes { writer: caller.writer(&space), grants: None, lock: Lock::default(), ..row.attributes };

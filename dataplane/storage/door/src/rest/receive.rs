@@ -5,14 +5,12 @@ use eddy_object::Upload;
 use futures::Stream;
 use http::StatusCode;
 
-use crate::door::Door;
 use crate::error::Problem;
 use crate::http::ContentDigest;
 use crate::transfer::{self, ReceiveError};
 
 /// Takes all that comes, and checks that it has the digest that was announced.
 pub(super) async fn receive<E: std::fmt::Display>(
-    door: &Door,
     upload: &mut Upload,
     stream: impl Stream<Item = Result<Bytes, E>>,
     mut digest: Option<ContentDigest>,
@@ -22,11 +20,7 @@ pub(super) async fn receive<E: std::fmt::Display>(
             digest.update(piece);
         }
     };
-    transfer::receive(upload, door.silence_max(), stream, look).await.map_err(|error| match error {
-        ReceiveError::Silence => {
-            let detail = format!("nothing came for {} s, or hardly anything", door.silence_max().as_secs());
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "Silence", detail)
-        }
+    transfer::receive(upload, stream, look).await.map_err(|error| match error {
         ReceiveError::Broken(error) => {
             Problem::new(StatusCode::BAD_REQUEST, "CutOff", format!("the body ended too soon: {error}"))
         }

@@ -74,9 +74,13 @@ pub(super) async fn share(
     Ok((StatusCode::CREATED, axum::Json(Link { path, expires })))
 }
 
+/// What whoever has a link is told that opens nothing.
+pub(super) fn refused() -> Problem {
+    Problem::forbidden("the link is not good: it has expired, was withdrawn, or is of another file")
+}
+
 /// Whether a link opens a file.
 pub(super) fn check(keys: &Keys, share: &str, space: &NamespaceRow, key: &str) -> Result<(), Problem> {
-    let refused = || Problem::forbidden("the link is not good: it has expired, was withdrawn, or is of another file");
     let mut parts = share.split('~');
     let (Some(id), Some(expires), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(refused());

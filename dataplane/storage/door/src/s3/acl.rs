@@ -1,7 +1,6 @@
 //! With whom buckets and objects are shared, as S3's access control lists have it.
 
 use eddy_authz::{Grant, Grantee as To, Permission};
-use eddy_object::Precondition;
 use eddy_object::schema::{NamespaceRow, NamespaceSettings, ObjectRow, Ownership, Visibility};
 use s3s::S3ErrorCode;
 use s3s::dto::{
@@ -10,7 +9,7 @@ use s3s::dto::{
     PutObjectAclOutput, Type,
 };
 
-use super::asking::{Asking, Bucket, parse_version};
+use super::asking::{Asking, Bucket};
 use super::error::Failure;
 use super::listing::owner;
 use crate::access::{Right, writer};
@@ -290,11 +289,10 @@ pub(super) async fn set_object(asking: Asking, mut input: PutObjectAclInput) -> 
     let grants = wanted.or_document(&asking.door, input.access_control_policy, &owner, bucket_owner)?;
     let harmless = wanted.canned.as_deref().is_some_and(|canned| canned == "private" || canned == "bucket-owner-full-control");
     check_taken(&bucket.space.settings, Some(&grants), harmless)?;
-    let version = input.version_id.as_deref().map(parse_version).transpose()?;
     let change = |row: &mut ObjectRow| {
         row.attributes.grants = Some(grants.clone());
         Ok(())
     };
-    asking.door.metadata().set_attributes(&bucket.name, &input.key, version, &Precondition::None, change).await?;
+    asking.change(&bucket, &input.key, version, &row, change).await?;
     Ok(PutObjectAclOutput::default())
 }

@@ -2,7 +2,7 @@
 
 use eddy_authz::Principal;
 use eddy_object::schema::{NamespaceRow, ObjectRow, Versioning};
-use eddy_object::{ObjectError, VersionId, VersionsAfter};
+use eddy_object::{ObjectError, Precondition, VersionId, VersionsAfter};
 use http::{HeaderMap, Uri};
 use s3s::{S3ErrorCode, S3Request, TrailingHeaders};
 
@@ -109,6 +109,42 @@ impl Asking {
             return Err(failure.with_headers(marker_headers(&row)));
         }
         Ok((bucket, row))
+    }
+
+    /// A version of an object, the present one if none is named, if there is one, for somebody who may.
+    pub(super) async fn target(
+        &self,
+        name: &str,
+        key: &str,
+        version: Option<&str>,
+        right: Right,
+    ) -> Result<(Bucket, Option<ObjectRow>), Failure> {
+        let (space, present) = self.door.metadata().resolve(name, key).await?;
+        let bucket = Bucket { name: name.to_owned(), space };
+        let row = match version {
+            None => present,
+            Some(version) => self.version(&bucket, key, parse_version(version)?).await?,
+        };
+        self.check(&bucket, Some(key), row.as_ref(), right).await?;
+        Ok((bucket, row))
+    }
+
+    /// Changes what a version of an object is known by, the present one if none is named: that which somebody may, and no other that came
+    /// meanwhile.
+    pub(super) async fn change(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&str>,
+        row: &ObjectRow,
+        change: impl Fn(&mut ObjectRow) -> Result<(), ObjectError> + Send + Sync,
+    ) -> Result<ObjectRow, Failure> {
+        let version = version.map(parse_version).transpose()?;
+        let that = Precondition::Upload(row.upload);
+        match self.door.metadata().set_attributes(&bucket.name, key, version, &that, change).await {
+            Err(ObjectError::PreconditionFailed) => Err(ObjectError::Contended.into()),
+            changed => Ok(changed?),
+        }
     }
 
     /// A version of an object, if there is one of this name.

@@ -58,13 +58,17 @@ impl Source {
     }
 }
 
-pub(super) async fn copy(asking: Asking, mut input: CopyObjectInput) -> Result<CopyObjectOutput, Failure> {
+pub(super) async fn copy(mut asking: Asking, mut input: CopyObjectInput) -> Result<CopyObjectOutput, Failure> {
     refuse_encryption(&input.server_side_encryption, &input.sse_customer_algorithm)?;
-    let (bucket, before) = asking.present(&input.bucket, &input.key, Right::PutObject).await?;
-    let source = source(&asking, &input.copy_source).await?;
     let replaces = |directive: Option<&str>| directive == Some(MetadataDirective::REPLACE);
     let anew = replaces(input.metadata_directive.as_ref().map(MetadataDirective::as_str));
     let tags_anew = replaces(input.tagging_directive.as_ref().map(TaggingDirective::as_str));
+    let given = given!(input).attributes()?;
+    if tags_anew {
+        asking.tags.clone_from(&given.tags);
+    }
+    let (bucket, before) = asking.present(&input.bucket, &input.key, Right::PutObject).await?;
+    let source = source(&asking, &input.copy_source).await?;
     let to_itself = source.bucket.name == bucket.name && source.key == input.key && !source.named_version;
     if to_itself && !anew && !tags_anew {
         let message = "a copy of an object to itself changes something: say what, with a directive to REPLACE it";
@@ -72,19 +76,18 @@ pub(super) async fn copy(asking: Asking, mut input: CopyObjectInput) -> Result<C
     }
     let precondition = precondition(&asking, &input.key, before.as_ref())?;
     let wanted = input.checksum_algorithm.as_ref().map(|algorithm| sums::algorithm_of(algorithm.as_str())).transpose()?;
-    let given = given!(input).attributes()?;
     let sharing = wanted!(input).of_new(&asking, &bucket.space)?;
     let own = Attributes {
         writer: sharing.writer,
         grants: sharing.grants,
-        lock: wanted_lock!(input).lock(&bucket)?,
+        lock: wanted_lock!(input).of_new(&asking, &bucket, &input.key).await?,
         ..Attributes::default()
     };
     let row = &source.row;
     let mut attributes = if anew { given.clone() } else { row.attributes.clone() };
     attributes.tags = if tags_anew { given.tags } else { row.attributes.tags.clone() };
-    let length = check_length(i64::try_from(row.bytes).ok(), &bucket.space)?;
-    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length);
+    let length = check_length(i64::try_from(row.bytes).ok())?;
+    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length).await?;
     let algorithm = wanted.or_else(|| row.attributes.checksum.as_ref().map(|checksum| checksum.algorithm));
     // It comes from storage, as one: what it was known by as parts, it is no more.
     let mut sums = Sums::announced(&HeaderMap::new(), algorithm)?;
@@ -119,8 +122,8 @@ pub(super) async fn copy_part(asking: Asking, input: UploadPartCopyInput) -> Res
         None => ByteRange { start: 0, end: source.row.bytes },
         Some(range) => range_of_source(range, source.row.bytes)?,
     };
-    let length = check_length(i64::try_from(range.end - range.start).ok(), &bucket.space)?;
-    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length);
+    let length = check_length(i64::try_from(range.end - range.start).ok())?;
+    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length).await?;
     let mut sums = Sums::announced(&HeaderMap::new(), algorithm)?;
     transfer::copy(asking.door.objects(), &source.row, range, &mut upload, |piece| sums.update(piece)).await?;
     let (etag, checksum) = sums.finish(None)?;

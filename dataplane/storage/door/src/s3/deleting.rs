@@ -52,11 +52,7 @@ async fn remove(
 
 pub(super) async fn delete(asking: Asking, input: DeleteObjectInput) -> Result<DeleteObjectOutput, Failure> {
     let right = if input.version_id.is_some() { Right::DeleteObjectVersion } else { Right::DeleteObject };
-    let (bucket, before) = asking.present(&input.bucket, &input.key, right).await?;
-    let before = match input.version_id.as_deref() {
-        None => before,
-        Some(version) => asking.version(&bucket, &input.key, parse_version(version)?).await?,
-    };
+    let (bucket, before) = asking.target(&input.bucket, &input.key, input.version_id.as_deref(), right).await?;
     let mut must_be = precondition(&asking, &input.key, before.as_ref())?;
     let time_differs = |before: &ObjectRow| {
         let wanted = input.if_match_last_modified_time.as_ref();
@@ -118,22 +114,15 @@ async fn remove_one(
     says_bypass: Option<bool>,
 ) -> Result<Deletion, Failure> {
     let right = if object.version_id.is_some() { Right::DeleteObjectVersion } else { Right::DeleteObject };
-    asking.check(bucket, Some(&object.key), None, right).await?;
-    let bypasses = bypasses(asking, bucket, &object.key, says_bypass).await?;
     let conditional = object.e_tag.is_some() || object.size.is_some() || object.last_modified_time.is_some();
+    // A policy may ask what the object has.
+    let row = if conditional || bucket.space.settings.sharing.policy { there(asking, bucket, object).await? } else { None };
+    asking.check(bucket, Some(&object.key), row.as_ref(), right).await?;
+    let bypasses = bypasses(asking, bucket, &object.key, says_bypass).await?;
     if !conditional {
         return remove(asking, bucket, &object.key, object.version_id.as_deref(), &Precondition::None, bypasses).await;
     }
-    let metadata = asking.door.metadata();
-    let found = match object.version_id.as_deref() {
-        Some(version) => metadata.version(&bucket.space, &object.key, parse_version(version)?).await,
-        None => metadata.object(bucket.space.id, &object.key).await,
-    };
-    let row = match found {
-        Ok(row) => row,
-        Err(ObjectError::NoObject(key)) => return Err(Failure::no_key(&key)),
-        Err(error) => return Err(error.into()),
-    };
+    let row = row.ok_or_else(|| Failure::no_key(&object.key))?;
     let differs = object.e_tag.as_ref().is_some_and(|wanted| wanted.value() != "*" && *wanted != tag(&row))
         || object.size.is_some_and(|wanted| u64::try_from(wanted) != Ok(row.bytes))
         || object.last_modified_time.as_ref().is_some_and(|wanted| seconds(wanted) != Some(row.modified_ms / 1000));
@@ -141,4 +130,15 @@ async fn remove_one(
         return Err(Failure::precondition());
     }
     remove(asking, bucket, &object.key, object.version_id.as_deref(), &Precondition::Upload(row.upload), bypasses).await
+}
+
+/// What is to be deleted, if it is there.
+async fn there(asking: &Asking, bucket: &Bucket, object: &ObjectIdentifier) -> Result<Option<ObjectRow>, Failure> {
+    if let Some(version) = object.version_id.as_deref() {
+        return asking.version(bucket, &object.key, parse_version(version)?).await;
+    }
+    match asking.door.metadata().object(bucket.space.id, &object.key).await {
+        Err(ObjectError::NoObject(_)) => Ok(None),
+        found => Ok(Some(found?)),
+    }
 }

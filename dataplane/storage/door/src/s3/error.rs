@@ -85,6 +85,11 @@ impl From<S3Error> for Failure {
 
 impl From<ObjectError> for Failure {
     fn from(error: ObjectError) -> Self {
+        if let Some(full) = error.full() {
+            tracing::warn!(full, "storage takes nothing more");
+            // Not of the statuses after which clients try again: that would not help.
+            return Self::with_status("StorageFull", StatusCode::INSUFFICIENT_STORAGE, full);
+        }
         let message = error.to_string();
         let code = match &error {
             ObjectError::NoNamespace(_) => S3ErrorCode::NoSuchBucket,
@@ -103,14 +108,9 @@ impl From<ObjectError> for Failure {
             ObjectError::TooLong => S3ErrorCode::EntityTooLarge,
             // Clients try again by themselves.
             ObjectError::Contended => return Self::with_status("OperationAborted", StatusCode::CONFLICT, message),
-            // Not of the statuses after which they try again: that would not help.
+            // Nor here.
             ObjectError::QuotaExceeded { .. } => return Self::with_status("QuotaExceeded", StatusCode::FORBIDDEN, message),
-            // Neither of these.
-            ObjectError::Full { .. } => {
-                tracing::warn!(%error, "storage takes nothing more");
-                return Self::with_status("StorageFull", StatusCode::INSUFFICIENT_STORAGE, message);
-            }
-            ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) => {
+            ObjectError::NoRoom(_) | ObjectError::Unreadable(_) | ObjectError::Metadata(_) | ObjectError::Full { .. } => {
                 // What is inside is for whoever runs it.
                 tracing::warn!(error = error_chain(&error), "storage cannot serve a request");
                 return Self::new(S3ErrorCode::ServiceUnavailable, "storage cannot do this now: try again in a few seconds");

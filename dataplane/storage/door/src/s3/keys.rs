@@ -3,9 +3,6 @@
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
-/// Longest query that is looked at.
-const QUERY_BYTES_MAX: usize = 16 * 1024;
-
 /// The values of a key: none where the request does not say.
 pub(super) fn of_request(key: &str, headers: &HeaderMap, uri: &Uri, tags: &[(String, String)]) -> Vec<String> {
     let header = |name: &str| -> Vec<String> {
@@ -22,12 +19,7 @@ pub(super) fn of_request(key: &str, headers: &HeaderMap, uri: &Uri, tags: &[(Str
     if !service.eq_ignore_ascii_case("s3") {
         return Vec::new();
     }
-    if let Some((kind, tag)) = name.split_once('/') {
-        let wanted = kind.eq_ignore_ascii_case("RequestObjectTag");
-        return tags.iter().filter(|(name, _)| wanted && name == tag).map(|(_, value)| value.clone()).collect();
-    }
     match name.to_ascii_lowercase().as_str() {
-        "requestobjecttagkeys" => tags.iter().map(|(name, _)| name.clone()).collect(),
         asked @ ("prefix" | "delimiter" | "max-keys") => query(uri, asked),
         "versionid" => query(uri, "versionId"),
         "x-amz-copy-source" => {
@@ -35,13 +27,26 @@ pub(super) fn of_request(key: &str, headers: &HeaderMap, uri: &Uri, tags: &[(Str
             header("x-amz-copy-source").into_iter().map(|source| source.trim_start_matches('/').to_owned()).collect()
         }
         asked if asked.starts_with("x-amz-") => header(asked),
+        _ => of_tags(key, tags),
+    }
+}
+
+/// The values of a key that tags tell which a request gives an object.
+pub(crate) fn of_tags(key: &str, tags: &[(String, String)]) -> Vec<String> {
+    let Some((_, name)) = key.split_once(':').filter(|(service, _)| service.eq_ignore_ascii_case("s3")) else {
+        return Vec::new();
+    };
+    match name.split_once('/') {
+        Some((kind, tag)) if kind.eq_ignore_ascii_case("RequestObjectTag") => {
+            tags.iter().filter(|(name, _)| name == tag).map(|(_, value)| value.clone()).collect()
+        }
+        None if name.eq_ignore_ascii_case("RequestObjectTagKeys") => tags.iter().map(|(name, _)| name.clone()).collect(),
         _ => Vec::new(),
     }
 }
 
 fn query(uri: &Uri, name: &str) -> Vec<String> {
-    let query = uri.query().filter(|query| query.len() <= QUERY_BYTES_MAX).unwrap_or_default();
-    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     pairs.filter(|(found, _)| *found == name).map(|(_, value)| decoded(value)).collect()
 }

@@ -1,7 +1,7 @@
 //! Object lock: versions that must not be removed for a while.
 
 use eddy_object::schema::{Lock, LockMode, LockRule, NamespaceSettings, ObjectRow, Period, Retention, Versioning};
-use eddy_object::{ObjectError, Precondition, now_ms};
+use eddy_object::{ObjectError, now_ms};
 use s3s::S3ErrorCode;
 use s3s::dto::{
     DefaultRetention, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
@@ -11,7 +11,7 @@ use s3s::dto::{
     PutObjectLockConfigurationOutput, PutObjectRetentionInput, PutObjectRetentionOutput, Timestamp,
 };
 
-use super::asking::{Asking, Bucket, parse_version};
+use super::asking::{Asking, Bucket};
 use super::attributes::{milliseconds, time};
 use super::error::Failure;
 use crate::access::Right;
@@ -40,8 +40,18 @@ macro_rules! wanted_lock {
 pub(super) use wanted_lock;
 
 impl Wanted {
-    /// The lock of what is written to a bucket.
-    pub(super) fn lock(self, bucket: &Bucket) -> Result<Lock, Failure> {
+    /// The lock of what is written to a bucket, where whoever writes may lock it, too.
+    pub(super) async fn of_new(self, asking: &Asking, bucket: &Bucket, key: &str) -> Result<Lock, Failure> {
+        if self.mode.is_some() || self.until.is_some() {
+            asking.check(bucket, Some(key), None, Right::PutObjectRetention).await?;
+        }
+        if self.hold.is_some() {
+            asking.check(bucket, Some(key), None, Right::PutObjectLegalHold).await?;
+        }
+        self.lock(bucket)
+    }
+
+    fn lock(self, bucket: &Bucket) -> Result<Lock, Failure> {
         if self.mode.is_none() && self.until.is_none() && self.hold.is_none() {
             return Ok(Lock::default());
         }
@@ -173,7 +183,7 @@ pub(super) async fn retention_of(asking: Asking, input: GetObjectRetentionInput)
 
 pub(super) async fn set_retention(asking: Asking, input: PutObjectRetentionInput) -> Result<PutObjectRetentionOutput, Failure> {
     let version = input.version_id.as_deref();
-    let (bucket, _) = asking.object(&input.bucket, &input.key, version, Right::PutObjectRetention).await?;
+    let (bucket, row) = asking.object(&input.bucket, &input.key, version, Right::PutObjectRetention).await?;
     rule_of(&bucket)?;
     let malformed = || Failure::new(S3ErrorCode::MalformedXML, "a retention has a Mode and a RetainUntilDate");
     let wanted = match input.retention {
@@ -187,7 +197,6 @@ pub(super) async fn set_retention(asking: Asking, input: PutObjectRetentionInput
         _ => return Err(malformed()),
     };
     let bypasses = bypasses(&asking, &bucket, &input.key, input.bypass_governance_retention).await?;
-    let version = version.map(parse_version).transpose()?;
     let change = |row: &mut ObjectRow| {
         if !row.attributes.lock.may_become(wanted, now_ms(), bypasses) {
             return Err(ObjectError::Locked);
@@ -195,7 +204,7 @@ pub(super) async fn set_retention(asking: Asking, input: PutObjectRetentionInput
         row.attributes.lock.retention = wanted;
         Ok(())
     };
-    asking.door.metadata().set_attributes(&bucket.name, &input.key, version, &Precondition::None, change).await?;
+    asking.change(&bucket, &input.key, version, &row, change).await?;
     Ok(PutObjectRetentionOutput::default())
 }
 
@@ -209,15 +218,14 @@ pub(super) async fn hold(asking: Asking, input: GetObjectLegalHoldInput) -> Resu
 
 pub(super) async fn set_hold(asking: Asking, input: PutObjectLegalHoldInput) -> Result<PutObjectLegalHoldOutput, Failure> {
     let version = input.version_id.as_deref();
-    let (bucket, _) = asking.object(&input.bucket, &input.key, version, Right::PutObjectLegalHold).await?;
+    let (bucket, row) = asking.object(&input.bucket, &input.key, version, Right::PutObjectLegalHold).await?;
     rule_of(&bucket)?;
     let status = input.legal_hold.and_then(|hold| hold.status);
     let hold = hold_of(status.as_ref().map(ObjectLockLegalHoldStatus::as_str).unwrap_or_default())?;
-    let version = version.map(parse_version).transpose()?;
     let change = |row: &mut ObjectRow| {
         row.attributes.lock.hold = hold;
         Ok(())
     };
-    asking.door.metadata().set_attributes(&bucket.name, &input.key, version, &Precondition::None, change).await?;
+    asking.change(&bucket, &input.key, version, &row, change).await?;
     Ok(PutObjectLegalHoldOutput::default())
 }

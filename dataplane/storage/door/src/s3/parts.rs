@@ -54,10 +54,12 @@ pub(super) async fn open_part(
 }
 
 pub(super) async fn create(
-    asking: Asking,
+    mut asking: Asking,
     mut input: CreateMultipartUploadInput,
 ) -> Result<CreateMultipartUploadOutput, Failure> {
     refuse_encryption(&input.server_side_encryption, &input.sse_customer_algorithm)?;
+    let given = given!(input).attributes()?;
+    asking.tags.clone_from(&given.tags);
     let bucket = asking.bucket_for(&input.bucket, &input.key, Right::PutObject).await?;
     let algorithm = input.checksum_algorithm.as_ref().map(|algorithm| sums::algorithm_of(algorithm.as_str())).transpose()?;
     let kind = input.checksum_type.as_ref().map(ChecksumType::as_str);
@@ -70,8 +72,8 @@ pub(super) async fn create(
         checksum,
         writer: sharing.writer,
         grants: sharing.grants,
-        lock: wanted_lock!(input).lock(&bucket)?,
-        ..given!(input).attributes()?
+        lock: wanted_lock!(input).of_new(&asking, &bucket, &input.key).await?,
+        ..given
     };
     let owner = asking.principal.as_ref().map(|principal| principal.user.as_str()).unwrap_or_default();
     let answered = attributes.checksum.clone();
@@ -106,7 +108,7 @@ pub(super) async fn upload(asking: Asking, mut input: UploadPartInput) -> Result
     let bucket = asking.bucket_for(&input.bucket, &input.key, Right::PutObject).await?;
     let number = upload_number(&input.upload_id)?;
     let (part, algorithm) = open_part(&asking, &bucket, &input.key, number, input.part_number).await?;
-    let length = check_length(input.content_length, &bucket.space)?;
+    let length = check_length(input.content_length)?;
     let sums = Sums::announced(&asking.headers, algorithm)?;
     if let (Some(wanted), Some(came)) = (algorithm, sums.algorithm())
         && wanted != came
@@ -114,7 +116,7 @@ pub(super) async fn upload(asking: Asking, mut input: UploadPartInput) -> Result
         let message = format!("the upload's parts have a {}, not a {}", sums::name_of(wanted), sums::name_of(came));
         return Err(Failure::new(S3ErrorCode::InvalidRequest, message));
     }
-    let mut writing = asking.door.objects().upload_to(&bucket.name, &bucket.space, length);
+    let mut writing = asking.door.objects().upload_to(&bucket.name, &bucket.space, length).await?;
     let attributes = receive(&asking, &mut writing, input.body.take(), sums).await?;
     let piece = writing.finish_part(&input.key, number, part, attributes).await?;
     let part = piece.part.unwrap_or_default();
@@ -247,22 +249,28 @@ pub(super) async fn list_uploads(
         let upload = input.upload_id_marker.as_deref().and_then(|upload| upload_number(upload).ok());
         (key, upload.unwrap_or(u64::MAX))
     });
+    // A common prefix comes before all that it stands for, and so does not come after any of it.
+    let mut listed_as_one = after.as_ref().and_then(|(key, _)| common_prefix(key, &prefix, &delimiter)).map(str::to_owned);
     let (mut uploads, mut prefixes) = (Vec::new(), Vec::<String>::new());
-    let mut is_truncated = false;
+    let (mut is_truncated, mut last_listed) = (false, None);
     'pages: loop {
+        if let Some(common) = &listed_as_one {
+            after = Some((format!("{common}{}", char::MAX), u64::MAX));
+        }
         let from = after.as_ref().map(|(key, upload)| (key.as_str(), *upload));
         let (page, more) = asking.door.metadata().list_multiparts(bucket.space.id, &prefix, from, PAGE).await?;
         let last = page.last().map(|last| (last.key.clone(), last.upload));
         for listed in page {
             let common = common_prefix(&listed.key, &prefix, &delimiter);
-            if common.is_some_and(|common| prefixes.last().is_some_and(|last| last == common)) {
+            if common.is_some() && common == listed_as_one.as_deref() {
                 continue;
             }
             if uploads.len() + prefixes.len() == limit {
                 is_truncated = true;
                 break 'pages;
             }
-            after = Some((listed.key.clone(), listed.upload));
+            last_listed = Some((common.unwrap_or(&listed.key).to_owned(), listed.upload));
+            listed_as_one = common.map(str::to_owned);
             match common {
                 Some(common) => prefixes.push(common.to_owned()),
                 None => uploads.push(described(&bucket, listed, encoding)),
@@ -273,7 +281,7 @@ pub(super) async fn list_uploads(
             _ => break,
         }
     }
-    let next = after.filter(|_| is_truncated);
+    let next = last_listed.filter(|_| is_truncated);
     Ok(ListMultipartUploadsOutput {
         bucket: Some(input.bucket),
         common_prefixes: Some(prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encoding.of_key(prefix)) }).collect()),

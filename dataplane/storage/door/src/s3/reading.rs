@@ -152,6 +152,17 @@ macro_rules! described {
 }
 
 pub(super) async fn get(asking: Asking, input: GetObjectInput) -> Result<GetObjectOutput, Failure> {
+    let chosen = [
+        input.response_cache_control.is_some(),
+        input.response_content_disposition.is_some(),
+        input.response_content_encoding.is_some(),
+        input.response_content_language.is_some(),
+        input.response_content_type.is_some(),
+        input.response_expires.is_some(),
+    ];
+    if asking.principal.is_none() && chosen.contains(&true) {
+        return Err(Failure::new(S3ErrorCode::InvalidRequest, "whoever signs a request chooses the headers of its answer"));
+    }
     let target = (input.bucket.as_str(), input.key.as_str(), input.version_id.as_deref());
     let reading = reading(&asking, target, input.part_number, input.checksum_mode.as_ref()).await?;
     asking.door.objects().note_read(&reading.bucket.space, &input.key);

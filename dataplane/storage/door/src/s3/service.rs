@@ -5,9 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
-use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -20,9 +19,12 @@ use tokio::sync::Semaphore;
 use super::Operations;
 use super::cors::Origin;
 use super::error::Failure;
+use super::framing::{Framed, is_chunked};
 use super::hosts::Hosts;
-use super::{presigned, settings};
+use super::{settings, signed};
+use crate::arriving::Arriving;
 use crate::door::Door;
+use crate::http::CONTENTS_ONLY;
 
 /// Longest document in a request: parts of an object, or objects that are to go.
 const XML_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -125,8 +127,11 @@ impl S3Door {
         Self { door, hosts, service: builder.build(), forms: Arc::new(Semaphore::new(FORMS_AT_ONCE)) }
     }
 
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response {
+    pub(crate) async fn answer(&self, request: Request<Arriving>) -> Response {
         let id = RequestId(format!("{:016X}", fastrand::u64(..)));
+        let silence = request.body().silence();
+        // What users store is shown on this host, too, where it is no bucket's own, and must not act for whoever looks at it.
+        let is_shared = request.method() == Method::GET && self.bucket_of_host(&request).is_none();
         let mut response = if request.method() == Method::OPTIONS {
             self.preflight(&request).await.unwrap_or_else(failed)
         } else {
@@ -138,14 +143,23 @@ impl S3Door {
             response.headers_mut().extend(told);
             response
         };
+        if silence.fell() && !response.status().is_success() {
+            let message = format!("nothing came for {} s, or hardly anything", self.door.silence_max().as_secs());
+            response = failed(Failure::new(S3ErrorCode::RequestTimeout, message));
+        }
+        let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id.0) {
-            response.headers_mut().insert("x-amz-request-id", id);
+            headers.insert("x-amz-request-id", id);
+        }
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if is_shared {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENTS_ONLY));
         }
         response
     }
 
     /// What a browser asks before a page of another origin may ask.
-    async fn preflight(&self, request: &Request<Incoming>) -> Result<Response, Failure> {
+    async fn preflight(&self, request: &Request<Arriving>) -> Result<Response, Failure> {
         let origin = Origin::of(request.method(), request.headers());
         let missing = || Failure::new(S3ErrorCode::InvalidRequest, "say the Origin, and Access-Control-Request-Method");
         let told = self.told(&origin.ok_or_else(missing)?, request).await?;
@@ -154,16 +168,18 @@ impl S3Door {
         Ok(response)
     }
 
-    async fn operate(&self, mut request: Request<Incoming>, id: RequestId) -> Response {
-        request.extensions_mut().insert(id);
-        if let Err(failure) = presigned::check(request.uri().query()) {
+    async fn operate(&self, request: Request<Arriving>, id: RequestId) -> Response {
+        let (mut parts, body) = request.into_parts();
+        if let Err(failure) = signed::check(&parts) {
             return failed(failure);
         }
+        parts.extensions.insert(id);
+        let request = Request::from_parts(parts, body);
         if is_document(&request) && length_of(request.headers()).is_some_and(|length| length > XML_BYTES_MAX) {
             let message = format!("a document has at most {XML_BYTES_MAX} bytes");
             return failed(Failure::new(S3ErrorCode::MaxMessageLengthExceeded, message));
         }
-        let names_attributes = request.headers().contains_key("x-amz-object-attributes");
+        let of_attributes = request.method() == Method::GET && names(&request).any(|name| name == "attributes");
         let _room = if is_form(&request) {
             match self.forms.try_acquire() {
                 Ok(room) => Some(room),
@@ -172,21 +188,23 @@ impl S3Door {
         } else {
             None
         };
-        match self.service.call(request.map(s3s::Body::from)).await {
-            Ok(response) if names_attributes => without_quotes(response).await,
+        let request = match is_chunked(request.headers()) {
+            true => request.map(|body| s3s::Body::http_body_unsync(Framed::new(body))),
+            false => request.map(s3s::Body::http_body_unsync),
+        };
+        match self.service.call(request).await {
+            Ok(response) if of_attributes => without_quotes(response).await,
             Ok(response) => response.map(Body::new),
             Err(error) => {
                 let error: s3s::StdError = error.into();
                 tracing::error!(error = &*error, "an answer cannot be written");
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                response
+                broken()
             }
         }
     }
 
     /// What a page of another origin is told.
-    async fn told(&self, origin: &Origin, request: &Request<Incoming>) -> Result<HeaderMap, Failure> {
+    async fn told(&self, origin: &Origin, request: &Request<Arriving>) -> Result<HeaderMap, Failure> {
         let forbidden = || Failure::new(S3ErrorCode::AccessDenied, "the bucket's rules do not allow this to that origin");
         let name = self.bucket_of(request).ok_or_else(forbidden)?;
         let space = self.door.metadata().namespace(&name).await?;
@@ -194,9 +212,13 @@ impl S3Door {
         origin.allowed(&rules.ok_or_else(forbidden)?).ok_or_else(forbidden)
     }
 
-    fn bucket_of(&self, request: &Request<Incoming>) -> Option<String> {
+    fn bucket_of_host(&self, request: &Request<Arriving>) -> Option<String> {
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-        if let Some(bucket) = host.and_then(|host| self.hosts.bucket(host)) {
+        host.and_then(|host| self.hosts.bucket(host))
+    }
+
+    fn bucket_of(&self, request: &Request<Arriving>) -> Option<String> {
+        if let Some(bucket) = self.bucket_of_host(request) {
             return Some(bucket);
         }
         let name = request.uri().path().split('/').nth(1).filter(|name| !name.is_empty())?;
@@ -205,19 +227,28 @@ impl S3Door {
 }
 
 /// Whether the body of a request is held in memory: all that are written, but objects, parts and forms.
-fn is_document(request: &Request<Incoming>) -> bool {
-    let query = request.uri().query().unwrap_or_default();
-    let names = query.split('&').filter_map(|pair| pair.split('=').next());
+fn is_document(request: &Request<Arriving>) -> bool {
     match *request.method() {
         Method::POST => !is_form(request),
-        Method::PUT => names.into_iter().any(|name| DOCUMENTS.contains(&name)),
+        Method::PUT => names(request).any(|name| DOCUMENTS.contains(&name)),
         _ => false,
     }
 }
 
-fn is_form(request: &Request<Incoming>) -> bool {
-    let kind = request.headers().get(CONTENT_TYPE);
-    request.method() == Method::POST && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"))
+/// The names in the query.
+fn names(request: &Request<Arriving>) -> impl Iterator<Item = &str> {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').filter_map(|pair| pair.split('=').next())
+}
+
+fn is_form(request: &Request<Arriving>) -> bool {
+    request.method() == Method::POST && request.headers().get_all(CONTENT_TYPE).iter().any(says_form)
+}
+
+/// Whether a type of media is that of forms, however it is written.
+fn says_form(kind: &HeaderValue) -> bool {
+    const FORM: &[u8] = b"multipart/form-data";
+    kind.as_bytes().trim_ascii_start().get(..FORM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM))
 }
 
 fn length_of(headers: &HeaderMap) -> Option<usize> {
@@ -227,7 +258,7 @@ fn length_of(headers: &HeaderMap) -> Option<usize> {
 /// The attributes of an object have its tag without quotes, unlike all else that has one; `s3s` does not know that.
 async fn without_quotes(response: s3s::HttpResponse) -> Response {
     let (mut parts, body) = response.into_parts();
-    let text = axum::body::to_bytes(Body::new(body), XML_BYTES_MAX).await.unwrap_or_default();
+    let Ok(text) = axum::body::to_bytes(Body::new(body), XML_BYTES_MAX).await else { return broken() };
     let text = String::from_utf8_lossy(&text).replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
     parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(text))
@@ -236,10 +267,27 @@ async fn without_quotes(response: s3s::HttpResponse) -> Response {
 fn failed(failure: Failure) -> Response {
     match S3Error::from(failure).to_http_response() {
         Ok(response) => response.map(Body::new),
-        Err(_) => {
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            response
+        Err(_) => broken(),
+    }
+}
+
+fn broken() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_one_however_its_type_is_written() {
+        for form in ["multipart/form-data; boundary=x", "Multipart/Form-Data;boundary=x", " MULTIPART/FORM-DATA"] {
+            assert!(says_form(&HeaderValue::from_static(form)), "{form}");
+        }
+        for other in ["", "multipart/mixed", "application/xml", "multipart"] {
+            assert!(!says_form(&HeaderValue::from_static(other)), "{other}");
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Tags of objects.
 
-use eddy_object::Precondition;
 use eddy_object::schema::ObjectRow;
 use s3s::dto::{
     DeleteObjectTaggingInput, DeleteObjectTaggingOutput, GetObjectTaggingInput, GetObjectTaggingOutput, PutObjectTaggingInput,
     PutObjectTaggingOutput,
 };
 
-use super::asking::{Asking, parse_version};
+use super::asking::Asking;
 use super::attributes::{object_tags, tag_set};
 use super::error::Failure;
 use crate::access::Right;
@@ -39,12 +38,11 @@ async fn set(
     tags: Vec<(String, String)>,
     right: Right,
 ) -> Result<Option<String>, Failure> {
-    let (bucket, _) = asking.object(bucket, key, version, right).await?;
-    let version = version.map(parse_version).transpose()?;
+    let (bucket, row) = asking.object(bucket, key, version, right).await?;
     let change = |row: &mut ObjectRow| {
         row.attributes.tags.clone_from(&tags);
         Ok(())
     };
-    let row = asking.door.metadata().set_attributes(&bucket.name, key, version, &Precondition::None, change).await?;
+    let row = asking.change(&bucket, key, version, &row, change).await?;
     Ok(bucket.version_of(&row))
 }

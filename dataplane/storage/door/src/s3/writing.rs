@@ -1,7 +1,7 @@
 //! Objects that are written.
 
-use eddy_object::schema::{Attributes, NamespaceRow, ObjectRow};
-use eddy_object::{ObjectError, Precondition, Upload};
+use eddy_object::schema::{Attributes, ObjectRow};
+use eddy_object::{Precondition, Upload};
 use futures::StreamExt;
 use s3s::S3ErrorCode;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
@@ -36,16 +36,11 @@ pub(super) fn precondition(asking: &Asking, key: &str, before: Option<&ObjectRow
     Ok(before.map_or(Precondition::Absent, |row| Precondition::Upload(row.upload)))
 }
 
-/// What cannot fit is refused before it is sent.
-pub(super) fn check_length(length: Option<i64>, space: &NamespaceRow) -> Result<Option<u64>, Failure> {
+/// What is too long is refused before it is sent.
+pub(super) fn check_length(length: Option<i64>) -> Result<Option<u64>, Failure> {
     let length = length.map(|length| u64::try_from(length).map_err(|_| Failure::bad("Content-Length is below 0"))).transpose()?;
     if length.is_some_and(|length| length > BYTES_MAX) {
         return Err(too_large());
-    }
-    if let (Some(at_most), Some(length)) = (space.settings.quota.bytes, length.and_then(|length| i64::try_from(length).ok()))
-        && length > at_most
-    {
-        return Err(ObjectError::QuotaExceeded { what: "bytes", holds: length, at_most }.into());
     }
     Ok(length)
 }
@@ -67,12 +62,7 @@ pub(super) async fn receive(
             came += piece.as_ref().map_or(0, |piece| piece.len() as u64);
             if came > BYTES_MAX { Err("more than 5 GiB".into()) } else { piece }
         });
-        let silence_max = asking.door.silence_max();
-        transfer::receive(upload, silence_max, body, |piece| sums.update(piece)).await.map_err(|error| match error {
-            ReceiveError::Silence => Failure::new(
-                S3ErrorCode::RequestTimeout,
-                format!("nothing came for {} s, or hardly anything", silence_max.as_secs()),
-            ),
+        transfer::receive(upload, body, |piece| sums.update(piece)).await.map_err(|error| match error {
             ReceiveError::Object(error) => error.into(),
             ReceiveError::Broken(error) => broken(&*error),
         })?;
@@ -98,6 +88,9 @@ fn broken(error: &(dyn std::error::Error + Send + Sync)) -> Failure {
     if text.contains("5 GiB") {
         return too_large();
     }
+    if text.contains("ChunkTooLong") {
+        return Failure::new(S3ErrorCode::InvalidRequest, text);
+    }
     Failure::new(S3ErrorCode::IncompleteBody, format!("the body ended too soon, or is not as it was announced: {text}"))
 }
 
@@ -108,12 +101,12 @@ pub(super) async fn put(mut asking: Asking, mut input: PutObjectInput) -> Result
     let (bucket, before) = asking.present(&input.bucket, &input.key, Right::PutObject).await?;
     let precondition = precondition(&asking, &input.key, before.as_ref())?;
     let sharing = wanted!(input).of_new(&asking, &bucket.space)?;
-    let attributes =
-        Attributes { writer: sharing.writer, grants: sharing.grants, lock: wanted_lock!(input).lock(&bucket)?, ..attributes };
-    let length = check_length(input.content_length, &bucket.space)?;
+    let lock = wanted_lock!(input).of_new(&asking, &bucket, &input.key).await?;
+    let attributes = Attributes { writer: sharing.writer, grants: sharing.grants, lock, ..attributes };
+    let length = check_length(input.content_length)?;
     let algorithm = input.checksum_algorithm.map(|algorithm| sums::algorithm_of(algorithm.as_str())).transpose()?;
     let sums = Sums::announced(&asking.headers, algorithm)?;
-    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length);
+    let mut upload = asking.door.objects().upload_to(&bucket.name, &bucket.space, length).await?;
     let known = receive(&asking, &mut upload, input.body.take(), sums).await?;
     let attributes = Attributes { etag: known.etag, checksum: known.checksum, ..attributes };
     let row = upload.finish(&input.key, attributes, &precondition).await?;

@@ -81,12 +81,34 @@ async fn a_shared_link_opens_one_file_for_anyone() {
     assert_eq!((opened.status().as_u16(), opened.text().await.unwrap().as_str()), (200, "a b/ä"));
     assert_eq!(house.get(BOB, &link).await.status(), 200);
     let other = link.replace("a%20b/%C3%A4", "other");
-    assert_eq!(problem(house.get("", &other).await).await, is(403, "Forbidden"));
+    // Nobody hears from it what is there and what is not.
+    for other in [other, link.replace("/private/", "/nowhere/")] {
+        for who in ["", BOB] {
+            assert_eq!(problem(house.get(who, &other).await).await, is(403, "Forbidden"), "{other}");
+        }
+    }
     // It reads, and no more.
     assert_eq!(house.request("", Method::PUT, &link).body("x").send().await.unwrap().status(), 401);
     for seconds in [0, 40_000_000] {
         let refused = house.post(ALICE, "/v1/shares/private/other", &json!({ "expiresInSeconds": seconds })).await;
         assert_eq!(refused.status(), 400);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_write_some_keys_writes_no_others_also_by_a_form() {
+    let house = House::open().await;
+    let statement = |effect: &str, keys: &str| json!({ "Effect": effect, "Principal": "*", "Action": "s3:PutObject", "Resource": format!("arn:aws:s3:::private/{keys}") });
+    let policy = json!({ "Version": "2012-10-17", "Statement": [statement("Allow", "*"), statement("Deny", "locked/*")] });
+    let metadata = house.cluster.metadata();
+    metadata.set_configuration("private", "policy", Some(policy.to_string().into())).await.unwrap();
+    metadata.change_namespace("private", |settings| settings.sharing.policy = true).await.unwrap();
+    for (prefix, may) in [("open/", true), ("locked/", false)] {
+        let form = "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\ndata\r\n--x--\r\n";
+        let request = house.request(BOB, Method::POST, &format!("/v1/files/private?prefix={prefix}&overwrite=true"));
+        let answer = request.header("content-type", "multipart/form-data; boundary=x").body(form).send().await.unwrap();
+        assert_eq!(answer.status().is_success(), may, "{prefix}");
+        assert_eq!(house.get(ALICE, &format!("/v1/files/private/{prefix}a")).await.status().is_success(), may, "{prefix}");
     }
 }
 

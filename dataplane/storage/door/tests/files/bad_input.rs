@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eddy_object::schema::Quota;
 use eddy_storage_door::ServeOptions;
 use eddy_storage_testing::Cluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,6 +127,50 @@ async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
     let read = async { reqwest::get(format!("http://{}/v1/files/public/large", house.address)).await.unwrap().bytes().await };
     let read = tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
     assert_eq!(read.unwrap().len(), 30_000_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_not_waited_for_whatever_it_is() {
+    let house = House::with(Cluster::start(3).await, ServeOptions::default(), Duration::from_millis(300)).await;
+    for (head, api) in [
+        ("POST /v1/copy HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 9", "\"Silence\""),
+        ("PUT /v1/files/private/a HTTP/1.1\r\nContent-Length: 9", "\"Silence\""),
+        ("POST /v1/files/private HTTP/1.1\r\nContent-Type: multipart/form-data; boundary=x\r\nContent-Length: 9", "\"Silence\""),
+        ("POST /private HTTP/1.1\r\nContent-Type: Multipart/Form-Data; boundary=x\r\nContent-Length: 9", "RequestTimeout"),
+    ] {
+        let answer =
+            raw(&house, format!("{head}\r\nHost: x\r\nConnection: close\r\nAuthorization: {ALICE}\r\n\r\n-").as_bytes()).await;
+        assert!(answer.contains(api), "{head}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_a_length_is_taken_no_further_than_the_quota() {
+    let house = House::open().await;
+    let quota = Quota { bytes: Some(1_000_000), objects: None };
+    house.cluster.metadata().change_namespace("private", |settings| settings.quota = quota).await.unwrap();
+    let head =
+        format!("PUT /v1/files/private/a HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let (mut read, mut write) = TcpStream::connect(house.address).await.unwrap().into_split();
+    write.write_all(head.as_bytes()).await.unwrap();
+    let chunk = [b"186a0\r\n", &[7; 100_000][..], b"\r\n"].concat();
+    let (taken, answered) = tokio::join!(
+        async {
+            let mut taken = 0;
+            while taken < 1000 && write.write_all(&chunk).await.is_ok() {
+                taken += 1;
+            }
+            taken
+        },
+        async {
+            let mut answer = Vec::new();
+            // The connection may end before all of it is read.
+            let _ = read.read_to_end(&mut answer).await;
+            String::from_utf8_lossy(&answer).into_owned()
+        }
+    );
+    assert!(taken < 1000 && (answered.is_empty() || answered.contains("QuotaExceeded")), "{taken}: {answered}");
+    assert_eq!(house.get(ALICE, "/v1/files/private/a").await.status(), 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -148,7 +148,8 @@ impl Coded {
                     error = eddy_telemetry::error_chain(&error),
                     "reading other shards"
                 );
-                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. }) {
+                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile | Refusal::Disk(_), .. })
+                {
                     objects.degrade(self.chunk, replica);
                 }
             }

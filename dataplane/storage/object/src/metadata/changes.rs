@@ -11,8 +11,9 @@ use super::known::{Found, Known};
 use super::now_ms;
 use crate::error::Result;
 use crate::schema::{
-    Attributes, Contents, GoneRow, NamespaceRow, Needed, ObjectRow, ReferenceRow, Versioning, encode, gone_key, live_key,
-    namespace_key, object_key, reference_key, usage_bytes_key, usage_objects_key, version_key,
+    Attributes, Contents, GoneRow, NamespaceRow, Needed, ObjectRow, ReferenceRow, UNSETTLED, Versioning, configuration_key,
+    encode, gone_key, live_key, namespace_key, object_key, reference_key, unsettled_since, usage_bytes_key, usage_objects_key,
+    version_key,
 };
 
 /// A transaction in the making. What changes a counter several times changes it once.
@@ -49,6 +50,19 @@ impl Changes {
     pub(super) fn count(&mut self, objects: i64, bytes: i64) {
         self.objects += objects;
         self.bytes += bytes;
+    }
+
+    /// Notes that something of a namespace may not be kept as it is to be.
+    pub(super) fn unsettle(&mut self, namespace: u64) {
+        self.put(configuration_key(namespace, UNSETTLED), unsettled_since(now_ms()));
+    }
+
+    /// Whoever counts how much the namespace holds learns that something came to it that does not count.
+    pub(super) fn announce(&mut self) {
+        if let Some(space) = &self.space {
+            let key = usage_objects_key(space.id);
+            self.transaction.writes.push(Write::Add { key, delta: 0, at_most: None });
+        }
     }
 
     /// Makes a row the present version under a key; as it is then. What it takes the place of stays as an older version,

@@ -14,7 +14,8 @@ use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::replicas::Taking;
 use crate::schema::{
-    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Versioning, decode, object_key, pending_key, usage_bytes_key,
+    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Tier, UNSETTLED, Versioning, decode, object_key, pending_key,
+    usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
@@ -36,6 +37,35 @@ pub enum Precondition {
     Upload(u64),
 }
 
+/// For which namespace something is written, and how that has new objects kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// The namespace's number: another one may have its name by the time all has come.
+    pub namespace: u64,
+    /// Copies of each chunk.
+    pub copies: u8,
+    /// Where they go.
+    pub tier: Tier,
+}
+
+impl Keeping {
+    /// As a namespace has it now.
+    pub const fn of(space: &NamespaceRow) -> Self {
+        Self { namespace: space.id, copies: space.settings.copies, tier: space.settings.tiering.begins() }
+    }
+
+    /// What was written so comes to a namespace: it must be the one for which it was, and is noted where it is to be kept otherwise by now.
+    pub(super) fn come_to(self, space: &NamespaceRow, name: &str, changes: &mut Changes) -> Result<()> {
+        if self.namespace != space.id {
+            return Err(ObjectError::NoNamespace(name.to_owned()));
+        }
+        if self != Self::of(space) {
+            changes.unsettle(space.id);
+        }
+        Ok(())
+    }
+}
+
 /// An object that is going to be.
 #[derive(Clone, Debug)]
 pub struct NewObject {
@@ -45,6 +75,8 @@ pub struct NewObject {
     pub bytes: u64,
     /// What it is known by.
     pub attributes: Attributes,
+    /// For whom it was written, and how.
+    pub keeping: Keeping,
     /// Where its bytes are, in order.
     pub needles: Vec<Extent>,
     /// Who took them, or is about to. What another one of their chunks lacks is noted with the object.
@@ -88,7 +120,7 @@ impl Metadata {
     /// [`KvError::Unknown`] it may have happened.
     pub async fn put(&self, namespace: &str, key: &str, new: NewObject, precondition: &Precondition) -> Result<ObjectRow> {
         check_key(key)?;
-        let NewObject { upload, bytes, attributes, needles, taking } = new;
+        let NewObject { upload, bytes, attributes, keeping, needles, taking } = new;
         let contents = self.contents(upload, needles, &taking).await?;
         let chunks = chunk_keys(contents.needles());
         let row = ObjectRow::written(upload, bytes, attributes, contents);
@@ -96,6 +128,7 @@ impl Metadata {
             let (space, value, known, chunks) = self.space_and_known_with(namespace, key, &chunks).await?;
             precondition.check(known.present())?;
             let mut changes = Changes::of(&space, namespace, &value);
+            keeping.come_to(&space, namespace, &mut changes)?;
             let put = changes.put_version(key, &known, row.clone())?;
             let by = of_object(&space, key, &put);
             self.adopt(&mut changes, upload, &by, &row.contents, chunks, &taking).await?;
@@ -159,6 +192,8 @@ impl Metadata {
             }
             let mut changes = Changes::of(&space, namespace, &value);
             changes.delete_version(key, &known, &target)?;
+            // The one before may be present again, where nobody looks any more who looks at all.
+            self.note_moved(&space, &mut changes).await?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| Deleted { version: Some(version), marker: target.row.deleted }),
@@ -226,6 +261,7 @@ impl Metadata {
             changes.delete(object_key(space.id, from));
             // It was counted as one more.
             changes.count(-1, -super::changes::length(&row));
+            self.note_moved(&space, &mut changes).await?;
             changes.refer_anew(row.upload, &of_object(&space, to, &row), row.contents.needles())?;
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
@@ -233,6 +269,14 @@ impl Metadata {
             }
         }
         Err(ObjectError::Contended)
+    }
+
+    /// What goes from where it has not been looked at yet to where it has is not to be missed: all is looked at once more, if at all.
+    async fn note_moved(&self, space: &NamespaceRow, changes: &mut Changes) -> Result<()> {
+        if self.configuration(space.id, UNSETTLED).await?.is_some() {
+            changes.unsettle(space.id);
+        }
+        Ok(())
     }
 
     /// A version, and the row that it was read from.

@@ -6,6 +6,9 @@ use super::Metadata;
 use crate::error::{ObjectError, Result};
 use crate::schema::{ObjectRow, after, decode, object_key, objects};
 
+/// Rows that are read where a common prefix ended.
+const AHEAD_OF_PREFIX: usize = 8;
+
 /// What is listed.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
@@ -64,10 +67,11 @@ impl Metadata {
             range.start = range.start.max(next);
         }
         let mut page = ListingPage::default();
+        let mut ahead = eddy_kv::SCAN_ROWS_MAX;
         while range.start < range.end {
-            let room = limit - page.entries.len();
             // One more tells whether there is more.
-            let found = self.store.scan(Scan::new(range.clone(), room.saturating_add(1).min(eddy_kv::SCAN_ROWS_MAX))).await?;
+            let room = (limit - page.entries.len()).saturating_add(1).min(ahead);
+            let found = self.store.scan(Scan::new(range.clone(), room)).await?;
             let mut next = None;
             for row in &found.rows {
                 if page.entries.len() == *limit {
@@ -87,6 +91,8 @@ impl Metadata {
                 next = Some(after(&row.key));
             }
             let skipped = matches!(page.entries.last(), Some(Listed::Prefix(_)));
+            // Where one prefix follows the other, all but the first row is read in vain.
+            ahead = if skipped { AHEAD_OF_PREFIX } else { ahead.saturating_mul(4).min(eddy_kv::SCAN_ROWS_MAX) };
             match next {
                 Some(next) if skipped || found.more => range = KeyRange { start: next, end: range.end },
                 _ => break,

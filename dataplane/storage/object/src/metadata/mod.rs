@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use eddy_kv::{KeyRange, Read, ReadResult, Row, SCAN_ROWS_MAX, Scan, Store, Value};
 
-pub use self::commit::{Deleted, NewObject, Precondition};
+pub use self::commit::{Deleted, Keeping, NewObject, Precondition};
 pub use self::listing::{Listed, Listing, ListingPage, common_prefix};
 pub use self::multipart::{Completion, ListedMultipart, PARTS_MAX, WantedPart};
 pub use self::namespace::Usage;

@@ -68,6 +68,8 @@ impl Metadata {
             let upload = fastrand::u64(1..);
             let mut changes = Changes::of(&space, namespace, &value);
             changes.put(multipart_key(space.id, key, upload), encode(&row)?);
+            // Whoever deletes the namespace has not seen it.
+            changes.announce();
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| upload),
@@ -116,7 +118,7 @@ impl Metadata {
         if !(1..=PARTS_MAX).contains(&number) {
             return Err(ObjectError::BadPart(format!("parts have numbers from 1 to {PARTS_MAX}")));
         }
-        let NewObject { upload, bytes, attributes, needles, taking } = new;
+        let NewObject { upload, bytes, attributes, keeping, needles, taking } = new;
         let part = Part { digest: attributes.etag.digest, checksum: attributes.checksum, modified_ms: now_ms() };
         let contents = self.contents(upload, needles, &taking).await?;
         let row = PieceRow { upload, bytes, contents, part: Some(part) };
@@ -126,6 +128,7 @@ impl Metadata {
             let (open, open_value) = self.multipart_and_value(space.id, key, multipart).await?;
             let before = self.store.get(piece.clone()).await?;
             let mut changes = Changes::of(&space, namespace, &value);
+            keeping.come_to(&space, namespace, &mut changes)?;
             changes.check(multipart_key(space.id, key, multipart), Some(&open_value));
             if let Some(since_ms) = open.ending_ms {
                 if now_ms().saturating_sub(since_ms) < ENDING_MAX_MS {

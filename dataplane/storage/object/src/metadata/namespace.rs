@@ -110,7 +110,7 @@ impl Metadata {
         let key = namespace_key(name);
         let change = Transaction::new().check(key.clone(), before.map(|(_, value)| value)).put(key, encode(&row)?);
         let change = match before {
-            Some((before, _)) if before.settings.copies != row.settings.copies => {
+            Some((before, _)) if is_kept_otherwise(&before.settings, &row.settings) => {
                 change.put(configuration_key(row.id, UNSETTLED), unsettled_since(now_ms()))
             }
             _ => change,
@@ -209,6 +209,11 @@ impl Metadata {
         let value = found.ok_or_else(|| ObjectError::NoNamespace(name.to_owned()))?;
         Ok((decode(&value.bytes)?, value))
     }
+}
+
+/// Whether what is there may be to be moved.
+fn is_kept_otherwise(before: &NamespaceSettings, now: &NamespaceSettings) -> bool {
+    before.copies != now.copies || before.tiering != now.tiering
 }
 
 fn new_row(name: &str, settings: NamespaceSettings) -> Result<NamespaceRow> {

@@ -21,6 +21,8 @@ use crate::schema::{Replica, Tier};
 const SHARED_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// A chunk is written to no longer: one that nobody needs is collected after an hour.
 const OPEN_MAX: Duration = Duration::from_secs(30 * 60);
+/// So many needles are as many as are named in one answer of a server.
+const NEEDLES_MAX: u32 = 100_000;
 /// How often other servers are chosen in the place of those that fail.
 const ROUNDS: usize = 3;
 
@@ -52,6 +54,7 @@ struct Open {
     since: Instant,
     chunk: u64,
     next: u32,
+    needles: u32,
     targets: Arc<[Target]>,
 }
 
@@ -62,11 +65,12 @@ impl Open {
             return None;
         }
         self.next += stored_bytes(bytes);
+        self.needles += 1;
         Some(Placed { extent, targets: self.targets.clone() })
     }
 
     fn is_done(&self) -> bool {
-        self.next > CHUNK_BYTES_MAX - SHARED_BYTES_MAX / 8 || self.since.elapsed() > OPEN_MAX
+        self.next > CHUNK_BYTES_MAX - SHARED_BYTES_MAX / 8 || self.needles >= NEEDLES_MAX || self.since.elapsed() > OPEN_MAX
     }
 }
 
@@ -139,7 +143,7 @@ impl Pack {
         let replicas: Vec<Replica> = targets.iter().map(|target| target.replica).collect();
         self.metadata.put_chunk(chunk, replicas.clone(), copies, tier).await?;
         self.locations.remember(chunk, Location::Whole(replicas.into()));
-        Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, targets: targets.into() })
+        Ok(Open { since: Instant::now(), chunk, next: HEAD_BYTES, needles: 0, targets: targets.into() })
     }
 
     /// Why so many bytes could not be written: for want of room, where too few of the servers that are there have any, or as it seemed.
@@ -163,5 +167,23 @@ impl Pack {
         let made = self.client.create(&address, replica.id(chunk)).await;
         made.map_err(|error| eddy_telemetry::error_chain(&error))?;
         Ok(Target { replica, address })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_ends_with_its_room_and_with_its_needles() {
+        let open = || Open { since: Instant::now(), chunk: 1, next: HEAD_BYTES, needles: 0, targets: Vec::new().into() };
+        let (mut small, mut large) = (open(), open());
+        for _ in 0..NEEDLES_MAX {
+            assert!(!small.is_done() && small.take(1).is_some());
+        }
+        assert!(small.is_done());
+        while !large.is_done() {
+            assert!(large.take(500_000).is_some() && large.needles < 200);
+        }
     }
 }

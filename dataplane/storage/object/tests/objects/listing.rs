@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use eddy_kv::{Embedded, EmbeddedOptions};
 use eddy_object::schema::NamespaceSettings;
-use eddy_object::{Attributes, Listed, Listing, Metadata, NewObject, Precondition, Taking};
+use eddy_object::{Attributes, Keeping, Listed, Listing, Metadata, NewObject, Precondition, Taking};
 use fastrand::Rng;
 
 /// What a simple program lists.
@@ -31,7 +31,8 @@ async fn every_page_is_what_a_sorted_map_gives() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(&EmbeddedOptions::new(folder.path().join("metadata"))).unwrap();
     let metadata = Metadata::new(Arc::new(store));
-    let namespace = metadata.create_namespace("n", NamespaceSettings::default()).await.unwrap().id;
+    let namespace = metadata.create_namespace("n", NamespaceSettings::default()).await.unwrap();
+    let (keeping, namespace) = (Keeping::of(&namespace), namespace.id);
     let other = metadata.create_namespace("o", NamespaceSettings::default()).await.unwrap().id;
     let mut random = Rng::with_seed(3);
     let mut keys = BTreeMap::new();
@@ -39,7 +40,8 @@ async fn every_page_is_what_a_sorted_map_gives() {
     while keys.len() < 300 {
         let key: String = (0..random.usize(1..7)).map(|_| part(&mut random)).collect();
         let attributes = Attributes::default();
-        let new = NewObject { upload: 1, bytes: 1, attributes, needles: Vec::new(), taking: Taking::default() };
+        let (needles, taking) = (Vec::new(), Taking::default());
+        let new = NewObject { upload: 1, bytes: 1, attributes, keeping, needles, taking };
         metadata.put("n", &key, new, &Precondition::None).await.unwrap();
         keys.insert(key, ());
     }

@@ -1,8 +1,8 @@
 //! What is written, replaced and deleted, and what may be.
 
 use bytes::Bytes;
-use eddy_object::schema::{NamespaceSettings, Quota, Versioning, decode, namespace_key};
-use eddy_object::{Attributes, ObjectError, Precondition, Result};
+use eddy_object::schema::{NamespaceSettings, Quota, Versioning, decode, namespace_key, usage_objects_key};
+use eddy_object::{Attributes, ObjectError, Precondition, Result, Usage};
 
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 
@@ -49,7 +49,43 @@ async fn a_quota_is_kept_to_the_byte_also_by_many_at_once() {
     let quota = Quota { bytes: Some(1), objects: None };
     cluster.metadata().change_namespace(SPACE, |settings| settings.quota = quota).await.unwrap();
     cluster.put("a", &random_bytes(3, 100)).await.unwrap();
+    // What cannot fit is not taken to its end, also where its length was not said.
+    let refused = cluster.objects.upload(SPACE, Some(1000)).await.err();
+    assert!(matches!(refused, Some(ObjectError::QuotaExceeded { at_most: 1, .. })), "{refused:?}");
+    let mut upload = cluster.objects.upload(SPACE, None).await.unwrap();
+    upload.write(random_bytes(3, 100)).await.unwrap();
+    assert!(matches!(upload.write(random_bytes(3, 10_000)).await, Err(ObjectError::QuotaExceeded { .. })));
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_begun_for_a_namespace_does_not_come_to_another_of_its_name() {
+    let cluster = Cluster::start(2).await;
+    let metadata = cluster.metadata();
+    let data = random_bytes(1, 100);
+    let mut upload = cluster.objects.upload(SPACE, None).await.unwrap();
+    upload.write(data.clone()).await.unwrap();
+    let mut part = cluster.objects.upload(SPACE, None).await.unwrap();
+    part.write(data).await.unwrap();
+    metadata.delete_namespace(SPACE).await.unwrap();
+    let other = NamespaceSettings { owner: "other".into(), ..NamespaceSettings::default() };
+    metadata.create_namespace(SPACE, other).await.unwrap();
+    let multipart = metadata.create_multipart(SPACE, "key", "other", Attributes::default()).await.unwrap();
+    let refused = upload.finish("key", Attributes::default(), &Precondition::None).await;
+    assert!(matches!(refused, Err(ObjectError::NoNamespace(_))), "{refused:?}");
+    let refused = part.finish_part("key", multipart, 1, Attributes::default()).await;
+    assert!(matches!(refused, Err(ObjectError::NoNamespace(_))), "{refused:?}");
+    assert_eq!(metadata.usage(SPACE).await.unwrap(), Usage::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_deletes_a_namespace_learns_of_uploads_that_begin_meanwhile() {
+    let cluster = Cluster::start(2).await;
+    let count =
+        async || cluster.metadata().store().get(usage_objects_key(cluster.namespace)).await.unwrap().map(|count| count.version);
+    let before = count().await;
+    cluster.metadata().create_multipart(SPACE, "key", "owner", Attributes::default()).await.unwrap();
+    assert!(count().await > before, "the namespace's deletion checks it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

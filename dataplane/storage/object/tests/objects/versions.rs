@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eddy_kv::{Embedded, EmbeddedOptions, KvError, Read, ReadResult, RowStream, Store, Transaction, Version};
 use eddy_object::schema::{NamespaceSettings, Versioning};
-use eddy_object::{Attributes, Metadata, NewObject, ObjectError, Precondition, Taking, VersionId, VersionsAfter};
+use eddy_object::{Attributes, Keeping, Metadata, NewObject, ObjectError, Precondition, Taking, VersionId, VersionsAfter};
 use eddy_storage_testing::{Cluster, SPACE, random_bytes};
 use fastrand::Rng;
 
@@ -190,7 +190,8 @@ async fn versions_that_are_removed_at_once_are_all_gone() {
     for _ in 0..20 {
         for upload in 1..=6 {
             let (needles, taking, attributes) = (Vec::new(), Taking::default(), Attributes::default());
-            let new = NewObject { upload, bytes: 0, attributes, needles, taking };
+            let keeping = Keeping::of(&space);
+            let new = NewObject { upload, bytes: 0, attributes, keeping, needles, taking };
             metadata.put(SPACE, "key", new, &Precondition::None).await.unwrap();
         }
         let (all, _) = metadata.list_versions(space.id, "", &VersionsAfter::Nothing, 100).await.unwrap();
