@@ -30,8 +30,8 @@ def crc32(data):
 class Upload:
     """A PUT whose body is sent in chunks."""
 
-    def __init__(self, path, payload, trailer=None, length=len(DATA), tweak=lambda body: body):
-        now = datetime.datetime.now(datetime.timezone.utc)
+    def __init__(self, path, payload, trailer=None, length=len(DATA), tweak=lambda body: body, now=None):
+        now = now or datetime.datetime.now(datetime.timezone.utc)
         self.when, self.scope = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d/us-east-1/s3/aws4_request")
         key = ("AWS4" + ALICE[1]).encode()
         for part in self.scope.split("/"):

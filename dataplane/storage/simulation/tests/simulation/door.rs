@@ -1,10 +1,11 @@
 //! What doors do: one operation after the other, each on its own keys, and counters on all doors' keys. A door crashes like any host; what
 //! it had begun may have happened.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eddy_object::schema::{Attributes, ETag, NamespaceRow, ObjectRow, Versioning};
+use eddy_object::schema::{Attributes, ETag, NamespaceRow, ObjectRow, Quota, Versioning};
 use eddy_object::{Completion, ObjectError, Objects, Precondition, VersionId, VersionsAfter, WantedPart};
 use eddy_storage_testing::SPACE;
 use fastrand::Rng;
@@ -17,6 +18,8 @@ use crate::workload::{COUNTERS, EXPIRING, World, count, look_at_expiring};
 
 const KEYS: u64 = 6;
 const PARTS_MAX: usize = 4;
+/// Copies that the namespace may ask for: there are as many servers.
+const COPIES: RangeInclusive<u8> = 2..=4;
 
 struct Door {
     number: u64,
@@ -86,7 +89,8 @@ impl Door {
             0..38 => self.put(&key).await,
             38..48 => self.delete(&key).await,
             48..70 => self.get(&key).await,
-            70..73 => self.list().await,
+            70..72 => self.list().await,
+            72..73 => self.change_copies().await,
             73..76 => self.forget_old_version(&key).await,
             76..79 => self.drain_or_use().await,
             79..84 => self.rename(&key).await,
@@ -135,7 +139,8 @@ impl Door {
         let announced = self.random.bool().then_some(contents.length as u64);
         let piece = self.random.usize(10_000..200_000);
         let put = async {
-            let done = patiently(self.write(key, contents.bytes(), announced, piece, &Precondition::None)).await;
+            let done =
+                patiently(self.write(key, contents.bytes(), contents.attributes(), announced, piece, &Precondition::None)).await;
             self.did("put", done.as_ref())
         };
         self.change(key, Some(contents), put).await;
@@ -145,6 +150,7 @@ impl Door {
         &self,
         key: &str,
         data: Bytes,
+        attributes: Attributes,
         announced: Option<u64>,
         piece: usize,
         precondition: &Precondition,
@@ -153,7 +159,7 @@ impl Door {
         for start in (0..data.len()).step_by(piece) {
             upload.write(data.slice(start..data.len().min(start + piece))).await?;
         }
-        upload.finish(key, Attributes::default(), precondition).await
+        upload.finish(key, attributes, precondition).await
     }
 
     async fn delete(&self, key: &str) {
@@ -213,7 +219,7 @@ impl Door {
         let parts: Vec<Bytes> = cuts.windows(2).map(|cut| data.slice(cut[0]..cut[1])).collect();
         let (twice, ending) = (self.random.usize(..2 * PARTS_MAX), self.random.u32(..10));
         let work = async {
-            let written = patiently(self.write_parts(key, &parts, twice)).await;
+            let written = patiently(self.write_parts(key, contents.attributes(), &parts, twice)).await;
             let Some(Ok((upload, wanted))) = written else {
                 self.did("write parts", written.as_ref());
                 return Outcome::DidNotHappen;
@@ -232,8 +238,14 @@ impl Door {
         self.change(key, Some(contents), work).await;
     }
 
-    async fn write_parts(&self, key: &str, parts: &[Bytes], twice: usize) -> Result<(u64, Vec<WantedPart>), ObjectError> {
-        let multipart = self.objects.metadata().create_multipart(SPACE, key, "door", Attributes::default()).await?;
+    async fn write_parts(
+        &self,
+        key: &str,
+        attributes: Attributes,
+        parts: &[Bytes],
+        twice: usize,
+    ) -> Result<(u64, Vec<WantedPart>), ObjectError> {
+        let multipart = self.objects.metadata().create_multipart(SPACE, key, "door", attributes).await?;
         let mut wanted = Vec::new();
         for (number, data) in (1..).zip(parts) {
             let digest = vec![number as u8; 16];
@@ -258,13 +270,21 @@ impl Door {
             return self.story.did("list", false);
         };
         self.story.did("list", true);
-        if let Some(most) = self.space.settings.quota.objects {
-            assert!(listed.len() as i64 <= most, "{} of {most} objects", listed.len());
-        }
+        let Quota { objects, bytes } = self.space.settings.quota;
+        let (listed_objects, listed_bytes) = (listed.len() as i64, listed.values().sum::<u64>() as i64);
+        assert!(objects.is_none_or(|most| listed_objects <= most), "{listed_objects} objects of {objects:?}");
+        assert!(bytes.is_none_or(|most| listed_bytes <= most), "{listed_bytes} bytes of {bytes:?}");
         // Others change theirs meanwhile.
         let own = format!("{}/", self.number);
         let model = self.world.with(|known| known.model.clone());
         check_listed(&listed, &model.into_iter().filter(|(key, _)| key.starts_with(&own)).collect());
+    }
+
+    /// What is there is to have another number of copies, and so is what comes.
+    async fn change_copies(&mut self) {
+        let copies = self.random.u8(COPIES);
+        let changed = self.objects.metadata().change_namespace(SPACE, |settings| settings.copies = copies);
+        self.did("change copies", patiently(changed).await.as_ref());
     }
 
     /// Older versions come and go, and what is under the key stays.
@@ -296,7 +316,7 @@ impl Door {
         let key = format!("{EXPIRING}{}-{}", self.number, since.as_millis());
         let one = |acknowledged| Expiring { contents, since, acknowledged };
         self.world.with(|known| known.expiring.insert(key.clone(), one(false)));
-        let done = patiently(self.write(&key, contents.bytes(), None, 100_000, &Precondition::None)).await;
+        let done = patiently(self.write(&key, contents.bytes(), contents.attributes(), None, 100_000, &Precondition::None)).await;
         match self.did("put expiring", done.as_ref()) {
             Outcome::Happened => drop(self.world.with(|known| known.expiring.insert(key, one(true)))),
             Outcome::DidNotHappen => drop(self.world.with(|known| known.expiring.remove(&key))),
@@ -325,7 +345,7 @@ impl Door {
         });
         let precondition = upload.map_or(Precondition::Absent, Precondition::Upload);
         let data = Bytes::copy_from_slice(&(number + 1).to_le_bytes());
-        let done = patiently(self.write(key, data, Some(8), 8, &precondition)).await;
+        let done = patiently(self.write(key, data, Attributes::default(), Some(8), 8, &precondition)).await;
         let outcome = outcome(done.as_ref());
         self.world.with(|known| {
             let counter = known.counters.entry(key).or_default();

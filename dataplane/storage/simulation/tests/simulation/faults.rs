@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use eddy_disk::{Disk, SimulatedDisk};
+use eddy_disk::{Disk, SECTOR_BYTES, SimulatedDisk};
 use fastrand::Rng;
 use turmoil::Sim;
 
@@ -22,8 +22,8 @@ pub(crate) const WRONG_MAX_MS: i64 = 20_000;
 const DOWN_MAX: usize = 2;
 
 /// All kinds of faults: each must come, in some stories.
-pub(crate) const KINDS: [&str; 9] =
-    ["crash", "cut", "one-way cut", "delay", "rot", "lost disk", "failed sync", "full disk", "clock jump"];
+pub(crate) const KINDS: [&str; 10] =
+    ["crash", "cut", "one-way cut", "delay", "rot", "bad sector", "lost disk", "failed sync", "full disk", "clock jump"];
 
 /// A fault that ends at its time.
 enum Lasting {
@@ -213,9 +213,14 @@ impl Faults {
         }
     }
 
-    /// The power goes: first the disk's, so that nothing is tidied up.
+    /// The power goes, or the process alone: first the disk's, so that nothing is tidied up.
     fn crash(&mut self, sim: &mut Sim<'_>, host: usize) {
-        self.hosts[host].disk.crash(&mut self.random);
+        let disk = &self.hosts[host].disk;
+        if self.random.bool() {
+            disk.crash(&mut self.random);
+        } else {
+            disk.end_processes();
+        }
         sim.crash(&self.hosts[host].name[..]);
         let all: Vec<IpAddr> = (0..=self.hosts.len()).map(|other| sim.lookup(self.name(other))).collect();
         for other in &all {
@@ -223,7 +228,7 @@ impl Faults {
         }
     }
 
-    /// A bit of a chunk flips.
+    /// A bit of a chunk flips, or some of it cannot be read any more.
     fn rot(&mut self) {
         let disk = self.hosts[self.rotting].disk.clone();
         let folder = Path::new("/chunks");
@@ -231,8 +236,17 @@ impl Faults {
         let files: Vec<PathBuf> = names.iter().filter(|name| name.ends_with(".chunk")).map(|name| folder.join(name)).collect();
         let Some(file) = self.random.choice(&files) else { return };
         let length = disk.open(file).and_then(|file| file.len()).unwrap_or_default();
-        if length > 0 && disk.flip_bit(file, self.random.u64(..length * 8)).is_ok() {
-            self.story.fault("rot", &format!("{} on {}", file.display(), self.name(self.rotting)));
+        if length == 0 {
+            return;
+        }
+        let at = self.random.u64(..length);
+        let (fault, done) = if self.random.u32(..4) == 0 {
+            ("bad sector", disk.make_unreadable(file, at..at + SECTOR_BYTES as u64))
+        } else {
+            ("rot", disk.flip_bit(file, at * 8 + self.random.u64(..8)))
+        };
+        if done.is_ok() {
+            self.story.fault(fault, &format!("{} on {}", file.display(), self.name(self.rotting)));
         }
     }
 }

@@ -82,7 +82,13 @@ pub(crate) async fn kv(host: Host, servers: Vec<String>) -> turmoil::Result {
     let options = ReplicatedOptions {
         folder: "/kv".into(),
         cache_bytes: 1024 * 1024,
-        log: LogOptions { commands_between_snapshots: 200, commands_kept: 50 },
+        reserved_bytes: 0,
+        log: LogOptions {
+            commands_between_snapshots: 200,
+            commands_kept: 50,
+            bytes_between_snapshots: 100_000,
+            ..LogOptions::default()
+        },
         group: Some(GroupOptions { advertise: kv_address(&host.name), peers: servers, standby: false }),
     };
     let opened = Replicated::open_on(Arc::new(host.disk.clone()), options, Some(Arc::new(Network))).await;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use eddy_chunks::FileId;
 use eddy_chunkserver::{ChunkClient, ClientError};
-use eddy_object::schema::{ChunkForm, ChunkRow, DegradedRow, ReferenceRow, decode, references};
-use eddy_object::{Listed, Listing, ObjectError, Objects};
-use eddy_storage_testing::{random_bytes, rows};
+use eddy_object::schema::{Attributes, ChunkForm, ChunkRow, DegradedRow, ObjectRow, ReferenceRow, decode, references};
+use eddy_object::{Listed, ListedVersion, Listing, ObjectError, Objects, VersionsAfter};
+use eddy_storage_testing::{SPACE, random_bytes, rows};
 use tokio::time::{Instant, sleep};
 
 use crate::story::Story;
@@ -17,6 +17,11 @@ use crate::story::Story;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Without faults, all is well within this time.
 const HEALED_WITHIN: Duration = Duration::from_secs(600);
+
+/// A story has fewer versions of all its objects.
+const VERSIONS_MAX: usize = 5000;
+/// The name under which an object's metadata tell its contents.
+const SEED: &str = "seed";
 
 /// An object's contents, which tell of each other by their seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,17 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn bytes(self) -> Bytes {
         random_bytes(self.seed, self.length)
+    }
+
+    /// What an object is known by that has these.
+    pub(crate) fn attributes(self) -> Attributes {
+        Attributes { metadata: vec![(SEED.to_owned(), self.seed.to_string())], ..Attributes::default() }
+    }
+
+    /// What an object of this length has that is known by so much, where that tells.
+    fn of(attributes: &Attributes, length: usize) -> Option<Self> {
+        let (_, seed) = attributes.metadata.iter().find(|(name, _)| name == SEED)?;
+        Some(Self { seed: seed.parse().ok()?, length })
     }
 
     /// A few thousand bytes as a rule, some of them many.
@@ -77,13 +93,8 @@ impl Counter {
 pub(crate) async fn read(objects: &Objects, namespace: u64, key: &str) -> Result<Option<(u64, Bytes)>, String> {
     let read = async {
         let row = objects.metadata().object(namespace, key).await?;
-        let mut download = objects.download(&row, 0, row.bytes)?;
-        let mut data = Vec::new();
-        while let Some(block) = download.next().await? {
-            data.extend_from_slice(&block);
-        }
-        assert_eq!(data.len() as u64, row.bytes, "{key}");
-        Ok::<_, ObjectError>((row.upload, data.into()))
+        let data = read_version(objects, &row).await?;
+        Ok::<_, ObjectError>((row.upload, data))
     };
     match tokio::time::timeout(PATIENCE, read).await {
         Err(_) => Err("it takes too long".into()),
@@ -91,6 +102,34 @@ pub(crate) async fn read(objects: &Objects, namespace: u64, key: &str) -> Result
         Ok(Err(error)) => Err(format!("{error:?}")),
         Ok(Ok(found)) => Ok(Some(found)),
     }
+}
+
+async fn read_version(objects: &Objects, row: &ObjectRow) -> Result<Bytes, ObjectError> {
+    let mut download = objects.download(row, 0, row.bytes)?;
+    let mut data = Vec::new();
+    while let Some(block) = download.next().await? {
+        data.extend_from_slice(&block);
+    }
+    assert_eq!(data.len() as u64, row.bytes, "{row:?}");
+    Ok(data.into())
+}
+
+/// Reads all versions that are kept, which must be what they themselves say, and returns what cannot be read now.
+async fn look_at_versions(objects: &Objects, namespace: u64) -> Result<Vec<String>, ObjectError> {
+    let (versions, more) = objects.metadata().list_versions(namespace, "", &VersionsAfter::Nothing, VERSIONS_MAX).await?;
+    assert!(!more, "there are more than {VERSIONS_MAX} versions");
+    let mut unreadable = Vec::new();
+    for ListedVersion { key, row, .. } in versions.iter().filter(|version| !version.row.deleted) {
+        match tokio::time::timeout(PATIENCE, read_version(objects, row)).await {
+            Err(_) => unreadable.push(format!("a version of {key} takes too long")),
+            Ok(Err(error)) => unreadable.push(format!("a version of {key}: {error:?}")),
+            Ok(Ok(data)) => {
+                let wanted = Contents::of(&row.attributes, data.len());
+                assert!(wanted.is_none_or(|wanted| wanted.bytes() == data), "{key} has another's bytes in {row:?}");
+            }
+        }
+    }
+    Ok(unreadable)
 }
 
 /// Reads an object: an error if it cannot be read now; the end of all if it is not what it may be.
@@ -148,7 +187,11 @@ pub(crate) async fn heal(objects: &Objects, namespace: u64, model: &Model, story
             _ => waiting.push("no store".into()),
         }
         if waiting.is_empty() {
-            return;
+            match look_at_versions(objects, namespace).await {
+                Ok(unreadable) if unreadable.is_empty() => return,
+                Ok(unreadable) => waiting = unreadable,
+                Err(error) => waiting.push(error.to_string()),
+            }
         }
         if start.elapsed() > HEALED_WITHIN {
             panic!("not well after {HEALED_WITHIN:?}: {waiting:?}\n{}", sick(objects).await.unwrap_or_default());
@@ -172,14 +215,16 @@ async fn sick(objects: &Objects) -> Result<String, ObjectError> {
     Ok(told)
 }
 
-/// What servers have and no row names, and the other way round; nothing where all is as it should be, with as many copies as are wanted.
+/// What servers have and no row names, and the other way round; nothing where all is as it should be, with as many copies as
+/// the namespace asks for.
 pub(crate) async fn garbage(objects: &Objects, client: &ChunkClient) -> Result<Vec<String>, ClientError> {
     let (mut wrong, mut named) = (Vec::new(), BTreeMap::<u64, BTreeSet<FileId>>::new());
+    let wanted = objects.metadata().namespace(SPACE).await.expect("the namespace is there").settings.copies;
     for row in rows(objects.metadata(), b"c").await {
         let chunk = u64::from_be_bytes(row.key[1..9].try_into().expect("a number of eight bytes"));
         let row: ChunkRow = decode(&row.value.bytes).expect("a row of this kind");
         let copies = if matches!(row.form, ChunkForm::Coded(_)) { 0 } else { usize::from(row.copies) };
-        if row.replicas.len() != copies {
+        if row.replicas.len() != copies || row.form == ChunkForm::Whole && row.copies != wanted {
             wrong.push(format!("chunk {chunk:016x}: {row:?}"));
         }
         for replica in row.replicas {

@@ -21,11 +21,12 @@ const LINES: usize = 30;
 /// In so many stories, all that can happen does.
 const ENOUGH: usize = 100;
 /// What doors do, each of which must have been done well in some stories.
-const DEEDS: [&str; 16] = [
+const DEEDS: [&str; 17] = [
     "put",
     "delete",
     "get",
     "list",
+    "change copies",
     "forget version",
     "drain",
     "rename",

@@ -30,7 +30,9 @@ pub(crate) const COUNTERS: [&str; 2] = ["counters/0", "counters/1"];
 /// its time thrice.
 const CLEAN_WITHIN: Duration = GRACE.saturating_mul(12);
 /// Objects that a namespace may hold in some stories: fewer than there are keys.
-pub(crate) const QUOTA_OBJECTS: i64 = 14;
+const QUOTA_OBJECTS: i64 = 14;
+/// Bytes that it may hold in others: less than are tried.
+const QUOTA_BYTES: i64 = 400_000;
 
 /// What doors know of the world, and outlives each of them. Clones share it.
 #[derive(Clone, Default)]
@@ -123,9 +125,11 @@ async fn provide(objects: &Objects, seed: u64) -> Result<NamespaceRow, ObjectErr
         settings.versioning = if seed.is_multiple_of(3) { Versioning::On } else { Versioning::Off };
         // All of it is coded, or what nobody reads for two days, which are short here.
         settings.tiering = Tiering { coded: seed % 8 == 3, cold_after_days: (seed % 8 == 7).then_some(2) };
-        if seed % 3 == 1 {
-            settings.quota = Quota { objects: Some(QUOTA_OBJECTS), bytes: None };
-        }
+        settings.quota = match seed % 6 {
+            1 => Quota { objects: Some(QUOTA_OBJECTS), bytes: None },
+            4 => Quota { objects: None, bytes: Some(QUOTA_BYTES) },
+            _ => Quota::default(),
+        };
     };
     let space = objects.metadata().provide_namespace(SPACE, settings).await?;
     let rule = LifecycleRule {
