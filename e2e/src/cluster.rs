@@ -143,10 +143,15 @@ impl Cluster {
 }
 
 /// Waits until something holds, by looking again and again.
-pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait(what: &str, holds: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, holds);
+}
+
+/// The same, for what takes longer than most.
+pub fn wait_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "{what}: not within {} s", PATIENCE.as_secs());
+        assert!(start.elapsed() < patience, "{what}: not within {} s", patience.as_secs());
         pause();
     }
 }

@@ -13,7 +13,7 @@ mod http;
 mod load;
 mod ports;
 
-pub use self::cluster::{Cluster, cluster_tool, repository, wait};
+pub use self::cluster::{Cluster, cluster_tool, repository, wait, wait_within};
 pub use self::collector::Collector;
 pub use self::crash::kill;
 pub use self::door::{Door, KEEPER, Key, LEAVER, LOADER};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, kill, wait};
+use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, kill, wait, wait_within};
 
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
@@ -15,6 +15,11 @@ const BYTES_MAX: u64 = 200_000;
 /// A replica that was replaced has another address, which the others look up every 5 s, from servers that remember the one before for as
 /// long. Whoever must be found while no server of names answers is looked for where it was then.
 const NAMES_KNOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// All doors know of what is to be emptied after a minute, a server that is away is lost after another, and rounds of moves begin every minute.
+const MOVED_WITHIN: Duration = Duration::from_secs(400);
+/// The tests are of one cluster, which each of them breaks.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What each key must hold; nothing where its deletion was acknowledged.
 type Acknowledged = BTreeMap<String, Option<Vec<u8>>>;
@@ -146,6 +151,7 @@ fn leader(cluster: &Cluster) -> (String, String) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: run ./test"]
 async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_cut_off() {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::connect().await;
     let doors = ["node1", "node2", "node3"].map(|node| Door::on(&cluster, node));
     let door = &doors[0];
@@ -175,8 +181,12 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         writers.wait_more("after it is back", 50);
         all_ready(&cluster);
     });
-    let (acknowledged, failed) = writers.stop().await;
+    check(door, writers).await;
+}
 
+/// All that was acknowledged is so.
+async fn check(door: &Door, writers: Writers) {
+    let (acknowledged, failed) = writers.stop().await;
     for (key, expected) in &acknowledged {
         let read = door.get(Some(LOADER), &format!("e2e-load/{key}")).await.unwrap();
         let is_so = match expected {
@@ -185,4 +195,65 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         };
         assert!(is_so, "{key} of {} acknowledged ({failed} failed) is not what it was: {}", acknowledged.len(), read.0);
     }
+}
+
+/// What the tool of whoever runs storage says, where the master runs.
+fn servers(cluster: &Cluster, arguments: &[&str]) -> (bool, String) {
+    let exec = ["-n", "eddy-system", "exec", "deployment/eddy-storage-master", "--", "/eddy-dataplane", "storage-server"];
+    cluster.try_kubectl(&[&exec, arguments].concat(), None)
+}
+
+/// The lines of the servers at an address, each its number, state and chunks.
+fn listed(cluster: &Cluster, name: &str) -> Vec<(String, String, u64)> {
+    let (_, list) = servers(cluster, &["list"]);
+    let lines = list.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let at = lines.filter(|fields| fields.len() > 5 && fields[1].starts_with(&format!("{name}.")));
+    at.map(|fields| (fields[0].to_owned(), fields[4].to_owned(), fields[5].parse().unwrap())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clients_write() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::connect().await;
+    let doors = ["node1", "node2", "node3"].map(|node| Door::on(&cluster, node));
+    tokio::task::block_in_place(|| doors[0].wait_bucket(LOADER, "e2e-load"));
+    let writers = Writers::start(&doors);
+    tokio::task::block_in_place(|| {
+        writers.wait_more("at first", 20);
+        system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=4"]);
+        all_ready(&cluster);
+        wait("the fourth chunkserver", || listed(&cluster, "eddy-chunkserver-3").iter().any(|one| one.1 == "serving"));
+
+        // What the first has goes to the fourth.
+        assert!(listed(&cluster, "eddy-chunkserver-0")[0].2 > 0);
+        assert!(servers(&cluster, &["drain", "eddy-chunkserver-0"]).0);
+        wait_within(MOVED_WITHIN, "the first chunkserver empty", || {
+            listed(&cluster, "eddy-chunkserver-0").iter().all(|one| one.1 == "empty" && one.2 == 0)
+        });
+        let (planned, plan) = servers(&cluster, &["plan"]);
+        assert!(planned && plan.trim().is_empty(), "{plan}");
+        writers.wait_more("after one was emptied", 20);
+        assert!(servers(&cluster, &["use", "eddy-chunkserver-0"]).0);
+
+        // The fourth loses its disk, and is another server from then on.
+        let lost = listed(&cluster, "eddy-chunkserver-3").remove(0);
+        assert!(lost.2 > 0);
+        system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=3"]);
+        system(&cluster, &["wait", "--for=delete", "pod/eddy-chunkserver-3", "--timeout=60s"]);
+        system(&cluster, &["delete", "pvc/data-eddy-chunkserver-3"]);
+        system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=4"]);
+        all_ready(&cluster);
+        wait_within(MOVED_WITHIN, "copies of what it had", || {
+            let now = listed(&cluster, "eddy-chunkserver-3");
+            now.iter().any(|one| one.0 == lost.0 && one.2 == 0) && now.iter().any(|one| one.0 != lost.0 && one.1 == "serving")
+        });
+        writers.wait_more("after one lost its disk", 20);
+        assert!(!servers(&cluster, &["remove", &lost.0]).0, "it was not emptied");
+        for what in ["drain", "remove"] {
+            assert!(servers(&cluster, &[what, &lost.0]).0, "{what}");
+        }
+        assert!(listed(&cluster, "eddy-chunkserver-3").iter().all(|one| one.0 != lost.0));
+    });
+    check(&doors[0], writers).await;
 }

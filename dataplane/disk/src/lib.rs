@@ -170,6 +170,8 @@ pub fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Res
 
 /// What a disk reads or loses at once.
 const PAGE_BYTES: u64 = 4096;
+/// After so many pages that are lost nothing more of a file is asked for: a disk may try each for long.
+const LOST_PAGES_MAX: usize = 256;
 
 /// As [`read_full`], with zeroes where the medium gives nothing: for whoever checks what came.
 ///
@@ -181,13 +183,18 @@ pub fn read_salvaging(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io
         read => return read,
     }
     let there = usize::try_from(file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
-    let mut filled = 0;
+    let (mut filled, mut lost) = (0, 0);
     while filled < there {
+        if lost == LOST_PAGES_MAX {
+            buffer[filled..there].fill(0);
+            return Ok(there);
+        }
         let at = offset + filled as u64;
         let end = usize::try_from(at / PAGE_BYTES * PAGE_BYTES + PAGE_BYTES - offset).unwrap_or(there).min(there);
         filled += match read_full(file, &mut buffer[filled..end], at) {
             Err(error) if is_lost(&error) => {
                 buffer[filled..end].fill(0);
+                lost += 1;
                 end - filled
             }
             Ok(0) => break,

@@ -68,11 +68,6 @@ impl KvError {
     pub(crate) fn restoring() -> Self {
         Self::Unavailable { reason: "its rows are being restored; if that broke off, restore them again".into() }
     }
-
-    /// What whoever restores rows is told where another restore took over, or has ended.
-    pub(crate) fn other_restore() -> Self {
-        Self::Unavailable { reason: "another restore of the same store took over".into() }
-    }
 }
 
 /// What breaks a limit of [`model`](crate::model).
@@ -101,4 +96,6 @@ pub enum Invalid {
     CounterOverflow(#[serde(with = "as_bytes")] Bytes),
     #[error("rows are restored into an empty store only")]
     NotEmpty,
+    #[error("another restore of the same store took over")]
+    OtherRestore,
 }

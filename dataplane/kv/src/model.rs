@@ -1,5 +1,7 @@
 //! What may be asked of a store, and within what limits: the least of what any backend can keep.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -201,10 +203,13 @@ impl Transaction {
         Self::default()
     }
 
-    /// Whether there may be more rows afterwards. Counters, of which there are few, do not count.
+    /// Whether there may be more rows afterwards. Counters, of which there are few, do not count, nor rows that are known to be there.
     pub(crate) fn adds_rows(&self) -> bool {
-        let count = |is: fn(&Write) -> bool| self.writes.iter().filter(|write| is(write)).count();
-        count(|write| matches!(write, Write::Put { .. })) > count(|write| matches!(write, Write::Delete { .. }))
+        let there: BTreeSet<&Bytes> =
+            self.checks.iter().filter(|check| check.version.is_some()).map(|check| &check.key).collect();
+        let adds = |write: &&Write| matches!(write, Write::Put { key, .. } if !there.contains(key));
+        let deletes = self.writes.iter().filter(|write| matches!(write, Write::Delete { .. })).count();
+        self.writes.iter().filter(adds).count() > deletes
     }
 
     /// Fails unless the row of `key` is the one that was read.

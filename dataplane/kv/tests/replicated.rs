@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_disk::{CountedDisk, Disk, RealDisk, SimulatedDisk};
-use eddy_kv::{GroupOptions, KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
+use eddy_kv::{GroupOptions, Invalid, KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 
@@ -56,7 +56,7 @@ async fn while_rows_are_restored_nothing_else_is_served_and_of_two_restores_the_
     store.import(stream::iter([Ok(vec![row("b")])]).boxed()).await.unwrap();
     store.commit(Transaction::new().put("c", "1")).await.unwrap();
     goes_on.send(vec![row("d")]).unwrap();
-    assert!(matches!(first.await, Err(KvError::Unavailable { reason }) if reason.contains("took over")));
+    assert!(matches!(first.await, Err(KvError::Invalid(Invalid::OtherRestore))));
     for (key, is_there) in [("a", false), ("b", true), ("c", true), ("d", false)] {
         assert_eq!(store.get(key.into()).await.unwrap().is_some(), is_there, "{key}");
     }
@@ -77,6 +77,8 @@ async fn what_is_left_of_the_disk_is_kept_for_what_makes_room() {
     }
     assert!(store.get("a".into()).await.unwrap().is_some(), "it is still read");
     store.commit(Transaction::new().delete("a").put("gone", "a").add("n", -1, None)).await.unwrap();
+    let b = store.get("b".into()).await.unwrap();
+    store.commit(Transaction::new().check("b", b.as_ref()).put("b", "2").delete("gone").put("x", "1")).await.unwrap();
     assert!(store.get("a".into()).await.unwrap().is_none());
     assert!(store.commit(Transaction::new().delete("b").add("n", -1, None)).await.is_ok());
 }

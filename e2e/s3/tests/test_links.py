@@ -7,10 +7,12 @@ import hmac
 import http.client
 import json
 
+import boto3
 import pytest
 import requests
 from botocore.auth import HmacV1QueryAuth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials
 from conftest import ALICE, DOOR, read, refused
 from test_bad_input import code, signed
@@ -182,3 +184,25 @@ def test_uploads_under_a_prefix_are_listed_once(alice, bucket):
             break
         marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
     assert seen == ["a/", "b/", "c", "c", "d/"]
+
+
+def test_links_that_boto3_makes_by_itself_are_of_version_2_and_good(alice, bucket):
+    # Without a version said, for the region that it takes for the first one.
+    session = boto3.session.Session(aws_access_key_id=ALICE[0], aws_secret_access_key=ALICE[1], region_name="us-east-1")
+    client = session.client("s3", endpoint_url=DOOR, config=Config(s3={"addressing_style": "path"}))
+    link = client.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "a", "ContentType": "text/plain", "Metadata": {"a": "b"}})
+    assert "Signature=" in link
+    headers = {"content-type": "text/plain", "x-amz-meta-a": "b"}
+    answer = requests.put(link, data=b"a", headers=headers, timeout=10)
+    assert answer.status_code == 200, answer.text
+    head = alice.head_object(Bucket=bucket, Key="a")
+    assert (head["ContentType"], head["Metadata"]) == ("text/plain", {"a": "b"})
+    assert requests.get(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a"}), timeout=10).content == b"a"
+
+
+def test_uploads_of_keys_that_sort_last_are_listed_to_an_end(alice, bucket):
+    for _ in range(3):
+        alice.create_multipart_upload(Bucket=bucket, Key="a/\U0010ffffx")
+    page = alice.list_multipart_uploads(Bucket=bucket, Delimiter="/")
+    assert [one["Prefix"] for one in page["CommonPrefixes"]] == ["a/"] and not page["IsTruncated"]
+    assert not alice.list_multipart_uploads(Bucket=bucket, MaxUploads=0)["IsTruncated"]

@@ -20,16 +20,21 @@ pub(super) fn obstacle(namespace: &Namespace) -> Option<Verdict> {
     })
 }
 
+/// What a Namespace may hold.
+pub(super) fn quota(spec: &NamespaceSpec) -> Quota {
+    let quota = spec.quota.clone().unwrap_or_default();
+    Quota { bytes: quota.bytes.as_deref().and_then(quantity::whole), objects: quota.objects }
+}
+
 /// What storage is to know of a Namespace. What its owner decided through a door stays.
 pub(super) fn decide(spec: &NamespaceSpec, owner: &str, settings: &mut NamespaceSettings) {
-    let quota = spec.quota.clone().unwrap_or_default();
     owner.clone_into(&mut settings.owner);
     settings.visibility = match spec.visibility {
         Visibility::Private => schema::Visibility::Private,
         Visibility::Visible => schema::Visibility::Visible,
         Visibility::Public => schema::Visibility::Public,
     };
-    settings.quota = Quota { bytes: quota.bytes.as_deref().and_then(quantity::whole), objects: quota.objects };
+    settings.quota = quota(spec);
     settings.copies = u8::try_from(spec.redundancy.copies).unwrap_or(u8::MAX);
     settings.tiering = Tiering {
         coded: spec.redundancy.mode == RedundancyMode::ErasureCoded,

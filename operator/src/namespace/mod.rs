@@ -171,11 +171,13 @@ async fn provide(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
 /// Removes the storage namespace as the deletion policy lets it.
 async fn release(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Result<Progress, ObjectError> {
     let name = namespace.name_any();
-    match metadata.namespace(&name).await {
+    let row = match metadata.namespace(&name).await {
         Err(ObjectError::NoNamespace(_)) => return Ok(Progress::Settled),
+        found => found?,
+    };
+    if row.settings.owner != owner {
         // It never was this one's.
-        Ok(row) if row.settings.owner != owner => return Ok(Progress::Settled),
-        found => drop(found?),
+        return Ok(Progress::Settled);
     }
     let waiting =
         |reason, sentence: String| Ok(Progress::Waiting(Verdict::new(reason, sentence), Action::requeue(WAIT_FOR_EMPTY)));
@@ -184,21 +186,25 @@ async fn release(metadata: &Metadata, owner: &str, namespace: &Namespace) -> Res
         Err(ObjectError::NotEmpty(..)) => {}
         Err(error) => return Err(error),
     }
+    // Whoever goes on writing must not keep it from ever being empty.
+    let quota = match namespace.spec.deletion_policy {
+        DeletionPolicy::Delete => NOTHING,
+        DeletionPolicy::Retain => desired::quota(&namespace.spec),
+    };
+    if row.settings.quota != quota {
+        metadata.change_namespace(&name, |settings| settings.quota = quota).await?;
+    }
     let usage = metadata.usage(&name).await?;
     match namespace.spec.deletion_policy {
         DeletionPolicy::Retain => waiting(
             Reason::NotEmpty,
             format!("it still holds {} objects: delete them, or set spec.deletionPolicy to Delete to lose them", usage.objects),
         ),
-        DeletionPolicy::Delete => {
-            // Whoever goes on writing must not keep it from ever being empty.
-            metadata.change_namespace(&name, |settings| settings.quota = NOTHING).await?;
-            match contents::delete(metadata, &name, DELETE_FOR).await? {
-                Left { more: false, locked: 1.. } => {
-                    waiting(Reason::NotEmpty, "versions are locked and stay until their retention ends".to_owned())
-                }
-                _ => waiting(Reason::Deleting, format!("{} objects were left when this round began", usage.objects)),
+        DeletionPolicy::Delete => match contents::delete(metadata, &name, DELETE_FOR).await? {
+            Left { more: false, locked: 1.. } => {
+                waiting(Reason::NotEmpty, "versions are locked and stay until their retention ends".to_owned())
             }
-        }
+            _ => waiting(Reason::Deleting, format!("{} objects were left when this round began", usage.objects)),
+        },
     }
 }

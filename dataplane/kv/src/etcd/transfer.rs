@@ -81,7 +81,7 @@ impl Etcd {
     async fn put(&self, restore: i64, changes: Vec<TxnOp>) -> Result<()> {
         let claimed = Compare::mod_revision(self.restoring.clone(), CompareOp::Equal, restore);
         let answer = self.ask(Txn::new().when([claimed]).and_then(changes)).await.map_err(unavailable)?;
-        if answer.succeeded() { Ok(()) } else { Err(KvError::other_restore()) }
+        if answer.succeeded() { Ok(()) } else { Err(Invalid::OtherRestore.into()) }
     }
 
     async fn end_restore(&self, restore: i64, delete_rows: bool) -> Result<()> {

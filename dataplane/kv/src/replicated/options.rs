@@ -38,8 +38,9 @@ impl Default for LogOptions {
         Self {
             commands_between_snapshots: 100_000,
             bytes_between_snapshots: 64 * MEBIBYTE,
-            commands_kept: 10_000,
-            bytes_kept: 256 * MEBIBYTE,
+            // Whoever lacks more is sent all rows, and must not lack as much again when they have come.
+            commands_kept: 1_000_000,
+            bytes_kept: 1024 * MEBIBYTE,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Replicated {
         Ok(Self {
             batcher: Batcher::start(raft.clone()),
             read_index: ReadIndex::start(ask_leader(raft.clone(), peers.clone())),
-            _short_log: AbortOnDrop(tokio::spawn(keep_short(raft.clone(), log, options.log))),
+            _short_log: AbortOnDrop(tokio::spawn(keep_short(raft.clone(), log, options.log, is_full(disk.clone(), &options)))),
             incoming: Incoming::new(disk.clone(), options.folder.join("incoming"), options.cache_bytes),
             raft,
             rows,
@@ -307,6 +307,12 @@ impl Replicated {
         }
         Ok(())
     }
+}
+
+/// Whether less of the disk is left than is to be.
+fn is_full(disk: Arc<dyn Disk>, options: &ReplicatedOptions) -> impl Fn() -> bool + use<> {
+    let (folder, reserved_bytes) = (options.folder.clone(), options.reserved_bytes);
+    move || disk.space(&folder).is_ok_and(|space| space.available_bytes < reserved_bytes)
 }
 
 fn leader(metrics: &RaftMetrics<u64, BasicNode>) -> Option<(u64, String)> {

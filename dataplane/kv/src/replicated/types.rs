@@ -119,7 +119,7 @@ impl Outcome {
             Self::CounterOverflow(key) => Invalid::CounterOverflow(key).into(),
             Self::NotEmpty => Invalid::NotEmpty.into(),
             Self::Restoring => KvError::restoring(),
-            Self::OtherRestore => KvError::other_restore(),
+            Self::OtherRestore => Invalid::OtherRestore.into(),
         })
     }
 }

@@ -30,6 +30,11 @@ pub(crate) struct Silence(Arc<AtomicBool>);
 #[error("nothing came for too long, or hardly anything")]
 struct GivenUp;
 
+/// What whoever sent it is told.
+pub(crate) fn silence_words(silence_max: Duration) -> String {
+    format!("nothing came for {} s, or hardly anything", silence_max.as_secs())
+}
+
 impl Silence {
     pub(crate) fn fell(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -9,6 +9,8 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::arriving::silence_words;
+
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -58,8 +60,7 @@ impl Problem {
 
     /// Nothing came of a body for so long.
     pub(crate) fn silence(silence_max: Duration) -> Self {
-        let detail = format!("nothing came for {} s, or hardly anything", silence_max.as_secs());
-        Self::new(StatusCode::REQUEST_TIMEOUT, "Silence", detail)
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Silence", silence_words(silence_max))
     }
 
     pub(crate) fn no_such_range(length: u64) -> Self {

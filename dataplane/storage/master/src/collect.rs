@@ -170,10 +170,15 @@ impl Master {
         Ok((files, strays))
     }
 
-    /// Whether nothing changed meanwhile, so that it was done.
+    /// Whether nothing changed meanwhile and there was room, so that it was done.
     pub(crate) async fn try_commit(&self, transaction: Transaction) -> Result<bool, ObjectError> {
         match self.metadata.store().commit(transaction).await {
             Err(KvError::Conflict { .. }) => Ok(false),
+            // What makes room must not wait for what does not.
+            Err(full @ KvError::Full { .. }) => {
+                tracing::debug!(error = eddy_telemetry::error_chain(&full), "something is noted later");
+                Ok(false)
+            }
             done => Ok(done.map(|_| true)?),
         }
     }

@@ -100,6 +100,8 @@ pub struct Master {
     options: MasterOptions,
     /// Servers that have not answered for too long, as last seen.
     lost: Mutex<BTreeSet<u64>>,
+    /// Chunks that a round of repair could do nothing for.
+    stuck: Mutex<BTreeSet<u64>>,
     repair_pace: Pace,
     move_pace: Pace,
     tier_pace: Pace,
@@ -118,6 +120,7 @@ impl Master {
             servers: Servers::new(),
             options,
             lost: Mutex::default(),
+            stuck: Mutex::default(),
             repair_pace: Pace::new(options.repair_bytes_per_second),
             move_pace: Pace::new(options.move_bytes_per_second),
             tier_pace: Pace::new(options.tier_bytes_per_second),

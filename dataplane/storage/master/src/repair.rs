@@ -1,10 +1,11 @@
 //! Chunks of which a server lacks something.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use eddy_chunks::Extent;
-use eddy_chunkserver::{ClientError, Source};
+use eddy_chunkserver::{ClientError, Refusal, Source};
 use eddy_kv::{KeyRange, Row, Transaction};
 use eddy_object::placement::choose;
 use eddy_object::schema::{
@@ -115,7 +116,9 @@ impl Master {
             good_of_noted.insert(chunk, good);
             queue.push((good.spare, degraded.since_ms, Noted { chunk, row, degraded }));
         }
-        queue.sort_by_key(|(spare, since, _)| (*spare, *since));
+        // Those with which the last round could do nothing keep no others from their turns.
+        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        queue.sort_by_key(|(spare, since, noted)| (stuck.contains(&noted.chunk), *spare, *since));
         all.noted = queue.len();
         for (chunk, (row, _)) in &chunks {
             let noted = good_of_noted.get(chunk).copied();
@@ -128,14 +131,23 @@ impl Master {
         // Others may be lost meanwhile, and what they had be more urgent.
         let until = Instant::now() + self.options.repair_for;
         let work = queue.into_iter().map(|(_, _, noted)| async move {
+            let chunk = noted.chunk;
             if Instant::now() >= until {
-                return Ok(Repaired { left: 1, ..Repaired::default() });
+                return Ok((chunk, Repaired { left: 1, ..Repaired::default() }));
             }
-            self.repair_one(noted).await
+            self.repair_one(noted).await.map(|repaired| (chunk, repaired))
         });
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
-            let one = outcome?;
+            let (chunk, one) = outcome?;
+            let is_stuck = one.waiting > 0 || !one.unreadable.is_empty();
+            let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+            match is_stuck {
+                true => drop(stuck.insert(chunk)),
+                false if one.left == 0 => drop(stuck.remove(&chunk)),
+                false => {}
+            }
+            drop(stuck);
             all.healthy += one.healthy;
             all.copies += one.copies;
             all.rescued += one.rescued;
@@ -300,8 +312,10 @@ impl Master {
                     let whole = needles.into_iter().filter(|(_, damaged)| !damaged);
                     Holding::Needles(whole.map(|(extent, _)| extent).collect())
                 }
-                // It answers, and gives nothing of the file: neither will it to others.
-                Err(ClientError::Refused { .. }) => Holding::Needles(BTreeSet::new()),
+                Err(ClientError::Refused { source: Refusal::NoFile | Refusal::Damaged(_), .. }) => {
+                    Holding::Needles(BTreeSet::new())
+                }
+                // Also where its disk failed otherwise: that may pass.
                 Err(_) => unknown,
             };
             (*replica, holding)

@@ -255,8 +255,7 @@ impl Download {
     }
 
     fn fail_with(&mut self, replica: Replica, chunk: u64, error: &ClientError) {
-        let lacks =
-            matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile | Refusal::Disk(_), .. });
+        let lacks = matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. });
         self.fail(replica, chunk, eddy_telemetry::error_chain(error), lacks);
     }
 

@@ -33,7 +33,9 @@ pub struct Upload {
     objects: Objects,
     namespace: String,
     keeping: Keeping,
-    /// More would not fit, whatever it replaces.
+    /// What the namespace may hold.
+    quota: Option<i64>,
+    /// More would not fit, as far as is known.
     bytes_max: Option<i64>,
     number: u64,
     announced: Option<u64>,
@@ -66,6 +68,7 @@ impl Upload {
             objects,
             namespace: namespace.to_owned(),
             keeping: Keeping::of(space),
+            quota: space.settings.quota.bytes,
             bytes_max: space.settings.quota.bytes,
             number: fastrand::u64(1..),
             announced,
@@ -84,13 +87,13 @@ impl Upload {
     /// What the namespace cannot hold, whatever goes for it, is refused before it is taken.
     pub(crate) async fn check_fits(&mut self, bytes: u64) -> Result<()> {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let Some(at_most) = self.bytes_max.filter(|at_most| bytes > *at_most) else { return Ok(()) };
+        let Some(at_most) = self.quota.filter(|_| self.bytes_max.is_some_and(|most| bytes > most)) else { return Ok(()) };
+        // Where it holds more than it may, what is there may still be replaced by what is no longer.
         let holds = self.objects.metadata().usage(&self.namespace).await?.bytes;
-        let room = at_most.saturating_add(holds.max(0));
-        if bytes > room {
+        if bytes > at_most.max(holds) {
             return Err(ObjectError::QuotaExceeded { what: "bytes", holds, at_most });
         }
-        self.bytes_max = Some(room);
+        self.bytes_max = Some(at_most.max(holds));
         Ok(())
     }
 

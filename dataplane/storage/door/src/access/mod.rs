@@ -76,11 +76,16 @@ impl Caller {
 
     /// A namespace, for somebody who may.
     pub(crate) async fn namespace(&self, door: &Door, right: Right, name: &str) -> Result<NamespaceRow, Problem> {
-        let space = match door.metadata().namespace(name).await {
-            Err(ObjectError::NoNamespace(name)) => return Err(self.not_there(&name)),
-            found => found?,
-        };
+        let space = self.known(door, name).await?;
         self.may(door, right, (name, None), &space, None).await.map(|()| space)
+    }
+
+    /// A namespace, before it is known what somebody may.
+    pub(crate) async fn known(&self, door: &Door, name: &str) -> Result<NamespaceRow, Problem> {
+        match door.metadata().namespace(name).await {
+            Err(ObjectError::NoNamespace(name)) => Err(self.not_there(&name)),
+            found => Ok(found?),
+        }
     }
 
     /// Whether they see that a namespace is there.

@@ -105,7 +105,8 @@ pub(super) async fn write(
         ..Attributes::default()
     };
     check(&known)?;
-    if known.tags != before.attributes.tags {
+    let sorted = |tags: &[(String, String)]| tags.iter().cloned().collect::<BTreeMap<_, _>>();
+    if sorted(&known.tags) != sorted(&before.attributes.tags) {
         let (place, right) = ((&target.namespace[..], Some(&target.key[..])), Right::PutObjectTagging);
         caller.may_giving(&known.tags, &door, right, place, &space, Some(&before)).await?;
     }

@@ -37,6 +37,11 @@ pub(super) async fn upload(
     Query(asked): Query<Asked>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<(StatusCode, Json<Vec<Entry>>), Problem> {
+    let space = caller.known(&door, &namespace).await?;
+    if !space.settings.sharing.policy {
+        // Then it is the same for all keys, and nobody else need send anything.
+        caller.may(&door, Right::PutObject, (&namespace, None), &space, None).await?;
+    }
     let bad = |error: axum::extract::multipart::MultipartError| Problem::bad(format!("the form cannot be read: {error}"));
     let mut form = form.map_err(|error| Problem::bad(error.to_string()))?;
     let mut written = Vec::new();

@@ -3,11 +3,13 @@
 use eddy_authz::Principal;
 use eddy_object::schema::{NamespaceRow, ObjectRow, Versioning};
 use eddy_object::{ObjectError, Precondition, VersionId, VersionsAfter};
-use http::{HeaderMap, Uri};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Method, Uri};
 use s3s::{S3ErrorCode, S3Request, TrailingHeaders};
 
 use super::error::Failure;
 use super::keys;
+use super::service::says_form;
 use crate::access::{Question, Right};
 use crate::door::Door;
 
@@ -17,6 +19,8 @@ pub(super) struct Asking {
     /// Who asks; nobody in particular if they show nothing.
     pub(super) principal: Option<Principal>,
     pub(super) headers: HeaderMap,
+    /// It came as a browser's form.
+    pub(super) is_form: bool,
     uri: Uri,
     /// What comes after the body.
     pub(super) trailing: Option<TrailingHeaders>,
@@ -34,12 +38,22 @@ impl Asking {
     /// A request and what is particular to it.
     pub(super) fn of<T>(door: &Door, request: S3Request<T>) -> (Self, T) {
         // The signature was found right.
+        // What headers say is not what a form says.
+        let is_form = request.method == Method::POST && request.headers.get(CONTENT_TYPE).is_some_and(says_form);
+        let mut headers = request.headers;
+        if is_form {
+            let said: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-amz-")).cloned().collect();
+            for name in said {
+                headers.remove(name);
+            }
+        }
         let key = request.credentials.map(|credentials| credentials.access_key);
         let principal = key.and_then(|key| door.keys().secret(&key)).map(|(_, principal)| principal);
         let asking = Self {
             door: door.clone(),
             principal,
-            headers: request.headers,
+            headers,
+            is_form,
             uri: request.uri,
             trailing: request.trailing_headers,
             tags: Vec::new(),
@@ -87,12 +101,7 @@ impl Asking {
         version: Option<&str>,
         right: Right,
     ) -> Result<(Bucket, ObjectRow), Failure> {
-        let (space, present) = self.door.metadata().resolve(name, key).await?;
-        let bucket = Bucket { name: name.to_owned(), space };
-        let found = match version {
-            None => present,
-            Some(version) => self.version(&bucket, key, parse_version(version)?).await?,
-        };
+        let (bucket, found) = self.found(name, key, version).await?;
         let Some(row) = found else {
             // Who may not list the bucket does not hear what is not there, either.
             if !self.may_list(&bucket, key).await? {
@@ -119,13 +128,19 @@ impl Asking {
         version: Option<&str>,
         right: Right,
     ) -> Result<(Bucket, Option<ObjectRow>), Failure> {
+        let (bucket, row) = self.found(name, key, version).await?;
+        self.check(&bucket, Some(key), row.as_ref(), right).await?;
+        Ok((bucket, row))
+    }
+
+    /// A bucket, and a version of an object of it, the present one if none is named, if there is one; whoever asks.
+    async fn found(&self, name: &str, key: &str, version: Option<&str>) -> Result<(Bucket, Option<ObjectRow>), Failure> {
         let (space, present) = self.door.metadata().resolve(name, key).await?;
         let bucket = Bucket { name: name.to_owned(), space };
         let row = match version {
             None => present,
             Some(version) => self.version(&bucket, key, parse_version(version)?).await?,
         };
-        self.check(&bucket, Some(key), row.as_ref(), right).await?;
         Ok((bucket, row))
     }
 

@@ -140,7 +140,8 @@ impl Chunks {
                 self.out.push_back(line);
                 Next::Trailers
             }
-            (SIGNED_BYTES_MAX.., Some(_)) if bytes > SIGNED_BYTES_MAX => return Err(FramingError::TooLong),
+            // Of its digits, `s3s` reads eight.
+            (_, Some(_)) if bytes > SIGNED_BYTES_MAX || length.len() > 8 => return Err(FramingError::TooLong),
             (_, Some(_)) => {
                 self.out.push_back(line);
                 // With what ends it.

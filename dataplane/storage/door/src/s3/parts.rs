@@ -255,7 +255,7 @@ pub(super) async fn list_uploads(
     let (mut is_truncated, mut last_listed) = (false, None);
     'pages: loop {
         if let Some(common) = &listed_as_one {
-            after = Some((format!("{common}{}", char::MAX), u64::MAX));
+            after = after.max(Some((format!("{common}{}", char::MAX), u64::MAX)));
         }
         let from = after.as_ref().map(|(key, upload)| (key.as_str(), *upload));
         let (page, more) = asking.door.metadata().list_multiparts(bucket.space.id, &prefix, from, PAGE).await?;
@@ -266,7 +266,7 @@ pub(super) async fn list_uploads(
                 continue;
             }
             if uploads.len() + prefixes.len() == limit {
-                is_truncated = true;
+                is_truncated = limit > 0;
                 break 'pages;
             }
             last_listed = Some((common.unwrap_or(&listed.key).to_owned(), listed.upload));

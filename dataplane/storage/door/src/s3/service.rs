@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
@@ -21,8 +21,9 @@ use super::cors::Origin;
 use super::error::Failure;
 use super::framing::{Framed, is_chunked};
 use super::hosts::Hosts;
+use super::signed::VERSION_4;
 use super::{settings, signed};
-use crate::arriving::Arriving;
+use crate::arriving::{Arriving, silence_words};
 use crate::door::Door;
 use crate::http::CONTENTS_ONLY;
 
@@ -140,13 +141,12 @@ impl S3Door {
                 None => HeaderMap::new(),
             };
             let mut response = self.operate(request, id.clone()).await;
+            if silence.fell() && !response.status().is_success() {
+                response = failed(Failure::new(S3ErrorCode::RequestTimeout, silence_words(self.door.silence_max())));
+            }
             response.headers_mut().extend(told);
             response
         };
-        if silence.fell() && !response.status().is_success() {
-            let message = format!("nothing came for {} s, or hardly anything", self.door.silence_max().as_secs());
-            response = failed(Failure::new(S3ErrorCode::RequestTimeout, message));
-        }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&id.0) {
             headers.insert("x-amz-request-id", id);
@@ -188,6 +188,11 @@ impl S3Door {
         } else {
             None
         };
+        let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+        if is_chunked(request.headers()) && !authorization.starts_with(VERSION_4.as_bytes()) {
+            let message = "only whoever signs a request in its headers sends a body in chunks";
+            return failed(Failure::new(S3ErrorCode::InvalidRequest, message));
+        }
         let request = match is_chunked(request.headers()) {
             true => request.map(|body| s3s::Body::http_body_unsync(Framed::new(body))),
             false => request.map(s3s::Body::http_body_unsync),
@@ -246,7 +251,7 @@ fn is_form(request: &Request<Arriving>) -> bool {
 }
 
 /// Whether a type of media is that of forms, however it is written.
-fn says_form(kind: &HeaderValue) -> bool {
+pub(super) fn says_form(kind: &HeaderValue) -> bool {
     const FORM: &[u8] = b"multipart/form-data";
     kind.as_bytes().trim_ascii_start().get(..FORM.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM))
 }

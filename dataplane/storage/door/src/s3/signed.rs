@@ -19,17 +19,21 @@ const SECONDS_MAX: u32 = 7 * 24 * 60 * 60;
 const QUERY_BYTES_MAX: usize = 16 * 1024;
 /// Longest header that policies compare with patterns.
 const COMPARED_BYTES_MAX: usize = 2048;
+/// What the header of a request begins with that is signed by version 4.
+pub(super) const VERSION_4: &str = "AWS4-HMAC-SHA256 ";
 /// Clocks differ by no more.
 const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 /// What signatures of version 2 hold for, of queries ("Signing and authenticating REST requests"), what is signature itself, and what only
 /// says which entries of a listing are wanted.
-const VERSION_2: [&str; 55] = [
+const VERSION_2: [&str; 57] = [
     "AWSAccessKeyId",
     "Expires",
     "Signature",
     "accelerate",
     "acl",
     "analytics",
+    "content-md5",
+    "content-type",
     "continuation-token",
     "cors",
     "defaultObjectAcl",
@@ -93,18 +97,18 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
         }
     }
     let pairs: Vec<(&str, &str)> = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-    if let Some((name, _)) = pairs.iter().find(|(name, _)| name.contains(['%', '+'])) {
+    if let Some((name, _)) = pairs.iter().find(|(name, _)| hides(name)) {
         return Err(Failure::bad(format!("{name:?} is no name of S3's: they are not escaped")));
     }
     let value = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     if value("X-Amz-Expires").is_some_and(|seconds| !is_good_for(seconds)) {
         return Err(Failure::new(S3ErrorCode::AccessDenied, format!("a signed link is good for 1 to {SECONDS_MAX} seconds")));
     }
-    let authorization = request.headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok()).unwrap_or_default();
+    let authorization = authorization(&request.headers)?;
     if value("X-Amz-Signature").is_some() {
         let signed = value("X-Amz-SignedHeaders").unwrap_or_default();
         check_headers(&request.headers, &percent_decode_str(signed).decode_utf8_lossy())?;
-    } else if let Some(fields) = authorization.strip_prefix("AWS4-HMAC-SHA256") {
+    } else if let Some(fields) = authorization.strip_prefix(VERSION_4) {
         let signed = fields.split(',').find_map(|field| field.trim().strip_prefix("SignedHeaders="));
         check_headers(&request.headers, signed.unwrap_or_default())?;
     }
@@ -122,6 +126,21 @@ pub(super) fn check(request: &Parts) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a name is one that could be written without escapes: then they are there to hide it from whoever looks for it.
+fn hides(name: &str) -> bool {
+    let text = percent_decode_str(name).collect::<Vec<u8>>();
+    name.contains('%') && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// The header that says whose request it is; none if it is nobody's. Whoever checks signatures reads other things than this as nobody's, too.
+fn authorization(headers: &HeaderMap) -> Result<&str, Failure> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let Some(first) = all.next() else { return Ok("") };
+    let text = first.to_str().ok().filter(|text| text.starts_with(VERSION_4) || text.starts_with("AWS "));
+    text.filter(|_| all.next().is_none())
+        .ok_or_else(|| Failure::new(S3ErrorCode::InvalidRequest, "the Authorization is none of S3's"))
+}
+
 fn is_good_for(seconds: &str) -> bool {
     seconds.parse().is_ok_and(|seconds: u32| (1..=SECONDS_MAX).contains(&seconds))
 }
@@ -130,7 +149,11 @@ fn is_good_for(seconds: &str) -> bool {
 fn check_headers(headers: &HeaderMap, signed: &str) -> Result<(), Failure> {
     // What a body is said to be is either signed in another place or found out.
     let needs = |name: &&HeaderName| name.as_str().starts_with("x-amz-") && *name != "x-amz-content-sha256";
-    let is_signed = |name: &HeaderName| signed.split(';').any(|one| one.eq_ignore_ascii_case(name.as_str()));
+    // As whoever checks signatures looks for them: what is written or said otherwise is left out of what is signed.
+    let is_signed = |name: &HeaderName| {
+        let is_text = headers.get_all(name).iter().all(|value| value.to_str().is_ok());
+        is_text && signed.split(';').any(|one| one == name.as_str())
+    };
     match headers.keys().filter(needs).find(|name| !is_signed(name)) {
         Some(name) => Err(Failure::new(S3ErrorCode::AccessDenied, format!("the header {name} came and was not signed"))),
         None => Ok(()),
@@ -142,7 +165,15 @@ fn check_version_2(pairs: &[(&str, &str)]) -> Result<(), Failure> {
     let mut names: Vec<&str> = pairs.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-    match twice.or_else(|| names.into_iter().find(|name| !VERSION_2.contains(name))) {
+    // Headers that are signed come in the query, too, from botocore.
+    let is_known = |name: &str| VERSION_2.contains(&name) || name.starts_with("x-amz-");
+    // What is signed is not escaped: a value could be two, and the other way round.
+    let folded = pairs.iter().find(|(_, value)| {
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        value.split('&').skip(1).any(|pair| VERSION_2.contains(&pair.split('=').next().unwrap_or_default()))
+    });
+    let wrong = twice.or(folded.map(|(name, _)| *name)).or_else(|| names.into_iter().find(|name| !is_known(name)));
+    match wrong {
         Some(name) => {
             let message = format!("a signature of version 2 does not hold for {name:?}: sign with version 4");
             Err(Failure::new(S3ErrorCode::AccessDenied, message))
@@ -153,10 +184,10 @@ fn check_version_2(pairs: &[(&str, &str)]) -> Result<(), Failure> {
 
 fn check_date(headers: &HeaderMap) -> Result<(), Failure> {
     let date = headers.get("x-amz-date").or_else(|| headers.get(DATE)).and_then(|date| date.to_str().ok());
-    let date = date.and_then(|date| httpdate::parse_http_date(&date.replace("+0000", "GMT")).ok());
-    let now = SystemTime::now();
-    let is_now = |date: &SystemTime| seconds_of(now).abs_diff(seconds_of(*date)) <= SKEW_MAX.as_secs();
-    match date.filter(is_now) {
+    let date = date.and_then(|date| jiff::fmt::rfc2822::parse(&date.replace("UTC", "GMT")).ok());
+    let now = seconds_of(SystemTime::now());
+    let seconds = date.and_then(|date| u64::try_from(date.timestamp().as_second()).ok());
+    match seconds.filter(|seconds| now.abs_diff(*seconds) <= SKEW_MAX.as_secs()) {
         Some(_) => Ok(()),
         None => Err(Failure::new(S3ErrorCode::RequestTimeTooSkewed, "the request has no date, or not that of now")),
     }
@@ -200,13 +231,21 @@ mod tests {
         assert_eq!(checked("/b/k", &[("authorization", signed), ("x-amz-date", "x")]), Ok(()));
         assert!(checked("/b/k", &[("authorization", signed), ("x-amz-acl", "x")]).is_err());
         assert!(checked("/b/k", &[("authorization", "AWS4-HMAC-SHA256 x"), ("x-amz-acl", "x")]).is_err());
+        // What whoever checks the signature does not see is no less added.
+        let capital = signed.replace("x-amz-date", "x-amz-date;X-Amz-Acl");
+        assert!(checked("/b/k", &[("authorization", &capital), ("x-amz-date", "x"), ("x-amz-acl", "x")]).is_err());
+        for other in ["X Credential=a/b, SignedHeaders=host, Signature=1", "AWS4-HMAC-SHA256\tx", "Bearer x", ""] {
+            assert!(checked("/b/k", &[("authorization", other)]).is_err(), "{other}");
+        }
+        assert!(checked("/b/k", &[("authorization", signed), ("authorization", signed)]).is_err());
         assert_eq!(checked("/b/k", &[("x-amz-acl", "x")]), Ok(()), "of nobody");
     }
 
     #[test]
     fn names_are_not_hidden_from_policies() {
         assert!(checked("/b/k?version%49d=x", &[]).is_err());
-        assert!(checked("/b/k?a+b", &[]).is_err());
+        assert!(checked("/b/k?%61cl", &[]).is_err());
+        assert_eq!(checked("/b/app.js?v%5B0%5D=1", &[]), Ok(()), "it is none of S3's");
         assert!(checked(&format!("/b/k?prefix={}", "x".repeat(17_000)), &[]).is_err());
         assert!(checked("/b/k", &[("user-agent", &"x".repeat(3000))]).is_err());
         assert_eq!(checked("/b/k?prefix=a%2Fb+c", &[]), Ok(()));
@@ -218,14 +257,18 @@ mod tests {
         let link = format!("/b/k?AWSAccessKeyId=a&Signature=b&Expires={later}");
         assert_eq!(checked(&link, &[]), Ok(()));
         assert_eq!(checked(&format!("{link}&acl"), &[]), Ok(()));
-        for bad in ["&acl&acl", "&retention", "&legal-hold", "&encryption", "&Signature=c"] {
+        assert_eq!(checked(&format!("{link}&content-type=a%2Fb&x-amz-acl=private"), &[]), Ok(()), "as botocore has it");
+        assert_eq!(checked(&format!("{link}&response-content-disposition=a%26b.txt"), &[]), Ok(()));
+        for bad in ["&acl&acl", "&retention", "&legal-hold", "&encryption", "&Signature=c", "&partNumber=1%26uploadId%3D2"] {
             assert!(checked(&format!("{link}{bad}"), &[]).is_err(), "{bad}");
         }
         assert!(checked("/b/k?AWSAccessKeyId=a&Signature=b&Expires=99999999999", &[]).is_err());
         assert!(checked("/b/k?AWSAccessKeyId=a&Signature=b", &[]).is_err());
         let date = httpdate::fmt_http_date(SystemTime::now());
         assert_eq!(checked("/b/k", &[("authorization", "AWS a:b"), ("date", &date)]), Ok(()));
-        assert_eq!(checked("/b/k", &[("authorization", "AWS a:b"), ("x-amz-date", &date.replace("GMT", "+0000"))]), Ok(()));
+        for zone in ["+0000", "UTC"] {
+            assert_eq!(checked("/b/k", &[("authorization", "AWS a:b"), ("x-amz-date", &date.replace("GMT", zone))]), Ok(()));
+        }
         let old = httpdate::fmt_http_date(SystemTime::now() - 2 * SKEW_MAX);
         for date in [&old[..], "x", "Tue, 27 Mar 2007 19:36:42 +0000"] {
             let refused = checked("/b/k", &[("authorization", "AWS a:b"), ("date", date)]).unwrap_err();

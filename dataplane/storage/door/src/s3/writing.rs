@@ -3,6 +3,7 @@
 use eddy_object::schema::{Attributes, ObjectRow};
 use eddy_object::{Precondition, Upload};
 use futures::StreamExt;
+use http::{HeaderName, HeaderValue};
 use s3s::S3ErrorCode;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
 
@@ -98,6 +99,11 @@ pub(super) async fn put(mut asking: Asking, mut input: PutObjectInput) -> Result
     refuse_encryption(&input.server_side_encryption, &input.sse_customer_algorithm)?;
     let attributes = given!(input).attributes()?;
     asking.tags.clone_from(&attributes.tags);
+    if asking.is_form {
+        // Policies ask for what it would be as a header.
+        let acl = input.acl.as_ref().and_then(|acl| HeaderValue::from_str(acl.as_str()).ok());
+        asking.headers.extend(acl.map(|acl| (HeaderName::from_static("x-amz-acl"), acl)));
+    }
     let (bucket, before) = asking.present(&input.bucket, &input.key, Right::PutObject).await?;
     let precondition = precondition(&asking, &input.key, before.as_ref())?;
     let sharing = wanted!(input).of_new(&asking, &bucket.space)?;

@@ -148,8 +148,7 @@ impl Coded {
                     error = eddy_telemetry::error_chain(&error),
                     "reading other shards"
                 );
-                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile | Refusal::Disk(_), .. })
-                {
+                if matches!(error, ClientError::Refused { source: Refusal::Damaged(_) | Refusal::NoFile, .. }) {
                     objects.degrade(self.chunk, replica);
                 }
             }

@@ -108,9 +108,9 @@ impl Changes {
         Ok(Some(marker))
     }
 
-    /// Removes one version for good. Where it was the present one, the one before is present again.
-    pub(super) fn delete_version(&mut self, key: &str, known: &Known, target: &Found) -> Result<()> {
-        let Some(space) = self.space.clone() else { return Ok(()) };
+    /// Removes one version for good. Where it was the present one, the one before is present again: whether one is.
+    pub(super) fn delete_version(&mut self, key: &str, known: &Known, target: &Found) -> Result<bool> {
+        let Some(space) = self.space.clone() else { return Ok(false) };
         self.check_known(&space, key, known);
         let order = target.row.order;
         let is_present = known.present().is_some_and(|row| row.order == order);
@@ -126,11 +126,12 @@ impl Changes {
             Some(next) => {
                 self.delete(version_key(space.id, key, next.row.order));
                 self.put(object_key(space.id, key), encode(&next.row)?);
+                return Ok(true);
             }
             None if is_present => self.delete(object_key(space.id, key)),
             None => {}
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Notes which needles a row needs.

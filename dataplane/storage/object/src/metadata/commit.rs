@@ -14,8 +14,8 @@ use super::{Metadata, TRIES, now_ms};
 use crate::error::{ObjectError, Result};
 use crate::replicas::Taking;
 use crate::schema::{
-    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Tier, UNSETTLED, Versioning, decode, object_key, pending_key,
-    usage_bytes_key,
+    Attributes, Contents, NamespaceRow, Needed, ObjectRow, Tier, UNSETTLED, Versioning, configuration_key, decode, object_key,
+    pending_key, usage_bytes_key,
 };
 
 /// Needles that one transaction refers to, and as many that it refers to no more.
@@ -191,9 +191,10 @@ impl Metadata {
                 return Err(ObjectError::Locked);
             }
             let mut changes = Changes::of(&space, namespace, &value);
-            changes.delete_version(key, &known, &target)?;
-            // The one before may be present again, where nobody looks any more who looks at all.
-            self.note_moved(&space, &mut changes).await?;
+            if changes.delete_version(key, &known, &target)? {
+                // The one before is present again, where nobody may look any more who looks at all.
+                self.note_moved(&space, &mut changes).await?;
+            }
             match self.commit(changes, &space).await {
                 Err(ObjectError::Contended) => {}
                 done => return done.map(|()| Deleted { version: Some(version), marker: target.row.deleted }),
@@ -273,7 +274,9 @@ impl Metadata {
 
     /// What goes from where it has not been looked at yet to where it has is not to be missed: all is looked at once more, if at all.
     async fn note_moved(&self, space: &NamespaceRow, changes: &mut Changes) -> Result<()> {
-        if self.configuration(space.id, UNSETTLED).await?.is_some() {
+        let key = configuration_key(space.id, UNSETTLED);
+        if let Some(noted) = self.store.get(key.clone()).await? {
+            changes.check(key, Some(&noted));
             changes.unsettle(space.id);
         }
         Ok(())
