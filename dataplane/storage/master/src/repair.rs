@@ -1,7 +1,7 @@
 //! Chunks of which a server lacks something.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eddy_chunks::Extent;
@@ -117,7 +117,7 @@ impl Master {
             queue.push((good.spare, degraded.since_ms, Noted { chunk, row, degraded }));
         }
         // Those with which the last round could do nothing keep no others from their turns.
-        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stuck = self.stuck().clone();
         queue.sort_by_key(|(spare, since, noted)| (stuck.contains(&noted.chunk), *spare, *since));
         all.noted = queue.len();
         for (chunk, (row, _)) in &chunks {
@@ -140,14 +140,11 @@ impl Master {
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
             let (chunk, one) = outcome?;
-            let is_stuck = one.waiting > 0 || !one.unreadable.is_empty();
-            let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-            match is_stuck {
-                true => drop(stuck.insert(chunk)),
-                false if one.left == 0 => drop(stuck.remove(&chunk)),
-                false => {}
+            if one.waiting > 0 || !one.unreadable.is_empty() {
+                self.stuck().insert(chunk);
+            } else if one.left == 0 {
+                self.stuck().remove(&chunk);
             }
-            drop(stuck);
             all.healthy += one.healthy;
             all.copies += one.copies;
             all.rescued += one.rescued;
@@ -157,6 +154,10 @@ impl Master {
             all.unreadable.extend(one.unreadable);
         }
         Ok(all)
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn repair_one(&self, noted: Noted) -> Result<Repaired, ObjectError> {
