@@ -153,10 +153,7 @@ fn leader(cluster: &Cluster) -> (String, String) {
 async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_cut_off() {
     let _turn = TURN.lock().await;
     let cluster = Cluster::connect().await;
-    let doors = ["node1", "node2", "node3"].map(|node| Door::on(&cluster, node));
-    let door = &doors[0];
-    tokio::task::block_in_place(|| door.wait_bucket(LOADER, "e2e-load"));
-    let writers = Writers::start(&doors);
+    let (door, writers) = under_load(&cluster);
     tokio::task::block_in_place(|| {
         writers.wait_more("at first", 20);
         kill(&cluster, "eddy-system", "eddy-chunkserver-1");
@@ -181,7 +178,16 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         writers.wait_more("after it is back", 50);
         all_ready(&cluster);
     });
-    check(door, writers).await;
+    check(&door, writers).await;
+}
+
+/// Clients that write through the doors of all machines, and one of these doors.
+fn under_load(cluster: &Cluster) -> (Door, Writers) {
+    let doors = ["node1", "node2", "node3"].map(|node| Door::on(cluster, node));
+    tokio::task::block_in_place(|| doors[0].wait_bucket(LOADER, "e2e-load"));
+    let writers = Writers::start(&doors);
+    let [door, ..] = doors;
+    (door, writers)
 }
 
 /// All that was acknowledged is so.
@@ -216,9 +222,7 @@ fn listed(cluster: &Cluster, name: &str) -> Vec<(String, String, u64)> {
 async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clients_write() {
     let _turn = TURN.lock().await;
     let cluster = Cluster::connect().await;
-    let doors = ["node1", "node2", "node3"].map(|node| Door::on(&cluster, node));
-    tokio::task::block_in_place(|| doors[0].wait_bucket(LOADER, "e2e-load"));
-    let writers = Writers::start(&doors);
+    let (door, writers) = under_load(&cluster);
     tokio::task::block_in_place(|| {
         writers.wait_more("at first", 20);
         system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=4"]);
@@ -255,5 +259,5 @@ async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clien
         }
         assert!(listed(&cluster, "eddy-chunkserver-3").iter().all(|one| one.0 != lost.0));
     });
-    check(&doors[0], writers).await;
+    check(&door, writers).await;
 }

@@ -87,10 +87,7 @@ impl Asking {
 
     /// A bucket and what is under a key of it now, for somebody who may.
     pub(super) async fn present(&self, name: &str, key: &str, right: Right) -> Result<(Bucket, Option<ObjectRow>), Failure> {
-        let (space, row) = self.door.metadata().resolve(name, key).await?;
-        let bucket = Bucket { name: name.to_owned(), space };
-        self.check(&bucket, Some(key), row.as_ref(), right).await?;
-        Ok((bucket, row))
+        self.target(name, key, None, right).await
     }
 
     /// A version of an object, the present one if none is named, for somebody who may.

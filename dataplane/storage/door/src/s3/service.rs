@@ -189,11 +189,12 @@ impl S3Door {
             None
         };
         let authorization = request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-        if is_chunked(request.headers()) && !authorization.starts_with(VERSION_4.as_bytes()) {
+        let is_chunked = is_chunked(request.headers());
+        if is_chunked && !authorization.starts_with(VERSION_4.as_bytes()) {
             let message = "only whoever signs a request in its headers sends a body in chunks";
             return failed(Failure::new(S3ErrorCode::InvalidRequest, message));
         }
-        let request = match is_chunked(request.headers()) {
+        let request = match is_chunked {
             true => request.map(|body| s3s::Body::http_body_unsync(Framed::new(body))),
             false => request.map(s3s::Body::http_body_unsync),
         };
