@@ -163,6 +163,12 @@ impl State {
 }
 
 impl NameChange {
+    /// Whose sync makes it durable.
+    fn folder(&self) -> Option<&Path> {
+        let (Self::Set(path, _) | Self::Remove(path) | Self::Rename(_, path)) = self;
+        path.parent()
+    }
+
     fn apply(self, names: &mut BTreeMap<PathBuf, usize>) {
         match self {
             Self::Set(path, number) => drop(names.insert(path, number)),
@@ -289,13 +295,18 @@ impl Disk for SimulatedDisk {
         state.change_names(NameChange::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }
-    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut state = self.state();
         if state.sync_fails() {
             return Err(io::Error::other("the disk failed"));
         }
-        state.durable_names = state.names.clone();
-        state.pending_names.clear();
+        let pending = std::mem::take(&mut state.pending_names);
+        let (synced, others) = pending.into_iter().partition(|change| change.folder() == Some(folder));
+        state.pending_names = others;
+        let synced: Vec<NameChange> = synced;
+        for change in synced {
+            change.apply(&mut state.durable_names);
+        }
         Ok(())
     }
     fn space(&self, _: &Path) -> io::Result<Space> {
@@ -430,6 +441,21 @@ mod tests {
             lost_name |= disk.open(Path::new("f/b")).is_err();
         }
         assert!(kept_some && lost_some && lost_name);
+    }
+
+    #[test]
+    fn a_name_is_durable_when_its_own_folder_is_synced() {
+        let lost = |synced: &str| {
+            let is_lost = |seed| {
+                let disk = SimulatedDisk::new();
+                disk.create(Path::new("f/a")).unwrap();
+                disk.sync_folder(Path::new(synced)).unwrap();
+                disk.crash(&mut Rng::with_seed(seed));
+                disk.open(Path::new("f/a")).is_err()
+            };
+            (0..100).any(is_lost)
+        };
+        assert!(lost("f/g") && lost("g") && !lost("f"));
     }
 
     #[test]

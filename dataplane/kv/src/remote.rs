@@ -1,7 +1,7 @@
 //! A store in other processes: a client of its replicas.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,8 +29,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A store in other processes.
 pub struct Remote {
     replicas: Vec<Arc<Client>>,
-    /// Which of them led when it was last asked.
-    leader: AtomicUsize,
+    /// Whoever led when it was last asked; it may be none of these.
+    leader: Mutex<Option<Arc<Client>>>,
+    /// Which of them is asked next where nobody knows who leads.
+    next: AtomicUsize,
     transport: Arc<dyn Transport>,
 }
 
@@ -47,7 +49,7 @@ impl Remote {
     /// A client of the replicas with these addresses, `host:port`; one is enough for the others to be found, while it lives.
     pub fn new(transport: Arc<dyn Transport>, addresses: &[String]) -> Self {
         let replicas = addresses.iter().map(|address| Arc::new(Client::new(transport.clone(), address))).collect();
-        Self { replicas, leader: AtomicUsize::new(0), transport }
+        Self { replicas, leader: Mutex::default(), next: AtomicUsize::new(0), transport }
     }
 
     /// How each replica is, by the address it was asked at.
@@ -87,19 +89,41 @@ impl Remote {
 
     /// Asks the one that led, and finds out whom to ask next.
     async fn ask_current<T: DeserializeOwned>(&self, request: &Request, deadline: Instant) -> Asked<T> {
-        let current = self.leader.load(Ordering::Relaxed) % self.replicas.len().max(1);
-        let Some(replica) = self.replicas.get(current) else {
-            return Asked::Lost(KvError::Unavailable { reason: "no replica's address is known".into() });
+        let current = match self.current() {
+            Ok(current) => current,
+            Err(error) => return Asked::Lost(error),
         };
-        let asked = ask(replica, request, deadline.saturating_duration_since(Instant::now())).await;
+        let asked = ask(&current, request, deadline.saturating_duration_since(Instant::now())).await;
         if let Asked::Elsewhere(_, leader) = &asked {
-            let known = leader.as_ref().and_then(|leader| self.replicas.iter().position(|other| other.address() == leader));
-            if known.is_none_or(|known| known == current) {
+            let other = leader.as_deref().filter(|leader| *leader != current.address());
+            if other.is_none() {
                 tokio::time::sleep(PAUSE).await;
             }
-            self.leader.store(known.unwrap_or(current + 1), Ordering::Relaxed);
+            self.ask_next(other);
         }
         asked
+    }
+
+    /// Whom to ask.
+    fn current(&self) -> Result<Arc<Client>> {
+        let mut leader = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leader) = &*leader {
+            return Ok(leader.clone());
+        }
+        let next = self.next.load(Ordering::Relaxed) % self.replicas.len().max(1);
+        let nobody = || KvError::Unavailable { reason: "no replica's address is known".into() };
+        Ok(leader.insert(self.replicas.get(next).ok_or_else(nobody)?.clone()).clone())
+    }
+
+    /// From now on asks the one with this address, or the next if it is not known who leads.
+    fn ask_next(&self, leader: Option<&str>) {
+        let known = |leader| self.replicas.iter().find(|replica| replica.address() == leader).cloned();
+        let client = |leader| known(leader).unwrap_or_else(|| Arc::new(Client::new(self.transport.clone(), leader)));
+        let leader = leader.map(client);
+        if leader.is_none() {
+            self.next.fetch_add(1, Ordering::Relaxed);
+        }
+        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader;
     }
 
     async fn import_all(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
@@ -151,7 +175,7 @@ impl Store for Remote {
             let error = match self.ask_current(&request, deadline.min(Instant::now() + READ_TIMEOUT)).await {
                 Asked::Answered(answer) => return Ok(answer),
                 Asked::Lost(KvError::Unknown { reason }) => {
-                    self.leader.fetch_add(1, Ordering::Relaxed);
+                    self.ask_next(None);
                     KvError::Unavailable { reason }
                 }
                 Asked::Lost(error) => return Err(error),
@@ -169,12 +193,18 @@ impl Store for Remote {
     }
 
     async fn export(&self) -> Result<RowStream<'_>> {
-        // A connection of its own: whoever takes the rows slowly holds up nobody.
-        let current = self.leader.load(Ordering::Relaxed) % self.replicas.len().max(1);
-        let nobody = || KvError::Unavailable { reason: "no replica's address is known".into() };
-        let address = self.replicas.get(current).ok_or_else(nobody)?.address();
-        let client = Client::new(self.transport.clone(), address);
-        let answers = client.stream(encode(&Request::Export)?).await.map_err(call_failed)?;
+        let request = encode(&Request::Export)?;
+        let mut left = self.replicas.len();
+        let (client, answers) = loop {
+            // A connection of its own: whoever takes the rows slowly holds up nobody.
+            let client = Client::new(self.transport.clone(), self.current()?.address());
+            match client.stream(request.clone()).await {
+                Ok(answers) => break (client, answers),
+                Err(error) if left <= 1 => return Err(call_failed(error)),
+                Err(_) => self.ask_next(None),
+            }
+            left -= 1;
+        };
         let batches = stream::try_unfold((client, answers), async |(client, mut answers): (Client, Answers)| {
             let Some(answer) = answers.next().await.map_err(call_failed)? else { return Ok(None) };
             let rows: Vec<Row> = read_answer(&answer)?;

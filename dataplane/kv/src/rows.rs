@@ -1,6 +1,10 @@
 //! Rows in redb's tables: how they are read, and how a transaction changes them.
+//!
+//! redb looks at its pages' checksums only when it repairs a file, so each row has one of its own: a disk that gives other bytes than it was
+//! given changes nobody's rights, and goes from no replica to another.
 
 use bytes::Bytes;
+use crc_fast::{CrcAlgorithm, Digest};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, StorageError, Table, TableDefinition, TableError};
 
 use crate::error::{Invalid, KvError};
@@ -8,8 +12,10 @@ use crate::model::{
     Check, Page, Read, ReadResult, Row, SCAN_BYTES_MAX, Scan, Transaction, Value, Version, Write, decode_counter, encode_counter,
 };
 
-/// Each key's value and the version that wrote it.
-pub(crate) const ROWS: TableDefinition<'_, &[u8], (Version, &[u8])> = TableDefinition::new("rows");
+/// The version that wrote a value, a CRC-32C (Castagnoli, RFC 3720) of that, the key and the value, and the value.
+pub(crate) type Stored<'a> = (Version, u32, &'a [u8]);
+/// Each key's.
+pub(crate) const ROWS: TableDefinition<'_, &[u8], Stored<'static>> = TableDefinition::new("rows");
 /// Numbers of the store itself.
 pub(crate) const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
 /// In [`STATE`]: the version of the last transaction.
@@ -19,21 +25,35 @@ pub(crate) const LAST_VERSION: &str = "last-version";
 pub(crate) fn read(transaction: &ReadTransaction, reads: &[Read]) -> Result<Vec<ReadResult>, TableError> {
     let rows = transaction.open_table(ROWS)?;
     let results = reads.iter().map(|read| match read {
-        Read::Get(key) => Ok(ReadResult::Value(get(&rows, key)?)),
+        Read::Get(key) => Ok(ReadResult::Value(get(&rows, key)?.map_err(StorageError::from)?)),
         Read::Scan(wanted) => Ok(ReadResult::Page(scan(&rows, wanted)?)),
     });
     results.collect()
 }
 
-fn get(rows: &impl ReadableTable<&'static [u8], (Version, &'static [u8])>, key: &[u8]) -> Result<Option<Value>, StorageError> {
-    let found = rows.get(key)?;
-    Ok(found.map(|found| {
-        let (version, bytes) = found.value();
-        Value { bytes: Bytes::copy_from_slice(bytes), version }
-    }))
+/// A row is not what was written.
+#[derive(Debug)]
+pub(crate) struct Damaged(String);
+
+impl From<Damaged> for StorageError {
+    fn from(Damaged(reason): Damaged) -> Self {
+        Self::Corrupted(reason)
+    }
 }
 
-fn scan(rows: &ReadOnlyTable<&'static [u8], (Version, &'static [u8])>, wanted: &Scan) -> Result<Page, StorageError> {
+impl From<Damaged> for KvError {
+    fn from(Damaged(reason): Damaged) -> Self {
+        Self::Broken { reason }
+    }
+}
+
+type Found = Result<Option<Value>, Damaged>;
+
+fn get(rows: &impl ReadableTable<&'static [u8], Stored<'static>>, key: &[u8]) -> Result<Found, StorageError> {
+    Ok(rows.get(key)?.map(|found| value(key, found.value())).transpose())
+}
+
+fn scan(rows: &ReadOnlyTable<&'static [u8], Stored<'static>>, wanted: &Scan) -> Result<Page, StorageError> {
     let mut page = Page::default();
     if wanted.range.start >= wanted.range.end {
         return Ok(page);
@@ -46,26 +66,56 @@ fn scan(rows: &ReadOnlyTable<&'static [u8], (Version, &'static [u8])>, wanted: &
             break;
         }
         let (key, value) = found?;
-        let row = row(key.value(), value.value());
+        let row = row(key.value(), value.value()).map_err(StorageError::from)?;
         bytes += row.key.len() + row.value.bytes.len();
         page.rows.push(row);
     }
     Ok(page)
 }
 
-pub(crate) fn row(key: &[u8], (version, bytes): (Version, &[u8])) -> Row {
-    Row { key: Bytes::copy_from_slice(key), value: Value { bytes: Bytes::copy_from_slice(bytes), version } }
+/// A row, if it is what was written.
+pub(crate) fn row(key: &[u8], stored: Stored<'_>) -> Result<Row, Damaged> {
+    Ok(Row { key: Bytes::copy_from_slice(key), value: value(key, stored)? })
+}
+
+fn value(key: &[u8], (version, checksum, bytes): Stored<'_>) -> Result<Value, Damaged> {
+    if checksum != checksum_of(key, version, bytes) {
+        return Err(Damaged(format!("the row {} is not what was written: the disk changed it", key.escape_ascii())));
+    }
+    Ok(Value { bytes: Bytes::copy_from_slice(bytes), version })
+}
+
+fn checksum_of(key: &[u8], version: Version, bytes: &[u8]) -> u32 {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(&version.to_le_bytes());
+    digest.update(key);
+    digest.update(bytes);
+    // A CRC-32 has no more bits.
+    digest.finalize() as u32
+}
+
+/// Puts a row.
+pub(crate) fn insert(
+    rows: &mut Table<'_, &'static [u8], Stored<'static>>,
+    key: &[u8],
+    version: Version,
+    bytes: &[u8],
+) -> Result<(), StorageError> {
+    rows.insert(key, (version, checksum_of(key, version, bytes), bytes)).map(drop)
 }
 
 /// Applies a valid transaction as `version`. The outer result is the disk's, the inner one the transaction's: where
 /// that is an error, nothing was changed.
 pub(crate) fn apply(
-    rows: &mut Table<'_, &'static [u8], (Version, &'static [u8])>,
+    rows: &mut Table<'_, &'static [u8], Stored<'static>>,
     version: Version,
     transaction: &Transaction,
 ) -> Result<Result<(), KvError>, StorageError> {
     for Check { key, version: expected } in &transaction.checks {
-        let found = rows.get(key.as_ref())?.map(|found| found.value().0);
+        let found = match get(rows, key)? {
+            Ok(found) => found.map(|found| found.version),
+            Err(damaged) => return Ok(Err(damaged.into())),
+        };
         if found != *expected {
             return Ok(Err(KvError::Conflict { key: key.clone() }));
         }
@@ -73,18 +123,21 @@ pub(crate) fn apply(
     let mut sums = Vec::new();
     for write in &transaction.writes {
         let Write::Add { key, delta, at_most } = write else { continue };
-        let found = get(rows, key)?;
+        let found = match get(rows, key)? {
+            Ok(found) => found,
+            Err(damaged) => return Ok(Err(damaged.into())),
+        };
         match sum(key, found.as_ref().map(|value| value.bytes.as_ref()), *delta, *at_most) {
             Ok(sum) => sums.push((key, encode_counter(sum))),
             Err(error) => return Ok(Err(error)),
         }
     }
     for (key, sum) in sums {
-        rows.insert(key.as_ref(), (version, sum.as_slice()))?;
+        insert(rows, key, version, &sum)?;
     }
     for write in &transaction.writes {
         match write {
-            Write::Put { key, value } => drop(rows.insert(key.as_ref(), (version, value.as_ref()))?),
+            Write::Put { key, value } => insert(rows, key, version, value)?,
             Write::Delete { key } => drop(rows.remove(key.as_ref())?),
             Write::Add { .. } => {}
         }

@@ -4,12 +4,15 @@
 
 mod conformance;
 mod crash;
+mod flipped;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use eddy_kv::backup::{BackupError, Damage, backup, restore, verify};
-use eddy_kv::{Embedded, EmbeddedOptions, OpenError, Store, Transaction};
+use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, KvError, OpenError, Scan, Store, Transaction};
+
+use crate::flipped::flip;
 
 /// The store that the crash test kills.
 async fn open_at(path: &Path) -> Arc<dyn Store> {
@@ -50,6 +53,29 @@ async fn a_file_is_opened_once_and_only_if_it_is_a_store() {
     let other = folder.path().join("other");
     std::fs::write(&other, "no store at all, but long enough to look like something\n".repeat(100)).unwrap();
     assert!(matches!(Embedded::open(&EmbeddedOptions::new(other)), Err(OpenError::Open { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_disk_changed_is_an_error_and_never_another_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    let rows = [("a", "plain"), ("b", "visibility=private"), ("c", "plain")];
+    let all = rows.iter().fold(Transaction::new(), |all, (key, value)| all.put(*key, *value));
+    store.commit(all).await.unwrap();
+    drop(store);
+    assert!(flip(&folder.path().join("store"), b"visibility=private"));
+
+    let store = open(&folder);
+    assert_eq!(store.get("a".into()).await.unwrap().unwrap().bytes, "plain");
+    let read = store.get("b".into()).await;
+    assert!(matches!(&read, Err(KvError::Broken { reason }) if reason.contains("the row b")), "{read:?}");
+    let listed = store.scan(Scan::new(KeyRange::prefix(""), 10)).await;
+    assert!(matches!(listed, Err(KvError::Broken { .. })), "{listed:?}");
+    let copied = backup(&store, &folder.path().join("backup")).await;
+    assert!(matches!(copied, Err(BackupError::Store(KvError::Broken { .. }))), "{copied:?}");
+    let added = store.commit(Transaction::new().add("b", 1, None)).await;
+    assert!(matches!(added, Err(KvError::Broken { .. })), "{added:?}");
+    store.commit(Transaction::new().put("c", "changed")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

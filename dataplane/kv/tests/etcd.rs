@@ -28,7 +28,11 @@ struct EtcdProcess {
 
 impl EtcdProcess {
     async fn start() -> Self {
-        let this = Self::run(tempfile::tempdir().unwrap(), "http", &[]);
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(options: &[String]) -> Self {
+        let this = Self::run(tempfile::tempdir().unwrap(), "http", options);
         this.wait(&EtcdAccess::default()).await;
         this
     }
@@ -128,6 +132,21 @@ async fn what_is_restored_by_half_is_not_served_and_can_be_restored_again() {
     let etcd = EtcdProcess::start().await;
     let store = etcd.store("s/").await;
     half_restored::run(&store, async || etcd.store("s/").await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_full_is_said_to_be_and_is_read_on() {
+    let etcd = EtcdProcess::start_with(&["--quota-backend-bytes=2000000".to_owned()]).await;
+    let store = etcd.store("s/").await;
+    let mut refused = None;
+    for number in 0..200 {
+        if let Err(error) = store.commit(Transaction::new().put(format!("{number:03}"), vec![7; 50_000])).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(KvError::Full { .. })), "{refused:?}");
+    assert_eq!(store.get("000".into()).await.unwrap().unwrap().bytes.len(), 50_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

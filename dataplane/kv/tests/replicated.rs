@@ -4,15 +4,20 @@
 
 mod conformance;
 mod crash;
+mod flipped;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_disk::{CountedDisk, Disk, RealDisk, SimulatedDisk};
-use eddy_kv::{GroupOptions, Invalid, KvError, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value};
+use eddy_kv::{
+    GroupOptions, Invalid, KvError, LogOptions, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value,
+};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
+
+use crate::flipped::flip;
 
 /// The store that the crash test kills.
 async fn open_at(path: &Path) -> Arc<dyn Store> {
@@ -81,6 +86,35 @@ async fn what_is_left_of_the_disk_is_kept_for_what_makes_room() {
     store.commit(Transaction::new().check("b", b.as_ref()).put("b", "2").delete("gone").put("x", "1")).await.unwrap();
     assert!(store.get("a".into()).await.unwrap().is_none());
     assert!(store.commit(Transaction::new().delete("b").add("n", -1, None)).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_is_alone_refuses_a_row_that_the_disk_changed_and_serves_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ReplicatedOptions {
+        log: LogOptions { commands_between_snapshots: 20, commands_kept: 5, ..LogOptions::default() },
+        ..ReplicatedOptions::alone(folder.path().join("store"), 1024 * 1024)
+    };
+    let store = Replicated::alone(options.clone()).await.unwrap();
+    store.commit(Transaction::new().put("b", "visibility=private").put("c", "1")).await.unwrap();
+    let b = store.get("b".into()).await.unwrap();
+    for number in 0..100 {
+        store.commit(Transaction::new().put("n", format!("{number}"))).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    assert!(flip(&folder.path().join("store/rows"), b"visibility=private"));
+
+    // Also after it was opened again, when the log has what it could not do.
+    for _ in 0..2 {
+        let store = Replicated::alone(options.clone()).await.unwrap();
+        assert!(matches!(store.get("b".into()).await, Err(KvError::Broken { .. })));
+        let changed = store.commit(Transaction::new().check("b", b.as_ref()).put("c", "2")).await;
+        assert!(matches!(changed, Err(KvError::Broken { .. })), "{changed:?}");
+        assert_eq!(store.get("c".into()).await.unwrap().unwrap().bytes, "1");
+        store.commit(Transaction::new().put("n", "on")).await.unwrap();
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@ use eddy_e2e::wait;
 use eddy_kv::{KeyRange, KvError, Remote, Scan, Store, Transaction};
 use eddy_rpc::TcpTransport;
 
-use crate::processes::{Replicas, tool};
+use crate::processes::{Replicas, tool, tool_with};
 
 /// Writes rows with numbers until it is dropped or refused; what was acknowledged.
 async fn write(client: Arc<Remote>, writer: usize, acknowledged: Arc<std::sync::Mutex<Vec<String>>>) {
@@ -80,6 +80,19 @@ async fn tools_back_up_verify_and_restore() {
 
     let fresh = Replicas::start(1);
     assert!(said(fresh.tool(&["restore", &file_argument])).0);
+    assert_eq!(fresh.client().get("99".into()).await.unwrap().unwrap().bytes, "1");
+
+    // By pipes, as where there is no file system to write to.
+    let piped = replicas.tool(&["backup", "--file=-"]);
+    assert_eq!(String::from_utf8_lossy(&piped.stderr), "100 rows were written\n");
+    assert_eq!(piped.stdout, std::fs::read(&file).unwrap());
+    let fresh = Replicas::start(1);
+    let servers = format!("--servers={}", fresh.servers().join(","));
+    let restore = |input: &[u8]| tool_with(input, &["restore", "--file=-", &servers]);
+    let cut_off = restore(&piped.stdout[..piped.stdout.len() - 9]);
+    assert!(!cut_off.status.success() && String::from_utf8_lossy(&cut_off.stderr).contains("cut off"), "{cut_off:?}");
+    assert!(fresh.client().get("99".into()).await.unwrap().is_none(), "it is empty again");
+    assert!(restore(&piped.stdout).status.success());
     assert_eq!(fresh.client().get("99".into()).await.unwrap().unwrap().bytes, "1");
 
     let mut bytes = std::fs::read(&file).unwrap();

@@ -1,7 +1,8 @@
 //! Processes that come, are killed and come again.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 
 use eddy_e2e::{reserved_address, wait};
@@ -147,6 +148,16 @@ impl Replicas {
 
 pub(crate) fn tool(arguments: &[&str]) -> Output {
     dataplane(&[&["kv"], arguments].concat())
+}
+
+/// What a tool says that is given something on its standard input.
+pub(crate) fn tool_with(input: &[u8], arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eddy-dataplane"));
+    command.arg("kv").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may end before it has read all.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
 }
 
 /// What the program says, having ended.

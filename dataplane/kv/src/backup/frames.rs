@@ -61,15 +61,22 @@ pub(super) fn check_frame(payload: &[u8], crc: u32) -> Result<(), Damage> {
     if crc32_iscsi(payload) == crc { Ok(()) } else { Err(Damage::Checksum) }
 }
 
-pub(super) fn encode_rows(rows: &[Row]) -> Vec<u8> {
-    let mut payload = Vec::new();
+/// The payloads of as many frames as keep each within [`FRAME_BYTES_MAX`], however many rows come at once.
+pub(super) fn encode_rows(rows: &[Row]) -> Vec<Vec<u8>> {
+    let (mut payloads, mut payload) = (Vec::new(), Vec::new());
     for Row { key, value } in rows {
+        if payload.len() >= SCAN_BYTES_MAX {
+            payloads.push(std::mem::take(&mut payload));
+        }
         payload.put_u16_le(key.len() as u16);
         payload.put_u32_le(value.bytes.len() as u32);
         payload.put_slice(key);
         payload.put_slice(&value.bytes);
     }
-    payload
+    if !payload.is_empty() {
+        payloads.push(payload);
+    }
+    payloads
 }
 
 /// The rows of a frame's payload, without their versions.
@@ -105,12 +112,21 @@ mod tests {
     #[test]
     fn rows_come_back() {
         let rows = [row(b"a", b""), row(b"\x00\xff", b"value"), row(b"z", &[7; 1000])];
-        assert_eq!(decode_rows(&encode_rows(&rows)), Ok(rows.to_vec()));
+        assert_eq!(encode_rows(&rows).iter().map(|payload| decode_rows(payload)).collect::<Vec<_>>(), [Ok(rows.to_vec())]);
+    }
+
+    #[test]
+    fn many_long_rows_that_come_at_once_are_in_frames_that_can_be_read() {
+        let rows = vec![row(b"a", &[7; VALUE_BYTES_MAX]); 512];
+        let payloads = encode_rows(&rows);
+        assert!(payloads.iter().all(|payload| payload.len() <= FRAME_BYTES_MAX));
+        let back: Vec<Row> = payloads.iter().flat_map(|payload| decode_rows(payload).unwrap()).collect();
+        assert!(back == rows);
     }
 
     #[test]
     fn anything_else_is_refused() {
-        let whole = encode_rows(&[row(b"key", b"value")]);
+        let whole = encode_rows(&[row(b"key", b"value")]).remove(0);
         for end in 1..whole.len() {
             assert_eq!(decode_rows(&whole[..end]), Err(Damage::NotRows), "cut off at {end}");
         }

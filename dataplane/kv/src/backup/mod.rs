@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 
 pub use self::frames::{Damage, decode_rows};
 use self::frames::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, check_frame, encode_frame, encode_rows, frame_head};
 use crate::error::KvError;
 use crate::model::Row;
 use crate::store::{RowStream, Store};
+
+/// What is written to, or read from, where that is no file.
+pub(crate) const STREAM: &str = "-";
 
 /// Why a backup or a restore failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +51,20 @@ pub async fn backup(store: &dyn Store, path: &Path) -> Result<u64, BackupError> 
     write_rows(store.export().await?, path).await
 }
 
+/// Writes all rows of a store at one version to whoever takes them; returns how many there were. What was written before an
+/// error is known to be cut off.
+///
+/// # Errors
+/// See [`BackupError`].
+pub async fn backup_to(store: &dyn Store, to: impl AsyncWrite + Unpin) -> Result<u64, BackupError> {
+    let mut to = BufWriter::new(to);
+    write(store.export().await?, &mut to, Path::new(STREAM)).await
+}
+
 /// Writes rows to a file, as [`backup`] does.
 pub(crate) async fn write_rows(rows: RowStream<'_>, path: &Path) -> Result<u64, BackupError> {
     let unfinished = path.with_added_extension("unfinished");
-    let written = write(rows, &unfinished).await;
+    let written = write_file(rows, &unfinished).await;
     if written.is_err() {
         // It may not have been made.
         let _ = tokio::fs::remove_file(&unfinished).await;
@@ -63,19 +76,26 @@ pub(crate) async fn write_rows(rows: RowStream<'_>, path: &Path) -> Result<u64, 
     written
 }
 
-async fn write(mut batches: RowStream<'_>, path: &Path) -> Result<u64, BackupError> {
+async fn write_file(batches: RowStream<'_>, path: &Path) -> Result<u64, BackupError> {
     let mut file = BufWriter::new(File::create(path).await.map_err(at(path))?);
-    file.write_all(&encode_frame(MAGIC)).await.map_err(at(path))?;
+    let rows = write(batches, &mut file, path).await?;
+    file.get_ref().sync_all().await.map_err(at(path))?;
+    Ok(rows)
+}
+
+async fn write(mut batches: RowStream<'_>, to: &mut (impl AsyncWrite + Unpin), path: &Path) -> Result<u64, BackupError> {
+    to.write_all(&encode_frame(MAGIC)).await.map_err(at(path))?;
     let mut rows = 0;
     while let Some(batch) = batches.next().await {
         let batch = batch?;
         rows += batch.len() as u64;
-        file.write_all(&encode_frame(&encode_rows(&batch))).await.map_err(at(path))?;
+        for payload in encode_rows(&batch) {
+            to.write_all(&encode_frame(&payload)).await.map_err(at(path))?;
+        }
     }
-    file.write_all(&encode_frame(&[])).await.map_err(at(path))?;
-    file.write_all(&encode_frame(&rows.to_le_bytes())).await.map_err(at(path))?;
-    file.flush().await.map_err(at(path))?;
-    file.get_ref().sync_all().await.map_err(at(path))?;
+    to.write_all(&encode_frame(&[])).await.map_err(at(path))?;
+    to.write_all(&encode_frame(&rows.to_le_bytes())).await.map_err(at(path))?;
+    to.flush().await.map_err(at(path))?;
     Ok(rows)
 }
 
@@ -84,7 +104,7 @@ async fn write(mut batches: RowStream<'_>, path: &Path) -> Result<u64, BackupErr
 /// # Errors
 /// See [`BackupError`].
 pub async fn verify(path: &Path) -> Result<u64, BackupError> {
-    read(path).await?.try_fold(0, async |rows, batch| Ok(rows + batch.len() as u64)).await
+    open(path).await?.try_fold(0, async |rows, batch| Ok(rows + batch.len() as u64)).await
 }
 
 /// Fills an empty store with the rows of a backup, which is read whole before; returns how many there were.
@@ -94,14 +114,41 @@ pub async fn verify(path: &Path) -> Result<u64, BackupError> {
 pub async fn restore(store: &dyn Store, path: &Path) -> Result<u64, BackupError> {
     let rows = verify(path).await?;
     let changed = |error: BackupError| KvError::Unavailable { reason: format!("after it was found whole, {error}") };
-    store.import(read(path).await?.map_err(changed).boxed()).await?;
+    store.import(open(path).await?.map_err(changed).boxed()).await?;
     Ok(rows)
 }
 
+/// Fills an empty store with the rows of a backup that comes but once; returns how many there were.
+///
+/// # Errors
+/// See [`BackupError`]; the store is empty again then.
+pub async fn restore_from(store: &dyn Store, from: impl AsyncRead + Send + Unpin + 'static) -> Result<u64, BackupError> {
+    let (mut rows, mut damage) = (0, None);
+    let batches = read(Box::new(from), Path::new(STREAM)).await?;
+    let counted = batches.map(|batch| {
+        // The store is told that no more comes; whoever asked, why.
+        batch.inspect(|batch| rows += batch.len() as u64).map_err(|error| {
+            let reason = error.to_string();
+            damage = Some(error);
+            KvError::Unavailable { reason }
+        })
+    });
+    let imported = store.import(counted.boxed()).await;
+    damage.map_or(Ok(()), Err)?;
+    imported?;
+    Ok(rows)
+}
+
+async fn open(path: &Path) -> Result<impl Stream<Item = Result<Vec<Row>, BackupError>> + Send + use<>, BackupError> {
+    read(Box::new(File::open(path).await.map_err(at(path))?), path).await
+}
+
 /// The batches of a backup; the stream ends well only after its last frame.
-async fn read(path: &Path) -> Result<impl Stream<Item = Result<Vec<Row>, BackupError>> + Send + use<>, BackupError> {
-    let file = BufReader::new(File::open(path).await.map_err(at(path))?);
-    let mut reader = Reader { file, path: path.to_owned(), rows: 0 };
+async fn read(
+    from: Box<dyn AsyncRead + Send + Unpin>,
+    path: &Path,
+) -> Result<impl Stream<Item = Result<Vec<Row>, BackupError>> + Send + use<>, BackupError> {
+    let mut reader = Reader { file: BufReader::new(from), path: path.to_owned(), rows: 0 };
     if reader.frame().await? != MAGIC {
         return Err(reader.damaged(Damage::NotABackup));
     }
@@ -109,7 +156,7 @@ async fn read(path: &Path) -> Result<impl Stream<Item = Result<Vec<Row>, BackupE
 }
 
 struct Reader {
-    file: BufReader<File>,
+    file: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
     path: PathBuf,
     rows: u64,
 }

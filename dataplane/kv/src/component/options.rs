@@ -26,7 +26,7 @@ pub(super) enum KvCommand {
     Backup {
         #[command(flatten)]
         servers: Servers,
-        /// The file; it appears when it is whole
+        /// The file, which appears when it is whole; standard output if it is -
         #[arg(long)]
         file: PathBuf,
     },
@@ -34,7 +34,7 @@ pub(super) enum KvCommand {
     Restore {
         #[command(flatten)]
         servers: Servers,
-        /// The backup
+        /// The backup; standard input if it is -
         #[arg(long)]
         file: PathBuf,
     },

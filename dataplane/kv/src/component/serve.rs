@@ -1,6 +1,6 @@
 //! A replica as a process.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
@@ -17,15 +17,22 @@ pub(super) async fn run(options: ServeOptions, shutdown: Shutdown) -> Result<(),
     let transport = options.transport.transport()?;
     let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| KvComponentError::Bind { address: options.bind, source })?;
-    let replica = Arc::new(Replicated::open(options.replica(), Some(transport)).await?);
+    // Before the replica is open, which may take long: whoever looks after this process must not take it for one that hangs.
+    let figures = Arc::new(OnceLock::<Arc<Replicated>>::new());
     let mut registry = Registry::default();
-    let figures = replica.clone();
-    registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
+    let scraped = figures.clone();
+    registry.register_collector(Box::new(Gauges(move || scraped.get().map(|replica| gauges(replica)).unwrap_or_default())));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let replica = Arc::new(Replicated::open(options.replica(), Some(transport)).await?);
+    let replica = figures.get_or_init(|| replica).clone();
     let serving = tokio::spawn(serve(listener, replica.clone()));
     tracing::info!(address = %options.bind, folder = %options.folder.display(), "serving rows");
     let take_part = async {
         replica.join().await;
+        // Whoever lets another replica go counts on this one: it has all that was acknowledged before it says so.
+        while let Err(error) = replica.catch_up().await {
+            member.not_ready(error.to_string());
+        }
         member.ready();
         tracing::info!("a member of the group");
         std::future::pending::<()>().await;

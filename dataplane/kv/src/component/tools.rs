@@ -1,21 +1,29 @@
 //! What whoever runs replicas needs now and then. Answers go to standard output.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::Write as _;
 use std::path::Path;
 
 use super::KvComponentError;
+use crate::backup::STREAM;
 use crate::remote::Remote;
 
-/// Says how each replica is.
+/// Says how each replica is, and which members were not asked.
 pub(super) async fn status(remote: &Remote) -> Result<(), KvComponentError> {
     let statuses = remote.status().await;
-    let answered = statuses.iter().any(|(_, status)| status.is_ok());
-    let mut lines = String::new();
+    let mut members: BTreeMap<u64, String> = BTreeMap::new();
+    for (_, status) in &statuses {
+        members.extend(status.iter().flat_map(|status| &status.members).map(|member| (member.id, member.address.clone())));
+    }
+    let (mut lines, mut answered) = (String::new(), false);
     for (address, status) in statuses {
         // Writing to a String does not fail.
         let _ = match status {
             Ok(status) => {
+                answered = true;
+                // As the group knows it: by that it is removed.
+                let address = members.remove(&status.id).unwrap_or(address);
                 let what = status.members.iter().find(|member| member.id == status.id);
                 let what = match (what, status.leader.as_deref() == what.map(|member| member.address.as_str())) {
                     (None, _) => "no member yet",
@@ -30,12 +38,21 @@ pub(super) async fn status(remote: &Remote) -> Result<(), KvComponentError> {
             Err(error) => writeln!(lines, "{address}\tdoes not answer\t{error}"),
         };
     }
+    for (id, address) in members {
+        let _ = writeln!(lines, "{address}\ta member that did not answer\tid {id:016x}");
+    }
     say(&lines);
     if answered { Ok(()) } else { Err(KvComponentError::NoneAnswers) }
 }
 
-/// Writes all rows to a file.
+/// Writes all rows to a file, or to standard output.
 pub(super) async fn backup(remote: &Remote, file: &Path) -> Result<(), KvComponentError> {
+    if file == Path::new(STREAM) {
+        let rows = crate::backup::backup_to(remote, tokio::io::stdout()).await?;
+        // The other output is the backup.
+        let _ = writeln!(std::io::stderr().lock(), "{rows} rows were written");
+        return Ok(());
+    }
     let rows = crate::backup::backup(remote, file).await?;
     say(&format!("{rows} rows are in {}\n", file.display()));
     Ok(())
@@ -43,7 +60,10 @@ pub(super) async fn backup(remote: &Remote, file: &Path) -> Result<(), KvCompone
 
 /// Fills an empty store.
 pub(super) async fn restore(remote: &Remote, file: &Path) -> Result<(), KvComponentError> {
-    let rows = crate::backup::restore(remote, file).await?;
+    let rows = match file == Path::new(STREAM) {
+        true => crate::backup::restore_from(remote, tokio::io::stdin()).await?,
+        false => crate::backup::restore(remote, file).await?,
+    };
     say(&format!("{rows} rows are restored\n"));
     Ok(())
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 
 use super::broken;
 use crate::error::{Invalid, KvError, Result};
 use crate::model::{Row, Transaction, Version};
-use crate::rows::{LAST_VERSION, ROWS, STATE, apply};
+use crate::rows::{self, LAST_VERSION, ROWS, STATE, Stored, apply};
 
 /// Most transactions that become durable together.
 const BATCH_MAX: usize = 1024;
@@ -28,7 +27,7 @@ pub(super) enum Import {
     End,
 }
 
-type Rows<'a> = Table<'a, &'static [u8], (Version, &'static [u8])>;
+type Rows<'a> = Table<'a, &'static [u8], Stored<'static>>;
 
 pub(super) struct Committer {
     database: Arc<Database>,
@@ -145,7 +144,7 @@ fn last_version(write: &WriteTransaction) -> std::result::Result<Version, redb::
 
 fn insert(rows: &mut Rows<'_>, version: Version, batch: &[Row]) -> std::result::Result<(), redb::StorageError> {
     for Row { key, value } in batch {
-        rows.insert(Bytes::as_ref(key), (version, Bytes::as_ref(&value.bytes)))?;
+        rows::insert(rows, key, version, &value.bytes)?;
     }
     Ok(())
 }

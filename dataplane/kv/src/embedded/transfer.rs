@@ -53,7 +53,7 @@ fn batch(transaction: &ReadTransaction, from: Bound<Bytes>) -> std::result::Resu
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for found in rows.range::<&[u8]>((from.as_ref().map(|key| &key[..]), Bound::Unbounded))? {
         let (key, value) = found?;
-        let row = row(key.value(), value.value());
+        let row = row(key.value(), value.value()).map_err(redb::StorageError::from)?;
         bytes += row.key.len() + row.value.bytes.len();
         batch.push(row);
         if bytes >= SCAN_BYTES_MAX {

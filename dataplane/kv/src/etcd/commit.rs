@@ -76,6 +76,15 @@ fn counter(write: &Write) -> Option<&Bytes> {
     if let Write::Add { key, .. } = write { Some(key) } else { None }
 }
 
+/// What etcd says where it takes nothing more, and did not take this (its rpctypes, `ErrGRPCNoSpace`).
+const NO_SPACE: &str = "database space exceeded";
+
 fn unknown(error: Error) -> KvError {
-    KvError::Unknown { reason: error.to_string() }
+    match &error {
+        // How much there is, it does not say.
+        Error::GRpcStatus(status) if status.message().contains(NO_SPACE) => {
+            KvError::Full { available_bytes: 0, reserved_bytes: 0 }
+        }
+        _ => KvError::Unknown { reason: error.to_string() },
+    }
 }

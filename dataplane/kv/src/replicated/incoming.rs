@@ -10,7 +10,7 @@ use super::state_machine::RowsView;
 use crate::embedded::broken;
 use crate::error::{KvError, Result};
 use crate::model::Row;
-use crate::rows::{ROWS, STATE};
+use crate::rows::{self, ROWS, STATE};
 
 /// The transfer that is under way; a new one ends it.
 pub(crate) struct Incoming {
@@ -48,12 +48,12 @@ impl Incoming {
     ///
     /// # Errors
     /// The disk's, or that another transfer is under way.
-    pub(crate) fn add(&self, number: u64, rows: &[Row]) -> Result<()> {
+    pub(crate) fn add(&self, number: u64, some: &[Row]) -> Result<()> {
         let database = self.database(number)?;
         write(&database, |transaction| {
             let mut to = transaction.open_table(ROWS)?;
-            for row in rows {
-                to.insert(row.key.as_ref(), (row.value.version, row.value.bytes.as_ref()))?;
+            for row in some {
+                rows::insert(&mut to, &row.key, row.value.version, &row.value.bytes)?;
             }
             Ok(())
         })

@@ -10,6 +10,7 @@ mod network;
 mod options;
 mod peers;
 mod read_index;
+mod room;
 mod runtime;
 mod salvage;
 mod server;

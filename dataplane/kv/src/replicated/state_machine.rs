@@ -155,7 +155,10 @@ impl StateMachine {
                     applied.1 = Membership::new(Some(entry.log_id), members);
                     Outcome::Nothing
                 }
-                EntryPayload::Normal(command) => run(&transaction, command)?,
+                EntryPayload::Normal(command) => {
+                    let alone = applied.1.membership().voter_ids().count() < 2;
+                    run(&transaction, command, alone)?
+                }
             });
         }
         save_applied(&transaction, &applied)?;
@@ -219,8 +222,9 @@ fn number(transaction: &ReadTransaction, key: &str) -> Result<u64, redb::Error> 
     Ok(transaction.open_table(STATE)?.get(key)?.map_or(0, |found| found.value()))
 }
 
-/// What one command does, and what becomes of it: the same on every replica.
-fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb::Error> {
+/// What one command does, and what becomes of it: the same on every replica. One that meets a row that is not what was written is not a replica of
+/// the others any more; where there are none, the rest of its rows is still of use.
+fn run(transaction: &WriteTransaction, command: Command, alone: bool) -> Result<Outcome, redb::Error> {
     let mut rows = transaction.open_table(ROWS)?;
     let mut state = transaction.open_table(STATE)?;
     let number = |found: Option<redb::AccessGuard<'_, u64>>| found.map_or(0, |found| found.value());
@@ -233,6 +237,14 @@ fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb
             let mut outcomes = Vec::with_capacity(commits.len());
             for commit in commits {
                 let result: Result<(), KvError> = rows::apply(&mut rows, version, &commit)?;
+                if let Err(KvError::Broken { reason }) = result {
+                    tracing::error!(reason, alone, "a transaction met a damaged row");
+                    if !alone {
+                        return Err(redb::Error::Corrupted(reason));
+                    }
+                    outcomes.push(Outcome::Damaged(reason));
+                    continue;
+                }
                 let happened = Version::from(result.is_ok());
                 let impossible = || redb::Error::Corrupted("a transaction met what none can".into());
                 outcomes.push(Outcome::of(result, version).ok_or_else(impossible)?);
@@ -250,7 +262,7 @@ fn run(transaction: &WriteTransaction, command: Command) -> Result<Outcome, redb
         Command::Import { restore: of, .. } | Command::EndImport { restore: of, .. } if of != restore => Outcome::OtherRestore,
         Command::Import { rows: batch, .. } => {
             for row in batch {
-                rows.insert(row.key.as_ref(), (version, row.value.as_ref()))?;
+                rows::insert(&mut rows, &row.key, version, &row.value)?;
             }
             Outcome::Done(version)
         }

@@ -9,9 +9,9 @@ use eddy_disk::{Disk, RealDisk, Space};
 use eddy_rpc::Transport;
 use futures::StreamExt;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::task::JoinHandle;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::batcher::{Batcher, write};
 use super::identity::{Identity, IdentityFile};
@@ -21,6 +21,7 @@ use super::network::Network;
 use super::options::{LogOptions, ReplicaError, ReplicatedOptions};
 use super::peers::{Peers, unavailable};
 use super::read_index::{ReadIndex, of_leader};
+use super::room::Room;
 use super::short_log::keep_short;
 use super::state_machine::StateMachine;
 use super::types::{Command, ImportedRow, Types};
@@ -52,21 +53,14 @@ pub struct Replicated {
     rows: StateMachine,
     incoming: Incoming,
     peers: Peers,
-    disk: Arc<dyn Disk>,
+    room: Room,
     identity_file: IdentityFile,
     identity: RwLock<Identity>,
     changing_members: Mutex<()>,
+    /// Why this replica must end, where others have what it lost.
+    damaged: watch::Sender<Option<String>>,
     options: ReplicatedOptions,
-    _short_log: AbortOnDrop,
-}
-
-/// A task that nobody needs any more when this is dropped.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    _short_log: AbortOnDropHandle<()>,
 }
 
 impl Replicated {
@@ -137,18 +131,21 @@ impl Replicated {
         if options.group.is_none() && identity.group.is_some() && !identity.founding && !begun {
             return Err(ReplicaError::LogLost(options.folder));
         }
+        let (folder, reserved_bytes) = (options.folder.clone(), options.reserved_bytes);
+        let room = Room { disk: disk.clone(), folder, reserved_bytes };
         Ok(Self {
             batcher: Batcher::start(raft.clone()),
             read_index: ReadIndex::start(ask_leader(raft.clone(), peers.clone())),
-            _short_log: AbortOnDrop(tokio::spawn(keep_short(raft.clone(), log, options.log, is_full(disk.clone(), &options)))),
-            incoming: Incoming::new(disk.clone(), options.folder.join("incoming"), options.cache_bytes),
+            _short_log: AbortOnDropHandle::new(tokio::spawn(keep_short(raft.clone(), log, options.log, room.clone()))),
+            incoming: Incoming::new(disk, options.folder.join("incoming"), options.cache_bytes),
             raft,
             rows,
             peers,
-            disk,
+            room,
             identity_file,
             identity: RwLock::new(identity),
             changing_members: Mutex::new(()),
+            damaged: watch::Sender::new(None),
             options,
         })
     }
@@ -167,6 +164,15 @@ impl Replicated {
 
     /// Waits until this replica can go on no more: its disk failed. It logs who leads meanwhile.
     pub async fn broken(&self) -> KvError {
+        let mut damaged = self.damaged.subscribe();
+        tokio::select! {
+            error = self.consensus_ended() => error,
+            // The sender is this one: it is there.
+            Ok(reason) = damaged.wait_for(Option::is_some) => KvError::Broken { reason: reason.clone().unwrap_or_default() },
+        }
+    }
+
+    async fn consensus_ended(&self) -> KvError {
         let mut metrics = self.raft.metrics();
         let mut leader_before = None;
         loop {
@@ -198,7 +204,7 @@ impl Replicated {
     }
 
     pub(super) fn disk(&self) -> &dyn Disk {
-        &*self.disk
+        &*self.room.disk
     }
 
     pub(super) fn raft(&self) -> &Raft<Types> {
@@ -232,7 +238,7 @@ impl Replicated {
     pub(super) fn set_identity(&self, identity: Identity) -> Result<()> {
         let mut current = self.identity.write().unwrap_or_else(PoisonError::into_inner);
         let broken = |error| KvError::Broken { reason: format!("failed to write who this replica is: {error}") };
-        self.identity_file.save(&*self.disk, identity).map_err(broken)?;
+        self.identity_file.save(&*self.room.disk, identity).map_err(broken)?;
         self.peers.set_group(identity.group.unwrap_or_default());
         *current = identity;
         Ok(())
@@ -245,28 +251,22 @@ impl Replicated {
 
     /// The room of the disk, where that is known.
     pub(crate) fn space(&self) -> Option<Space> {
-        self.disk.space(&self.options.folder).ok()
-    }
-
-    /// Whether there is room for more rows.
-    fn check_room(&self) -> Result<()> {
-        let reserved_bytes = self.options.reserved_bytes;
-        match self.space().filter(|space| space.available_bytes < reserved_bytes) {
-            Some(Space { available_bytes, .. }) => Err(KvError::Full { available_bytes, reserved_bytes }),
-            None => Ok(()),
-        }
+        self.room.space()
     }
 
     /// Makes every replica do something.
     pub(crate) async fn run(&self, command: Command) -> Result<Version> {
         if matches!(command, Command::Import { .. }) {
-            self.check_room()?;
+            self.room.check()?;
         }
         write(&self.raft, command).await?.into_result()
     }
 
     /// Waits until this replica has all that was acknowledged anywhere; through a change of leaders, too.
-    async fn catch_up(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`KvError::Unavailable`] where that takes more than seconds.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
         let deadline = Instant::now() + CATCH_UP_TIMEOUT;
         while let Err(error) = self.try_catch_up(deadline).await {
             if Instant::now() + CATCH_UP_PAUSE >= deadline {
@@ -299,6 +299,17 @@ impl Replicated {
         waited.map(drop).map_err(|error| unavailable(&error))
     }
 
+    /// Ends a replica whose rows are not what was written, where others have them. One that is alone is still good for all other rows.
+    fn leave_to_others(&self, error: &KvError) {
+        if let KvError::Broken { reason } = error {
+            let alone = self.metrics().membership_config.voter_ids().count() < 2;
+            tracing::error!(reason, alone, "rows cannot be read");
+            if !alone {
+                self.damaged.send_replace(Some(reason.clone()));
+            }
+        }
+    }
+
     async fn fill(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
         while let Some(batch) = rows.next().await {
             for rows in ImportedRow::in_commands(batch?) {
@@ -307,12 +318,6 @@ impl Replicated {
         }
         Ok(())
     }
-}
-
-/// Whether less of the disk is left than is to be.
-fn is_full(disk: Arc<dyn Disk>, options: &ReplicatedOptions) -> impl Fn() -> bool + use<> {
-    let (folder, reserved_bytes) = (options.folder.clone(), options.reserved_bytes);
-    move || disk.space(&folder).is_ok_and(|space| space.available_bytes < reserved_bytes)
 }
 
 fn leader(metrics: &RaftMetrics<u64, BasicNode>) -> Option<(u64, String)> {
@@ -354,20 +359,20 @@ impl Store for Replicated {
     async fn read(&self, reads: Vec<Read>) -> Result<Vec<ReadResult>> {
         validate_reads(&reads)?;
         self.catch_up().await?;
-        self.rows.read(&reads)
+        self.rows.read(&reads).inspect_err(|error| self.leave_to_others(error))
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Version> {
         transaction.validate()?;
         if transaction.adds_rows() {
-            self.check_room()?;
+            self.room.check()?;
         }
         self.batcher.commit(transaction).await
     }
 
     async fn export(&self) -> Result<RowStream<'_>> {
         self.catch_up().await?;
-        Ok(export_view(self.disk.clone(), self.rows.view()?))
+        Ok(export_view(self.room.disk.clone(), self.rows.view()?))
     }
 
     async fn import(&self, rows: RowStream<'_>) -> Result<()> {

@@ -94,6 +94,8 @@ pub(crate) enum Outcome {
     OtherRestore,
     /// It was nothing that has an outcome, as a change of members.
     Nothing,
+    /// [`KvError::Broken`]: it met a row that is not what was written, where no other replica has it.
+    Damaged(String),
 }
 
 impl Outcome {
@@ -120,6 +122,7 @@ impl Outcome {
             Self::NotEmpty => Invalid::NotEmpty.into(),
             Self::Restoring => KvError::restoring(),
             Self::OtherRestore => Invalid::OtherRestore.into(),
+            Self::Damaged(reason) => KvError::Broken { reason },
         })
     }
 }

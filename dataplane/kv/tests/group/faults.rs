@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use eddy_kv::{KvError, Store, Transaction, Write};
 
+use crate::flipped::flip;
 use crate::support::Group;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +66,38 @@ async fn sum(store: &dyn Store) -> Counters {
         }
     }
     counters
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_whose_disk_changed_a_row_ends_and_the_others_go_on() {
+    let mut group = Group::started(3, 0).await;
+    let client = group.client();
+    client.commit(Transaction::new().put("b", "visibility=private")).await.unwrap();
+    // Until the rows are in its file.
+    for number in 0..300 {
+        client.commit(Transaction::new().put("n", format!("{number}"))).await.unwrap();
+    }
+    let leader = group.leader().await;
+    let [by_reading, by_writing] = [(leader + 1) % 3, (leader + 2) % 3];
+    for number in [by_reading, by_writing] {
+        group.stop(number).await;
+        assert!(flip(&group.folder_of(number).join("rows"), b"visibility=private"));
+        group.start(number).await;
+        group.wait_until_whole().await;
+    }
+
+    let replica = group.replica(by_reading).clone();
+    assert!(matches!(replica.get("b".into()).await, Err(KvError::Broken { .. })));
+    let ended = tokio::time::timeout(Duration::from_secs(60), replica.broken()).await.unwrap();
+    assert!(ended.to_string().contains("the row b"), "{ended}");
+    drop(replica);
+    group.stop(by_reading).await;
+
+    let b = client.get("b".into()).await.unwrap();
+    let replica = group.replica(by_writing).clone();
+    let change = Transaction::new().check("b", b.as_ref()).put("n", "changed");
+    // Of two that are left both must have it in their logs, which is before either applies it.
+    client.commit(change).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), replica.broken()).await.unwrap();
+    assert!(matches!(ended, KvError::Broken { .. }), "{ended}");
 }

@@ -4,6 +4,8 @@
 #[path = "../conformance/mod.rs"]
 mod conformance;
 mod faults;
+#[path = "../flipped/mod.rs"]
+mod flipped;
 mod members;
 #[path = "../reserved/mod.rs"]
 mod reserved;

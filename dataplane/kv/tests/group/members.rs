@@ -48,6 +48,19 @@ async fn one_that_lost_its_disk_comes_back_as_another_and_gets_all_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_knows_of_one_replica_finds_whichever_leads() {
+    let mut group = Group::started(3, 0).await;
+    let first = group.leader().await;
+    let knows = (first + 1) % 3;
+    let client = group.client_of(knows);
+    client.commit(Transaction::new().put("a", "1")).await.unwrap();
+    // Also when the one that led, which it was told of, is gone.
+    group.stop(first).await;
+    client.commit(Transaction::new().put("a", "2")).await.unwrap();
+    assert_eq!(client.get("a".into()).await.unwrap().unwrap().bytes, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_standby_answers_reads_and_does_not_vote() {
     let mut group = Group::started(1, 1).await;
     let client = group.client();

@@ -94,6 +94,11 @@ impl Group {
         Remote::new(Arc::new(TcpTransport::default()), &self.addresses)
     }
 
+    /// One who knows of one replica.
+    pub(crate) fn client_of(&self, number: usize) -> Remote {
+        Remote::new(Arc::new(TcpTransport::default()), &self.addresses[number..=number])
+    }
+
     /// The number of the one that leads, once all that run agree.
     pub(crate) async fn leader(&self) -> usize {
         until("all agree on who leads", async || {
