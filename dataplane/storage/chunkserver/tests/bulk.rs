@@ -285,6 +285,26 @@ async fn strangers_are_turned_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_say_nothing_or_not_all_hold_up_nobody() {
+    let running = Running::start().await;
+    let greeting = [&b"eddybul2"[..], &CLUSTER.to_le_bytes()].concat();
+    let mut silent = Vec::new();
+    // Nothing, half of who they are, half of a request's length, and a request that does not come.
+    for said in [&[][..], &greeting[..9], &[&greeting[..], &[9]].concat(), &[&greeting[..], &200u32.to_le_bytes()].concat()] {
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(&running.address).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            silent.push(stream);
+        }
+    }
+    // They are given up after 5 and 30 s, and this takes less than any of them.
+    let served = tokio::time::timeout(Duration::from_secs(4), client().status(&running.address)).await;
+    assert_eq!(served.unwrap().unwrap().files, 0);
+    let ended = tokio::time::timeout(Duration::from_secs(60), silent[0].read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "who said nothing is let go");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_breaks_off_leaves_nothing_that_can_be_read() {
     let running = Running::start().await;
     let (client, address) = (client(), running.address.clone());

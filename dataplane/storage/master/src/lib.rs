@@ -25,7 +25,7 @@ mod shards;
 mod survey;
 mod tier;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -101,13 +101,22 @@ pub struct Master {
     /// Servers that have not answered for too long, as last seen.
     lost: Mutex<BTreeSet<u64>>,
     /// Chunks that a round of repair could do nothing for.
-    stuck: Mutex<BTreeSet<u64>>,
+    stuck: Mutex<BTreeMap<u64, Stuck>>,
     repair_pace: Pace,
     move_pace: Pace,
     tier_pace: Pace,
     scrub_pace: Pace,
     expire_pace: Pace,
     collect_pace: Pace,
+}
+
+/// Why a round of repair could do nothing for a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stuck {
+    /// No server has room for a copy.
+    Waits,
+    /// No server gives all of it.
+    Unreadable,
 }
 
 impl Master {

@@ -15,12 +15,12 @@ use eddy_object::{ObjectError, now_ms};
 use futures::StreamExt;
 use tokio::time::Instant;
 
-use crate::Master;
 use crate::announced::Announced;
 use crate::chunks::number_of;
 use crate::copy::copy;
 use crate::expected::Expected;
 use crate::plan::{Holding, Plan, dispensable, plan};
+use crate::{Master, Stuck};
 
 /// What a round of repair did, and what it found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Master {
         }
         // Those with which the last round could do nothing keep no others from their turns.
         let stuck = self.stuck().clone();
-        queue.sort_by_key(|(spare, since, noted)| (stuck.contains(&noted.chunk), *spare, *since));
+        queue.sort_by_key(|(spare, since, noted)| (stuck.contains_key(&noted.chunk), *spare, *since));
         all.noted = queue.len();
         for (chunk, (row, _)) in &chunks {
             let noted = good_of_noted.get(chunk).copied();
@@ -140,8 +140,10 @@ impl Master {
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
             let (chunk, one) = outcome?;
-            if one.waiting > 0 || !one.unreadable.is_empty() {
-                self.stuck().insert(chunk);
+            if !one.unreadable.is_empty() {
+                self.stuck().insert(chunk, Stuck::Unreadable);
+            } else if one.waiting > 0 {
+                self.stuck().insert(chunk, Stuck::Waits);
             } else if one.left == 0 {
                 self.stuck().remove(&chunk);
             }
@@ -151,12 +153,14 @@ impl Master {
             all.bytes += one.bytes;
             all.waiting += one.waiting;
             all.left += one.left;
-            all.unreadable.extend(one.unreadable);
         }
+        // Those too that this round did not come to: they are so until they were seen to be otherwise.
+        self.stuck().retain(|chunk, _| good_of_noted.contains_key(chunk));
+        all.unreadable = self.stuck().iter().filter(|(_, why)| **why == Stuck::Unreadable).map(|(chunk, _)| *chunk).collect();
         Ok(all)
     }
 
-    fn stuck(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+    fn stuck(&self) -> MutexGuard<'_, BTreeMap<u64, Stuck>> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

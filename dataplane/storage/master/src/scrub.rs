@@ -48,20 +48,20 @@ impl Master {
         let is_new = |row: &ChunkRow| row.verified_ms < row.touched_ms && self.is_old(row.touched_ms);
         let new = others.into_iter().filter(|(_, _, row, _)| is_new(row));
         scrubbed.due = due.len();
-        self.scrub_some(due.into_iter().map(|(_, chunk, row, found)| (chunk, row, found)), at_once, &mut scrubbed).await?;
-        self.scrub_some(new.map(|(_, chunk, row, found)| (chunk, row, found)), at_once, &mut scrubbed).await?;
+        self.scrub_some(due.into_iter(), at_once, &mut scrubbed).await?;
+        self.scrub_some(new, at_once, &mut scrubbed).await?;
         Ok(scrubbed)
     }
 
     async fn scrub_some(
         &self,
-        chunks: impl Iterator<Item = (u64, ChunkRow, eddy_kv::Row)>,
+        chunks: impl Iterator<Item = (Duration, u64, ChunkRow, eddy_kv::Row)>,
         most: usize,
         scrubbed: &mut Scrubbed,
     ) -> Result<(), ObjectError> {
         let done_before = scrubbed.whole + scrubbed.noted;
         // Those that cannot be read now keep no others from their turns.
-        for (chunk, row, found) in chunks.take(2 * most) {
+        for (_, chunk, row, found) in chunks.take(2 * most) {
             if scrubbed.whole + scrubbed.noted >= done_before + most {
                 break;
             }

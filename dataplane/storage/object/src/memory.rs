@@ -1,4 +1,4 @@
-//! Memory for bytes on their way: bounded, however many come and go at once, and however slowly.
+//! Memory for bytes on their way, and what else clients may hold for as long as they take: bounded, however many come and go at once, and however slowly.
 //!
 //! It is given block by block as bytes arrive. Whoever gets none sends on what it has, which frees that, and then waits with nothing in its
 //! hands: so some always go on.
@@ -12,18 +12,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Memory is short where less than this part of it is left.
 const SHORT_BELOW: usize = 8;
 
-/// How much memory objects may take.
+/// How much memory objects may take, and how many connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Of short objects that were read; none are kept if 0.
     pub cache_bytes: u64,
     /// For what is being written and, as much again, for what is being read.
     pub buffer_bytes: u64,
+    /// Uploads of long objects that go on to servers as they come: each holds a connection to all servers of its chunk for as long as its client
+    /// takes. What comes of others is gathered, and holds one while it is sent.
+    pub streams_max: usize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { cache_bytes: 0, buffer_bytes: 256 * 1024 * 1024 }
+        // A quarter of the connections that a server takes: readers and other doors must not be left without.
+        Self { cache_bytes: 0, buffer_bytes: 256 * 1024 * 1024, streams_max: 256 }
     }
 }
 

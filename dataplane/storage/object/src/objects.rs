@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eddy_chunks::Extent;
 use eddy_chunkserver::ChunkClient;
+use tokio::sync::Semaphore;
 
 use crate::access::Accesses;
 use crate::cache::Cache;
@@ -34,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) incoming: Buffers,
     /// For what is being read.
     pub(crate) outgoing: Buffers,
+    /// For each upload that is sent on as it comes.
+    pub(crate) streams: Arc<Semaphore>,
     accesses: Accesses,
 }
 
@@ -49,7 +52,9 @@ impl Objects {
         let pack = Pack::new(metadata.clone(), client.clone(), servers.clone(), locations.clone());
         let (cache, accesses) = (Cache::new(memory.cache_bytes), Accesses::new());
         let (incoming, outgoing) = (Buffers::new(memory.buffer_bytes), Buffers::new(memory.buffer_bytes));
-        let shared = Arc::new(Shared { metadata, client, servers, locations, pack, cache, incoming, outgoing, accesses });
+        let streams = Arc::new(Semaphore::new(memory.streams_max));
+        let shared =
+            Arc::new(Shared { metadata, client, servers, locations, pack, cache, incoming, outgoing, streams, accesses });
         tokio::spawn(refresh(Arc::downgrade(&shared)));
         Ok(Self(shared))
     }

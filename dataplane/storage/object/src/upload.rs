@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use eddy_chunks::Extent;
 use eddy_chunks::format::{BLOCK_BYTES, NEEDLE_BYTES_MAX, encode_blocks};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{ObjectError, Result};
@@ -15,9 +16,9 @@ use crate::objects::Objects;
 use crate::replicas::{FanOut, Placed, Taking, Written, needed};
 use crate::schema::{Attributes, NamespaceRow, ObjectRow, PieceRow};
 
-/// Data that is gathered in memory: of a small object all, of a long one whose length is not known each needle.
+/// Data that is gathered in memory: of a small object all, of a long one that is not streamed each needle.
 const GATHERED_BYTES_MAX: u32 = 4 * 1024 * 1024;
-/// Of an object whose length is known, more is streamed.
+/// Of an object whose length is known, more is streamed, unless many others are.
 const SMALL_BYTES_MAX: u64 = 1024 * 1024;
 /// Data that is sent at once.
 pub(crate) const PIECE_BYTES: usize = 4 * BLOCK_BYTES as usize;
@@ -39,6 +40,8 @@ pub struct Upload {
     bytes_max: Option<i64>,
     number: u64,
     announced: Option<u64>,
+    /// Of an object whose length is known, and so long that it is not gathered, where not too many others are.
+    stream: Option<OwnedSemaphorePermit>,
     came: u64,
     /// Bytes that came and were not sent.
     buffer: BytesMut,
@@ -64,6 +67,8 @@ struct Streaming {
 
 impl Upload {
     pub(crate) fn new(objects: Objects, namespace: &str, space: &NamespaceRow, announced: Option<u64>) -> Self {
+        let is_long = announced.is_some_and(|announced| announced > SMALL_BYTES_MAX);
+        let stream = if is_long { objects.shared().streams.clone().try_acquire_owned().ok() } else { None };
         Self {
             objects,
             namespace: namespace.to_owned(),
@@ -72,6 +77,7 @@ impl Upload {
             bytes_max: space.settings.quota.bytes,
             number: fastrand::u64(1..),
             announced,
+            stream,
             came: 0,
             buffer: BytesMut::new(),
             held: Held::default(),
@@ -132,9 +138,9 @@ impl Upload {
         Ok(())
     }
 
-    /// Whether its length is known, and so long that it is not gathered.
+    /// Whether it goes on to servers as it comes.
     fn is_streamed(&self) -> bool {
-        self.announced.is_some_and(|announced| announced > SMALL_BYTES_MAX)
+        self.stream.is_some()
     }
 
     /// Takes memory for another block. Where there is none, what came is sent on first: nobody waits who holds any.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eddy_chunks::{ChunkStore, Extent, StoreOptions};
-use eddy_chunkserver::{ChunkClient, Server, serve};
+use eddy_chunkserver::{ChunkClient, Load, Server, serve};
 use eddy_disk::RealDisk;
 use eddy_kv::{Embedded, EmbeddedOptions, KeyRange, Row};
 use eddy_object::schema::{Class, Contents, NamespaceSettings, ObjectRow, PieceRow, ReferenceRow, ServerRow, decode};
@@ -37,6 +37,8 @@ pub struct Cluster {
 struct ChunkServer {
     address: String,
     number: u64,
+    /// None where it was stopped: its folder is another's then.
+    server: Option<Server>,
     task: JoinHandle<()>,
 }
 
@@ -87,6 +89,11 @@ impl Cluster {
         self.servers.iter().position(|one| one.number == server).expect("a server of the cluster")
     }
 
+    /// Has a server say that its machine is so busy.
+    pub fn set_load(&self, server: usize, load: Load) {
+        self.servers[server].server.as_ref().expect("the server runs").set_load(load);
+    }
+
     /// A client of the servers.
     pub fn client(&self) -> ChunkClient {
         ChunkClient::new(Arc::new(TcpTransport::default()), CLUSTER)
@@ -106,8 +113,10 @@ impl Cluster {
 
     /// Ends a server without a word.
     pub async fn stop(&mut self, server: usize) {
-        self.servers[server].task.abort();
-        let _ = (&mut self.servers[server].task).await;
+        let server = &mut self.servers[server];
+        server.server = None;
+        server.task.abort();
+        let _ = (&mut server.task).await;
     }
 
     pub async fn start_again(&mut self, server: usize) {
@@ -230,14 +239,8 @@ async fn run(folder: &std::path::Path, address: &str, capacity_bytes: Option<u64
     let number = store.server();
     let listener = TcpTransport::default().bind(address.parse().expect("an address")).await.expect("the address is free");
     let address = listener.address().expect("a listener has an address").to_string();
-    ChunkServer {
-        address,
-        number,
-        task: tokio::spawn(serve(
-            listener,
-            Server::new(store, CLUSTER, Arc::new(TcpTransport::default())).expect("threads can be started"),
-        )),
-    }
+    let server = Server::new(store, CLUSTER, Arc::new(TcpTransport::default())).expect("threads can be started");
+    ChunkServer { address, number, task: tokio::spawn(serve(listener, server.clone())), server: Some(server) }
 }
 
 pub fn random_bytes(seed: u64, length: usize) -> Bytes {

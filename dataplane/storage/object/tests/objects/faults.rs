@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use eddy_chunkserver::Load;
 use eddy_kv::Transaction;
-use eddy_object::schema::{ChunkRow, DegradedRow, Replica, decode, degraded_key, encode};
-use eddy_object::{Attributes, Memory, ObjectError, Precondition};
+use eddy_object::schema::{ChunkRow, DegradedRow, NamespaceSettings, Replica, decode, degraded_key, encode};
+use eddy_object::{Attributes, Memory, ObjectError, Objects, Precondition};
 use eddy_storage_testing::{Cluster, Proxy, SPACE, Way, put, random_bytes, until};
 
 fn degraded(rows: &[eddy_kv::Row]) -> Vec<DegradedRow> {
@@ -222,7 +223,7 @@ async fn one_who_asks_again_and_again_does_so_on_one_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_hardly_any_memory_all_are_written_and_read_and_nobody_waits_for_ever() {
-    let memory = Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 };
+    let memory = Memory { buffer_bytes: 1024 * 1024, ..Memory::default() };
     let cluster = Cluster::start_with(3, None, memory).await;
     let sizes = [10, 70_000, 900_000, 1_500_000, 6_000_000];
     let turns = (0..40).map(|number| {
@@ -248,7 +249,7 @@ async fn with_hardly_any_memory_all_are_written_and_read_and_nobody_waits_for_ev
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_slowly_is_sent_on_where_memory_is_short_and_is_what_it_was() {
-    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 }).await;
+    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, ..Memory::default() }).await;
     // All but a little of the memory is theirs, who say nothing more.
     let mut silent = Vec::new();
     for _ in 0..7 {
@@ -278,7 +279,7 @@ async fn what_came_slowly_is_sent_on_where_memory_is_short_and_is_what_it_was() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sent_less_than_a_block_and_then_nothing_keeps_no_memory_from_others() {
-    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, cache_bytes: 0 }).await;
+    let cluster = Cluster::start_with(3, None, Memory { buffer_bytes: 1024 * 1024, ..Memory::default() }).await;
     let data = random_bytes(1, 2_000_000);
     let mut silent = Vec::new();
     // Of 16 blocks each holds one.
@@ -301,4 +302,45 @@ async fn who_sent_less_than_a_block_and_then_nothing_keeps_no_memory_from_others
         assert!(cluster.get(&number.to_string()).await.unwrap() == data);
     }
     cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_slowly_hold_no_more_connections_than_they_may_and_others_write_on() {
+    let cluster = Cluster::start_with(3, None, Memory { streams_max: 1, ..Memory::default() }).await;
+    let data = random_bytes(8, 20_000_000);
+    let begin = async || cluster.objects.upload(SPACE, Some(data.len() as u64)).await.unwrap();
+    let (mut slow, mut other) = (begin().await, begin().await);
+    slow.write(data.slice(..3_000_000)).await.unwrap();
+    other.write(data.clone()).await.unwrap();
+    let other = other.finish("other", Attributes::default(), &Precondition::None).await.unwrap();
+    slow.write(data.slice(3_000_000..)).await.unwrap();
+    let slow = slow.finish("slow", Attributes::default(), &Precondition::None).await.unwrap();
+    // One that is sent as it comes is one needle, one that is gathered is several.
+    assert_eq!((slow.contents.needles().len(), other.contents.needles().len()), (1, 5));
+    for key in ["slow", "other"] {
+        assert!(cluster.get(key).await.unwrap() == data);
+    }
+    // Whoever comes next is sent on again.
+    let next = cluster.put("next", &data).await.unwrap();
+    assert_eq!(next.contents.needles().len(), 1);
+    cluster.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_says_that_it_is_busy_gets_fewer_chunks() {
+    const CHUNKS: usize = 200;
+    let cluster = Cluster::start(2).await;
+    cluster.set_load(0, Load { disk: 1000, ..Load::default() });
+    let once = |settings: &mut NamespaceSettings| settings.copies = 1;
+    cluster.metadata().change_namespace(SPACE, once).await.unwrap();
+    for number in 0..CHUNKS {
+        // Each door makes a chunk of its own.
+        let objects = Objects::open(cluster.metadata().clone(), cluster.client(), Memory::default()).await.unwrap();
+        put(&objects, &number.to_string(), &Bytes::from_static(b"short")).await.unwrap();
+    }
+    let rows = cluster.rows(b"c").await;
+    let of_busy = |row: &&eddy_kv::Row| decode::<ChunkRow>(&row.value.bytes).unwrap().replicas[0].server == cluster.number(0);
+    let busy = rows.iter().filter(of_busy).count();
+    // It gets one only where it is drawn twice: a quarter of them, where half would be even.
+    assert!(rows.len() == CHUNKS && busy < CHUNKS * 2 / 5, "{busy} of {}", rows.len());
 }

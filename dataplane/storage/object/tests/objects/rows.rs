@@ -172,6 +172,8 @@ async fn an_object_gets_another_key_and_takes_its_needles_along() {
     for (key, size) in [("a", 5_000), ("b", 6_000), ("c", 30_000_000)] {
         cluster.put(key, &random_bytes(size as u64, size)).await.unwrap();
     }
+    let modified = async |key| cluster.metadata().object(cluster.namespace, key).await.unwrap().modified_ms;
+    let before = modified("c").await;
     let rename = async |from, to, precondition| cluster.metadata().rename(SPACE, from, to, &precondition).await;
     assert!(matches!(rename("a", "b", Precondition::Absent).await, Err(ObjectError::PreconditionFailed)));
     rename("a", "b", Precondition::Present).await.unwrap();
@@ -187,4 +189,5 @@ async fn an_object_gets_another_key_and_takes_its_needles_along() {
     }
     cluster.check().await;
     assert!(cluster.get("d/e").await.unwrap() == random_bytes(30_000_000, 30_000_000));
+    assert_eq!(modified("d/e").await, before, "its bytes are as old as they were");
 }

@@ -134,7 +134,7 @@ pub(crate) async fn objects(servers: &[String]) -> (Objects, ChunkClient) {
     let (metadata, cluster) = metadata_of(servers).await;
     let client = ChunkClient::new(Arc::new(Network), cluster);
     // So little that there often is none.
-    let memory = Memory { cache_bytes: 256 * 1024, buffer_bytes: 1024 * 1024 };
+    let memory = Memory { cache_bytes: 256 * 1024, buffer_bytes: 1024 * 1024, streams_max: 2 };
     loop {
         match Objects::open(metadata.clone(), client.clone(), memory).await {
             Ok(objects) => return (objects, client),
