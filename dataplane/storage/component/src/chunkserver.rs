@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use eddy_chunks::{ChunkStore, StoreOptions};
@@ -85,6 +85,12 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     let transport = options.kv.transport()?;
     let listening = transport.bind(options.bind).await;
     let listener = listening.map_err(|source| StorageError::Bind { address: options.bind, source })?;
+    // Before the store of metadata answers, which may take long: whoever looks after this process must not take it for one that hangs.
+    let figures = Arc::new(OnceLock::<Server>::new());
+    let mut registry = Registry::default();
+    let scraped = figures.clone();
+    registry.register_collector(Box::new(Gauges(move || scraped.get().map(gauges).unwrap_or_default())));
+    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let metadata = tokio::select! {
         metadata = options.kv.metadata(&transport) => metadata?,
         () = shutdown.requested() => return Ok(()),
@@ -101,10 +107,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     };
     let store = Arc::new(ChunkStore::open(Arc::new(RealDisk), store)?);
     let server = Server::new(store.clone(), cluster, transport.clone()).map_err(StorageError::Thread)?;
-    let mut registry = Registry::default();
-    let figures = server.clone();
-    registry.register_collector(Box::new(Gauges(move || gauges(&figures))));
-    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    let server = figures.get_or_init(|| server).clone();
     let measuring = tokio::spawn(load::measure(server.clone(), options.folder.clone()));
     let serving = tokio::spawn(serve(listener, server));
     tracing::info!(address = %options.bind, folder = %options.folder.display(), epoch = store.epoch(), "serving chunks");

@@ -53,6 +53,11 @@ pub struct StorageDoorOptions {
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     buffer_mebibytes: u64,
 
+    /// Long uploads that are sent on as they come, each with a connection to three chunkservers, which take 1,024; of others some MiB
+    /// are gathered at a time
+    #[arg(long, default_value_t = Memory::default().streams_max)]
+    streams_max: usize,
+
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
@@ -77,7 +82,11 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let metrics = DoorMetrics::register(&mut registry);
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let mebibytes = |count: u64| count * 1024 * 1024;
-    let memory = Memory { cache_bytes: mebibytes(options.cache_mebibytes), buffer_bytes: mebibytes(options.buffer_mebibytes) };
+    let memory = Memory {
+        cache_bytes: mebibytes(options.cache_mebibytes),
+        buffer_bytes: mebibytes(options.buffer_mebibytes),
+        streams_max: options.streams_max,
+    };
     let metadata = tokio::select! {
         metadata = options.kv.metadata(&transport) => metadata?,
         () = shutdown.requested() => return Ok(()),

@@ -44,7 +44,7 @@ pub enum StorageError {
     #[error("no server is {0:?}: storage-server list shows all of them")]
     NoServer(String),
     /// More than one server is.
-    #[error("more than one server is {0:?}: give its number or its whole address")]
+    #[error("more than one server is {0:?}: give its number, as storage-server list shows it")]
     ManyServers(String),
     /// A server that is to be forgotten still gets chunks.
     #[error("server {0} is in use: drain it first")]

@@ -30,12 +30,13 @@ enum Command {
     Drain(Which),
     /// Uses a server again that is being emptied
     Use(Which),
-    /// Forgets a server that was emptied. Stop it first: one that still runs is known again when it is restarted
+    /// Forgets a server that was emptied, or that is away and of which nothing is missed any more. Stop it first: one that still runs is known
+    /// again when it is restarted
     Remove(Which),
     /// Which chunks the master would move now, and moves none: tab-separated chunk, from, to, bytes
     Plan {
-        /// Percent by which the shares of servers' disks that are taken may differ
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+        /// Percent by which the shares of servers' disks that are taken may differ: as the master's
+        #[arg(long, env = "EDDY_BALANCE_ABOVE_PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         above_percent: u8,
         /// Moves to show at most
         #[arg(long, default_value_t = 10_000)]
@@ -94,10 +95,13 @@ fn find(known: &BTreeMap<u64, ServerRow>, said: &str) -> Result<u64, StorageErro
 }
 
 async fn remove(metadata: &Metadata, client: &ChunkClient, server: u64) -> Result<(), StorageError> {
-    if !metadata.drains().await?.contains_key(&server) {
+    let servers = Servers::new();
+    let survey = Survey::take(metadata, client, &servers, Fresh::NEVER).await?;
+    // One that does not answer gets nothing new.
+    let answers = servers.candidates().iter().any(|one| one.server == server);
+    if answers && !metadata.drains().await?.contains_key(&server) {
         return Err(StorageError::InUse(server));
     }
-    let survey = Survey::take(metadata, client, &Servers::new(), Fresh::NEVER).await?;
     match survey.counts.get(&server) {
         Some(chunks) => Err(StorageError::StillHolds { server, chunks: *chunks }),
         None => Ok(metadata.forget_server(server).await?),

@@ -41,7 +41,7 @@ pub struct StorageMasterOptions {
     repair_mebibytes_per_second: u64,
 
     /// Percent by which the shares of servers' disks that are taken may differ before chunks are moved; 100 for never
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, env = "EDDY_BALANCE_ABOVE_PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     balance_above_percent: u8,
 
     /// Seconds between rounds of moving chunks

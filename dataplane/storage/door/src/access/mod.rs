@@ -2,6 +2,7 @@
 
 mod decide;
 mod rights;
+mod tags;
 
 use axum::extract::FromRequestParts;
 use eddy_authz::{Credential, Principal};
@@ -12,9 +13,9 @@ use http::request::Parts;
 
 pub(crate) use self::decide::{POLICY, Question, policy_of, resource_of};
 pub(crate) use self::rights::{POLICY_DELETE, POLICY_GET, POLICY_PUT, Right};
+pub(crate) use self::tags::of_tags;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::s3::of_tags;
 
 /// Who asks; nobody in particular if they show nothing.
 #[derive(Clone, Debug)]

@@ -14,7 +14,7 @@ use crate::error::Problem;
 use crate::http::etag;
 
 /// Entries of a page, unless fewer are asked for.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 
 /// What may be asked of a listing.
 #[derive(Debug, Deserialize)]
@@ -143,6 +143,6 @@ pub(super) async fn list(
     Ok(Json(Page { entries: entries.collect(), next }))
 }
 
-fn time(ms: u64) -> Option<String> {
+pub(super) fn time(ms: u64) -> Option<String> {
     Timestamp::from_millisecond(i64::try_from(ms).ok()?).ok().map(|time| time.to_string())
 }

@@ -34,6 +34,7 @@ pub(crate) fn router(door: Door) -> Router {
         .route("/v1/files/{namespace}/", get(listing::list))
         .route("/v1/files/{namespace}/{*key}", get(files::read).put(files::write).delete(files::delete))
         .route("/v1/metadata/{namespace}/{*key}", get(attributes::read).put(attributes::write))
+        .route("/v1/uploads/{namespace}", get(uploads::begun))
         .route(
             "/v1/uploads/{namespace}/{*key}",
             get(uploads::parts).post(uploads::begin_or_complete).put(uploads::part).delete(uploads::abort),
@@ -73,6 +74,47 @@ mod tests {
             for (method, operation) in methods.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
                 assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
             }
+        }
+    }
+    #[test]
+    fn every_code_of_an_error_is_in_the_guide_with_its_status() {
+        // Others answer these: nothing here makes or removes a namespace.
+        const OF_NAMESPACES: [&str; 2] = ["NamespaceExists", "NotEmpty"];
+        let guide = include_str!("../../../../../docs/files.md");
+        let sources = [
+            include_str!("../error.rs"),
+            include_str!("form.rs"),
+            include_str!("mod.rs"),
+            include_str!("moves.rs"),
+            include_str!("receive.rs"),
+        ];
+        let mut known = 0;
+        for source in sources {
+            for said in source.split("StatusCode::").skip(1) {
+                let Some((status, rest)) = said.split_once(", \"") else { continue };
+                let Ok(status) = status.parse::<Status>() else { continue };
+                let code = rest.split('"').next().unwrap();
+                let row = |line: &&str| line.starts_with(&format!("| {} |", status.0)) && line.contains(&format!("`{code}`"));
+                let is_said = OF_NAMESPACES.contains(&code) || guide.lines().any(|line| row(&line));
+                assert!(is_said, "{} {code} is not in docs/files.md", status.0);
+                known += 1;
+            }
+        }
+        assert!(known > 20, "{known}");
+    }
+
+    /// A status by the name of its constant.
+    struct Status(u16);
+
+    impl std::str::FromStr for Status {
+        type Err = ();
+
+        fn from_str(name: &str) -> Result<Self, ()> {
+            let all = (100..600).filter_map(|code| http::StatusCode::from_u16(code).ok());
+            let named = |status: &http::StatusCode| {
+                status.canonical_reason().is_some_and(|reason| reason.to_uppercase().replace([' ', '-'], "_") == name)
+            };
+            all.into_iter().find(named).map(|status| Self(status.as_u16())).ok_or(())
         }
     }
 }

@@ -10,8 +10,9 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::attributes;
-use super::extract::{Query, Target};
+use super::extract::{Name, Query, Target};
 use super::files::{length_of, precondition, reach, written};
+use super::listing::{PAGE, time};
 use super::receive::receive;
 use crate::access::{Caller, Right};
 use crate::door::Door;
@@ -38,11 +39,61 @@ pub(super) struct Part {
     bytes: u64,
 }
 
+/// Which of the uploads of a namespace.
+#[derive(Debug, Deserialize)]
+pub(super) struct AskedFor {
+    #[serde(default)]
+    prefix: String,
+    after: Option<String>,
+}
+
+/// Uploads that are not complete.
+#[derive(Debug, Serialize)]
+pub(super) struct Begun {
+    uploads: Vec<BegunUpload>,
+    /// What the next page is after, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BegunUpload {
+    key: String,
+    upload: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun: Option<String>,
+}
+
 impl Asked {
     fn upload(&self) -> Result<u64, Problem> {
         let upload = self.upload.as_deref().ok_or_else(|| Problem::bad("say which ?upload="))?;
         u64::from_str_radix(upload, 16).map_err(|_| ObjectError::NoUpload.into())
     }
+}
+
+pub(super) async fn begun(
+    State(door): State<Door>,
+    caller: Caller,
+    Name(namespace): Name,
+    Query(asked): Query<AskedFor>,
+) -> Result<Json<Begun>, Problem> {
+    let space = caller.namespace(&door, Right::ListBucketMultipartUploads, &namespace).await?;
+    let not_next = || Problem::bad("after is what next was");
+    let after = match &asked.after {
+        None => None,
+        Some(after) => {
+            let (upload, key) = after.split_once('/').ok_or_else(not_next)?;
+            Some((key, u64::from_str_radix(upload, 16).map_err(|_| not_next())?))
+        }
+    };
+    let (some, more) = door.metadata().list_multiparts(space.id, &asked.prefix, after, PAGE).await?;
+    let next = some.last().filter(|_| more).map(|last| format!("{:016x}/{}", last.upload, last.key));
+    let uploads = some.into_iter().map(|one| BegunUpload {
+        upload: format!("{:016x}", one.upload),
+        begun: time(one.row.since_ms),
+        key: one.key,
+    });
+    Ok(Json(Begun { uploads: uploads.collect(), next }))
 }
 
 pub(super) async fn begin_or_complete(

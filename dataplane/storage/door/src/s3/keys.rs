@@ -3,6 +3,8 @@
 use http::{HeaderMap, Uri};
 use percent_encoding::percent_decode_str;
 
+use crate::access::of_tags;
+
 /// The values of a key: none where the request does not say.
 pub(super) fn of_request(key: &str, headers: &HeaderMap, uri: &Uri, tags: &[(String, String)]) -> Vec<String> {
     let header = |name: &str| -> Vec<String> {
@@ -28,20 +30,6 @@ pub(super) fn of_request(key: &str, headers: &HeaderMap, uri: &Uri, tags: &[(Str
         }
         asked if asked.starts_with("x-amz-") => header(asked),
         _ => of_tags(key, tags),
-    }
-}
-
-/// The values of a key that tags tell which a request gives an object.
-pub(crate) fn of_tags(key: &str, tags: &[(String, String)]) -> Vec<String> {
-    let Some((_, name)) = key.split_once(':').filter(|(service, _)| service.eq_ignore_ascii_case("s3")) else {
-        return Vec::new();
-    };
-    match name.split_once('/') {
-        Some((kind, tag)) if kind.eq_ignore_ascii_case("RequestObjectTag") => {
-            tags.iter().filter(|(name, _)| name == tag).map(|(_, value)| value.clone()).collect()
-        }
-        None if name.eq_ignore_ascii_case("RequestObjectTagKeys") => tags.iter().map(|(name, _)| name.clone()).collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -34,7 +34,6 @@ use s3s::{S3, S3Request, S3Response, S3Result};
 
 use self::asking::Asking;
 pub(crate) use self::hosts::Hosts;
-pub(crate) use self::keys::of_tags;
 use self::service::RequestId;
 pub(crate) use self::service::S3Door;
 use crate::door::Door;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{ALICE, House, is, problem};
+use crate::support::{ALICE, BOB, House, is, problem};
 
 fn transfer(from: (&str, &str), to: (&str, &str)) -> Value {
     json!({ "from": { "namespace": from.0, "key": from.1 }, "to": { "namespace": to.0, "key": to.1 } })
@@ -73,7 +73,15 @@ async fn an_upload_is_resumed_part_by_part() {
     assert!(read.bytes().await.unwrap() == parts.concat());
     assert_eq!(problem(house.put(&format!("{path}?upload={upload}&part=4"), "x").await).await, is(404, "NoUpload"));
     let again = crate::support::json(house.request(ALICE, Method::POST, path).send().await.unwrap()).await;
-    let again = format!("{path}?upload={}", again["upload"].as_str().unwrap());
+    let begun = house.json(ALICE, "/v1/uploads/private").await["uploads"].clone();
+    assert_eq!((begun[0]["key"].clone(), begun[0]["upload"].clone()), ("large".into(), again["upload"].clone()));
+    assert!(begun[0]["begun"].is_string() && begun.as_array().unwrap().len() == 1, "{begun}");
+    let upload = again["upload"].as_str().unwrap();
+    let none = house.json(ALICE, &format!("/v1/uploads/private?after={upload}/large")).await;
+    assert_eq!(none["uploads"], serde_json::json!([]));
+    assert_eq!(house.get(ALICE, "/v1/uploads/private?after=x").await.status(), 400);
+    assert_eq!(house.get(BOB, "/v1/uploads/private").await.status(), 404);
+    let again = format!("{path}?upload={upload}");
     assert_eq!(house.put(&format!("{again}&part=0"), "x").await.status(), 400);
     assert_eq!(house.request(ALICE, Method::DELETE, &again).send().await.unwrap().status(), 204);
     assert_eq!(house.request(ALICE, Method::DELETE, &again).send().await.unwrap().status(), 404);
