@@ -29,7 +29,7 @@ pub struct NamespaceSpec {
     #[serde(default)]
     pub visibility: Visibility,
 
-    /// The most that it may hold; the tenant's own quota alone if unset.
+    /// The most that it may hold; as much as there is room for if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<NamespaceQuota>,
 
@@ -128,8 +128,8 @@ pub struct TierPolicy {
 /// When some objects are deleted by themselves.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.expireAfterDays) || has(self.expireVersionsAfterDays)")
-    .message("a lifecycle rule needs expireAfterDays, expireVersionsAfterDays or both"))]
+#[x_kube(validation = Rule::new("has(self.expireAfterDays) || has(self.expireVersionsAfterDays) || has(self.abortUploadsAfterDays)")
+    .message("a lifecycle rule needs expireAfterDays, expireVersionsAfterDays, abortUploadsAfterDays or several of them"))]
 pub struct Lifecycle {
     /// A name to tell the rule by.
     #[schemars(length(min = 1, max = 63))]
@@ -146,6 +146,10 @@ pub struct Lifecycle {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 36500))]
     pub expire_versions_after_days: Option<i32>,
+    /// Days after an upload in parts was begun at which it is given up, if it is not complete by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 36500))]
+    pub abort_uploads_after_days: Option<i32>,
 }
 
 /// What happens to the contents when the object that stands for them is deleted.

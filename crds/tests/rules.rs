@@ -155,7 +155,7 @@ fn cases() -> Vec<Case> {
         "spec/lifecycle/0",
         json!({"name": "x"}),
         "spec.lifecycle[]",
-        "a lifecycle rule needs expireAfterDays, expireVersionsAfterDays or both",
+        "a lifecycle rule needs expireAfterDays, expireVersionsAfterDays, abortUploadsAfterDays or several of them",
     );
 
     for image in ["Nginx:1", "nginx:", "a b", "nginx:tag:tag", "/nginx", "nginx@sha256:short", "https://example.com/nginx"] {

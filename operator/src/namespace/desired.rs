@@ -9,6 +9,8 @@ use eddy_object::schema::{
 use crate::quantity;
 use crate::reason::{Reason, Verdict};
 
+/// Chunkservers without which nothing of two copies and more is taken.
+const WRITTEN_MIN: usize = 2;
 /// What the names of rules begin with that come from a Namespace, in storage. Rules of others stay as they are.
 const RULE_PREFIX: &str = "eddy.cloud/";
 
@@ -57,7 +59,7 @@ fn rule(lifecycle: &Lifecycle) -> LifecycleRule {
         filter: LifecycleFilter { prefix: lifecycle.prefix.clone(), ..LifecycleFilter::default() },
         expire: lifecycle.expire_after_days.map(|after| Expire::AfterDays(days(after))),
         older: lifecycle.expire_versions_after_days.map(|after| ExpireOlder { days: days(after), keep: None }),
-        parts_days: None,
+        parts_days: lifecycle.abort_uploads_after_days.map(days),
     }
 }
 
@@ -65,8 +67,16 @@ fn rule(lifecycle: &Lifecycle) -> LifecycleRule {
 pub(super) fn remark(spec: &NamespaceSpec, servers: &[ServerRow]) -> String {
     let codes = servers.len() >= usize::from(DATA_SHARDS + PARITY_SHARDS);
     let usable = "it can be read and written";
+    let (copies, count) = (usize::try_from(spec.redundancy.copies).unwrap_or_default(), servers.len());
+    if count < copies.min(WRITTEN_MIN) {
+        return format!("nothing can be written: {copies} copies need two chunkservers at least, and there is {count}");
+    }
+    if count < copies {
+        return format!(
+            "{usable}; there are {count} chunkservers, so {copies} copies become as many as that until there are more"
+        );
+    }
     if spec.redundancy.mode == RedundancyMode::ErasureCoded && !codes {
-        let count = servers.len();
         return format!(
             "{usable}; it is kept as whole copies until there are six chunkservers to code it for, and there are {count}"
         );
@@ -108,6 +118,7 @@ mod tests {
             prefix: Some("logs/".into()),
             expire_after_days: Some(30),
             expire_versions_after_days: None,
+            abort_uploads_after_days: Some(7),
         };
         let spec = |names: &[&str]| NamespaceSpec {
             lifecycle: names.iter().map(|name| lifecycle(name)).collect(),
@@ -116,7 +127,7 @@ mod tests {
         let theirs = LifecycleRule { id: "theirs".into(), ..rule(&lifecycle("x")) };
         let first = rules(&spec(&["a", "b"]), std::slice::from_ref(&theirs));
         assert_eq!(first.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["theirs", "eddy.cloud/a", "eddy.cloud/b"]);
-        assert_eq!(first[1].expire, Some(Expire::AfterDays(30)));
+        assert_eq!((&first[1].expire, first[1].parts_days), (&Some(Expire::AfterDays(30)), Some(7)));
         assert_eq!(rules(&spec(&[]), &first), [theirs]);
     }
 
@@ -131,7 +142,12 @@ mod tests {
         coded.redundancy.mode = RedundancyMode::ErasureCoded;
         let tiered = NamespaceSpec { tier_policy: Some(TierPolicy { cold_after_days: 30 }), ..NamespaceSpec::default() };
         let usable = "it can be read and written";
-        assert_eq!(remark(&plain, &servers(1, 0)), usable);
+        assert_eq!(remark(&plain, &servers(3, 0)), usable);
+        assert!(remark(&plain, &servers(1, 0)).starts_with("nothing can be written"));
+        assert!(remark(&plain, &servers(2, 0)).contains("there are 2 chunkservers, so 3 copies"));
+        let mut once = NamespaceSpec::default();
+        once.redundancy.copies = 1;
+        assert_eq!(remark(&once, &servers(1, 0)), usable);
         assert_eq!((remark(&coded, &servers(6, 0)), remark(&tiered, &servers(3, 1))), (usable.into(), usable.into()));
         assert!(remark(&coded, &servers(3, 2)).ends_with("and there are 5"));
         assert!(remark(&tiered, &servers(3, 0)).contains("nothing becomes cold"));

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL, User, core_namespace};
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, ResourceQuota, ResourceQuotaSpec};
-use k8s_openapi::api::networking::v1::{IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicySpec};
+use k8s_openapi::api::networking::v1::{
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+};
 use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 
 use crate::reason::{Reason, Verdict};
@@ -99,8 +102,8 @@ pub(super) fn limit_range(user: &User) -> LimitRange {
     LimitRange { metadata: metadata(user, LIMITS), spec: Some(LimitRangeSpec { limits: vec![item] }) }
 }
 
-/// Nothing comes in; out go questions to the cluster's DNS, and traffic to the public internet.
-pub(super) fn network_policy(user: &User) -> NetworkPolicy {
+/// Nothing comes in; out go questions to the cluster's DNS, requests to storage's doors, and traffic to the public internet.
+pub(super) fn network_policy(user: &User, system_namespace: &str) -> NetworkPolicy {
     let labels = |key: &str, value: &str| {
         Some(LabelSelector {
             match_labels: Some(BTreeMap::from([(key.to_owned(), value.to_owned())])),
@@ -117,13 +120,28 @@ pub(super) fn network_policy(user: &User) -> NetworkPolicy {
         pod_selector: labels("k8s-app", "kube-dns"),
         ..NetworkPolicyPeer::default()
     };
+    let doors = NetworkPolicyEgressRule {
+        to: Some(vec![NetworkPolicyPeer {
+            namespace_selector: labels("kubernetes.io/metadata.name", system_namespace),
+            pod_selector: labels("app.kubernetes.io/name", "eddy-storage-door"),
+            ..NetworkPolicyPeer::default()
+        }]),
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::String("http".to_owned())),
+            ..NetworkPolicyPort::default()
+        }]),
+    };
     NetworkPolicy {
         metadata: metadata(user, POLICY),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(LabelSelector::default()),
             policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
             ingress: None,
-            egress: Some(vec![to(vec![dns]), to(vec![network("0.0.0.0/0", &PRIVATE_IPV4), network("::/0", &PRIVATE_IPV6)])]),
+            egress: Some(vec![
+                to(vec![dns]),
+                doors,
+                to(vec![network("0.0.0.0/0", &PRIVATE_IPV4), network("::/0", &PRIVATE_IPV6)]),
+            ]),
         }),
     }
 }
@@ -164,7 +182,7 @@ mod tests {
             namespace(&user).metadata,
             resource_quota(&user, &BTreeSet::new()).metadata,
             limit_range(&user).metadata,
-            network_policy(&user).metadata,
+            network_policy(&user, "eddy-system").metadata,
             role_binding(&user).metadata,
         ] {
             let owner = &metadata.owner_references.as_ref().unwrap()[0];
@@ -175,10 +193,19 @@ mod tests {
 
     #[test]
     fn nothing_comes_in_by_default() {
-        let spec = network_policy(&user()).spec.unwrap();
+        let spec = network_policy(&user(), "eddy-system").spec.unwrap();
         assert_eq!(spec.ingress, None);
         assert_eq!(spec.pod_selector, Some(LabelSelector::default()));
         assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+    }
+
+    #[test]
+    fn of_all_that_is_the_cluster_s_a_tenant_reaches_names_and_storage_s_doors_at_their_port() {
+        let egress = serde_json::to_value(network_policy(&user(), "eddy-system").spec.unwrap().egress).unwrap();
+        let inside: Vec<_> = egress.as_array().unwrap().iter().filter(|rule| rule["to"][0]["podSelector"].is_object()).collect();
+        assert_eq!(inside.len(), 2, "{inside:?}");
+        assert_eq!(inside[1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "eddy-storage-door");
+        assert_eq!(inside[1]["ports"], serde_json::json!([{"port": "http"}]));
     }
 
     #[test]

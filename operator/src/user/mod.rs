@@ -162,7 +162,7 @@ async fn provision(user: &User, context: &Context, stores: &Stores) -> Result<Pr
     applier.apply_cluster(&desired::namespace(user), known.as_deref()).await?;
     // The walls stand before anything can move in.
     let policy = stores.policies.get(&ObjectRef::new(desired::POLICY).within(&name));
-    applier.apply(&desired::network_policy(user), policy.as_deref()).await?;
+    applier.apply(&desired::network_policy(user, &context.system_namespace), policy.as_deref()).await?;
     let quota = stores.quotas.get(&ObjectRef::new(desired::LIMITS).within(&name));
     let omitted = stores.omissions.of(&user.name_any(), quota.as_deref(), Instant::now());
     let desired_quota = desired::resource_quota(user, &omitted);
