@@ -56,6 +56,18 @@ impl Cluster {
 
     /// Runs kubectl; returns what it printed on both outputs, and whether it succeeded.
     pub fn try_kubectl(&self, arguments: &[&str], input: Option<&str>) -> (bool, String) {
+        let Output { status, stdout, stderr } = self.run_kubectl(arguments, input);
+        (status.success(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+    }
+
+    /// Runs kubectl, which must succeed; returns what it wrote.
+    pub fn kubectl_bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        let Output { status, stdout, stderr } = self.run_kubectl(arguments, None);
+        assert!(status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&stderr));
+        stdout
+    }
+
+    fn run_kubectl(&self, arguments: &[&str], input: Option<&str>) -> Output {
         let mut child = Command::new("kubectl")
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
@@ -66,8 +78,7 @@ impl Cluster {
             .spawn()
             .expect("kubectl is on PATH");
         child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        (status.success(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+        child.wait_with_output().unwrap()
     }
 
     /// Runs kubectl, which must succeed.

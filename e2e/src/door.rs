@@ -49,9 +49,15 @@ impl Door {
 
     /// What a client of S3 is answered: the status, and the head and the body.
     pub fn s3(&self, key: Key, method: &str, path: &str) -> (String, String) {
+        self.s3_with(key, method, path, "")
+    }
+
+    /// The same, of a request with a body.
+    pub fn s3_with(&self, key: Key, method: &str, path: &str, body: &str) -> (String, String) {
         let curl = Command::new("curl")
             .args(["-s", "-i", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--max-time", "10"])
             .args(["--user", key, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{}/{path}", self.url)])
+            .args(if body.is_empty() { Vec::new() } else { vec!["--data", body] })
             .output()
             .expect("curl is installed");
         let answer = String::from_utf8_lossy(&curl.stdout).into_owned();

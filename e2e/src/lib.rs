@@ -12,6 +12,7 @@ mod door;
 mod http;
 mod load;
 mod ports;
+mod storage;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait, wait_within};
 pub use self::collector::Collector;
@@ -20,3 +21,4 @@ pub use self::door::{Door, KEEPER, Key, LEAVER, LOADER};
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};
 pub use self::ports::reserved_address;
+pub use self::storage::{Chunkserver, chunkservers, storage_ready, storage_server, system, wait_figure};

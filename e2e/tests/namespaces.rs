@@ -103,7 +103,14 @@ async fn a_bucket_does_what_its_namespace_says() {
         "-p",
         r#"{"spec": {"deletionPolicy": "Delete"}}"#,
     ]);
-    cluster.kubectl(&["-n", "u-keeper", "delete", KIND, "e2e-ruled", "--timeout=60s"]);
+    // Also while its user goes on writing: what is refused, or comes to a namespace that is gone, is of no interest.
+    let writer = tokio::spawn(async move {
+        for number in 0.. {
+            let _ = door.put(KEEPER, &format!("e2e-ruled/{number}"), b"late".to_vec()).await;
+        }
+    });
+    tokio::task::block_in_place(|| cluster.kubectl(&["-n", "u-keeper", "delete", KIND, "e2e-ruled", "--timeout=60s"]));
+    writer.abort();
 }
 
 #[tokio::test]
@@ -150,6 +157,30 @@ async fn what_waits_for_more_servers_can_be_used_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: run ./test"]
+async fn a_resource_takes_over_its_owner_s_bucket_and_puts_right_what_s3_was_told_otherwise() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("keeper");
+    let door = Door::on(&cluster, "node1");
+    tokio::task::block_in_place(|| door.wait_bucket(KEEPER, "e2e-taken"));
+    assert_eq!(door.put(KEEPER, "e2e-taken/a", b"one".to_vec()).await.unwrap(), 201);
+    cluster.apply(&namespace("e2e-taken", "u-keeper", "{versioning: true}"));
+    cluster.wait_ready(KIND, "u-keeper", "e2e-taken");
+    let versioning = |status: &str| {
+        format!(
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></VersioningConfiguration>"
+        )
+    };
+    let is = |status: &str| door.s3(KEEPER, "GET", "e2e-taken?versioning=").1.contains(&format!("<Status>{status}</Status>"));
+    tokio::task::block_in_place(|| {
+        assert!(is("Enabled"));
+        assert_eq!(door.s3_with(KEEPER, "PUT", "e2e-taken?versioning=", &versioning("Suspended")).0, "200");
+        wait("what the resource says holds again", || is("Enabled"));
+    });
+    assert_eq!(door.get(Some(KEEPER), "e2e-taken/a").await.unwrap(), (200, b"one".to_vec()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
 async fn a_bucket_of_a_user_who_is_deleted_is_nobody_s_also_where_another_gets_the_name() {
     let cluster = Cluster::connect().await;
     cluster.tenant("leaver");
@@ -168,6 +199,9 @@ async fn a_bucket_of_a_user_who_is_deleted_is_nobody_s_also_where_another_gets_t
     let tool = ["-n", "eddy-system", "exec", "deployment/eddy-storage-door", "--", "/eddy-dataplane", "storage-namespace"];
     let listed = cluster.kubectl(&[&tool[..], &["list"]].concat());
     assert!(listed.contains("e2e-left\tformer:leaver\tPrivate\t1\t3"), "{listed}");
+    cluster.kubectl(&[&tool[..], &["put", "e2e-left", "--versioning"]].concat());
     cluster.kubectl(&[&tool[..], &["put", "e2e-left", "--owner=keeper"]].concat());
     assert_eq!(door.get(Some(KEEPER), "e2e-left/a").await.unwrap(), (200, b"one".to_vec()));
+    let versioning = tokio::task::block_in_place(|| door.s3(KEEPER, "GET", "e2e-left?versioning=").1);
+    assert!(versioning.contains("<Status>Enabled</Status>"), "all but the owner is as it was: {versioning}");
 }

@@ -3,11 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use eddy_e2e::{Cluster, Door, LOADER, cluster_tool, kill, wait, wait_within};
+use eddy_e2e::{
+    Cluster, Door, LOADER, chunkservers, cluster_tool, kill, repository, storage_ready, storage_server, system, wait, wait_within,
+};
 
 const WRITERS: u64 = 4;
 /// Long enough for two needles of different lengths to be told apart, short enough for many of them.
@@ -66,9 +69,10 @@ impl Writers {
                     // What it holds is not known before that is answered.
                     let before = acknowledged.lock().unwrap().remove(&key).flatten();
                     if let Some(before) = before {
-                        // Whoever can be read at all is what it was.
-                        if let Ok((200, read)) = door.get(Some(LOADER), &path).await {
-                            assert!(read == before, "{key} is not what it was");
+                        // Where it cannot be read now, nobody says that it is not there; whoever can be read is what it was.
+                        if let Ok((status, read)) = door.get(Some(LOADER), &path).await {
+                            assert!(status != 404, "{key} was acknowledged, and is not there");
+                            assert!(status != 200 || read == before, "{key} is not what it was");
                         }
                     }
                     let answered = match next.clone() {
@@ -114,24 +118,6 @@ fn body(writer: u64, number: u64) -> Vec<u8> {
     body
 }
 
-fn system(cluster: &Cluster, arguments: &[&str]) -> String {
-    cluster.kubectl(&[&["-n", "eddy-system"], arguments].concat())
-}
-
-fn all_ready(cluster: &Cluster) {
-    cluster.kubectl(&["wait", "nodes", "--all", "--for=condition=Ready", "--timeout=120s"]);
-    for set in [
-        "statefulset/eddy-kv",
-        "statefulset/eddy-chunkserver",
-        "deployment/eddy-storage-door",
-        "deployment/eddy-storage-master",
-        "deployment/eddy-gateway",
-        "deployment/eddy-operator",
-    ] {
-        system(cluster, &["rollout", "status", set, "--timeout=120s"]);
-    }
-}
-
 /// The replica of metadata that leads, and the machine that it is on.
 fn leader(cluster: &Cluster) -> (String, String) {
     let servers = "eddy-kv-0.eddy-kv:7400,eddy-kv-1.eddy-kv:7400,eddy-kv-2.eddy-kv:7400";
@@ -160,7 +146,7 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         writers.wait_more("after a chunkserver was killed", 50);
         kill(&cluster, "eddy-system", &leader(&cluster).0);
         writers.wait_more("after the leader of metadata was killed", 50);
-        all_ready(&cluster);
+        storage_ready(&cluster);
         let ready = Instant::now();
         wait("all to know where it is now", || ready.elapsed() > NAMES_KNOWN_WITHIN);
         let cut = leader(&cluster).1;
@@ -176,7 +162,7 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         cluster_tool(&["mend", "--name", "eddy-test", "--node", number]);
         cluster.kubectl(&[&names[..], &["--replicas=2"]].concat());
         writers.wait_more("after it is back", 50);
-        all_ready(&cluster);
+        storage_ready(&cluster);
     });
     check(&door, writers).await;
 }
@@ -203,20 +189,6 @@ async fn check(door: &Door, writers: Writers) {
     }
 }
 
-/// What the tool of whoever runs storage says, where the master runs.
-fn servers(cluster: &Cluster, arguments: &[&str]) -> (bool, String) {
-    let exec = ["-n", "eddy-system", "exec", "deployment/eddy-storage-master", "--", "/eddy-dataplane", "storage-server"];
-    cluster.try_kubectl(&[&exec, arguments].concat(), None)
-}
-
-/// The lines of the servers at an address, each its number, state and chunks.
-fn listed(cluster: &Cluster, name: &str) -> Vec<(String, String, u64)> {
-    let (_, list) = servers(cluster, &["list"]);
-    let lines = list.lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let at = lines.filter(|fields| fields.len() > 5 && fields[1].starts_with(&format!("{name}.")));
-    at.map(|fields| (fields[0].to_owned(), fields[4].to_owned(), fields[5].parse().unwrap())).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a cluster: run ./test"]
 async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clients_write() {
@@ -226,38 +198,85 @@ async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clien
     tokio::task::block_in_place(|| {
         writers.wait_more("at first", 20);
         system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=4"]);
-        all_ready(&cluster);
-        wait("the fourth chunkserver", || listed(&cluster, "eddy-chunkserver-3").iter().any(|one| one.1 == "serving"));
+        storage_ready(&cluster);
+        wait("the fourth chunkserver", || chunkservers(&cluster, "eddy-chunkserver-3").iter().any(|one| one.state == "serving"));
+
+        for pod in ["eddy-chunkserver-0", "eddy-chunkserver-3"] {
+            let node = system(&cluster, &["get", "pod", pod, "-o", "jsonpath={.spec.nodeName}"]);
+            assert_eq!(chunkservers(&cluster, pod)[0].domain, node, "what fails as one with {pod}");
+        }
 
         // What the first has goes to the fourth.
-        assert!(listed(&cluster, "eddy-chunkserver-0")[0].2 > 0);
-        assert!(servers(&cluster, &["drain", "eddy-chunkserver-0"]).0);
+        assert!(chunkservers(&cluster, "eddy-chunkserver-0")[0].chunks > 0);
+        assert!(storage_server(&cluster, &["drain", "eddy-chunkserver-0"]).0);
         wait_within(MOVED_WITHIN, "the first chunkserver empty", || {
-            listed(&cluster, "eddy-chunkserver-0").iter().all(|one| one.1 == "empty" && one.2 == 0)
+            chunkservers(&cluster, "eddy-chunkserver-0").iter().all(|one| one.state == "empty" && one.chunks == 0)
         });
-        let (planned, plan) = servers(&cluster, &["plan"]);
+        let (planned, plan) = storage_server(&cluster, &["plan"]);
         assert!(planned && plan.trim().is_empty(), "{plan}");
         writers.wait_more("after one was emptied", 20);
-        assert!(servers(&cluster, &["use", "eddy-chunkserver-0"]).0);
+        assert!(storage_server(&cluster, &["use", "eddy-chunkserver-0"]).0);
 
         // The fourth loses its disk, and is another server from then on.
-        let lost = listed(&cluster, "eddy-chunkserver-3").remove(0);
-        assert!(lost.2 > 0);
+        let lost = chunkservers(&cluster, "eddy-chunkserver-3").remove(0);
+        assert!(lost.chunks > 0);
         system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=3"]);
         system(&cluster, &["wait", "--for=delete", "pod/eddy-chunkserver-3", "--timeout=60s"]);
         system(&cluster, &["delete", "pvc/data-eddy-chunkserver-3"]);
         system(&cluster, &["scale", "statefulset/eddy-chunkserver", "--replicas=4"]);
-        all_ready(&cluster);
+        storage_ready(&cluster);
         wait_within(MOVED_WITHIN, "copies of what it had", || {
-            let now = listed(&cluster, "eddy-chunkserver-3");
-            now.iter().any(|one| one.0 == lost.0 && one.2 == 0) && now.iter().any(|one| one.0 != lost.0 && one.1 == "serving")
+            let now = chunkservers(&cluster, "eddy-chunkserver-3");
+            now.iter().any(|one| one.number == lost.number && one.chunks == 0)
+                && now.iter().any(|one| one.number != lost.number && one.state == "serving")
         });
         writers.wait_more("after one lost its disk", 20);
-        assert!(!servers(&cluster, &["remove", &lost.0]).0, "it was not emptied");
+        assert!(!storage_server(&cluster, &["remove", &lost.number]).0, "it was not emptied");
         for what in ["drain", "remove"] {
-            assert!(servers(&cluster, &[what, &lost.0]).0, "{what}");
+            assert!(storage_server(&cluster, &[what, &lost.number]).0, "{what}");
         }
-        assert!(listed(&cluster, "eddy-chunkserver-3").iter().all(|one| one.0 != lost.0));
+        assert!(chunkservers(&cluster, "eddy-chunkserver-3").iter().all(|one| one.number != lost.number));
     });
     check(&door, writers).await;
+}
+
+/// As an upgrade does. A door that ends is given no request any more, so none fails for that; who asked a replica of the store, or a chunkserver, that
+/// ended asks another.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn all_parts_are_replaced_while_clients_write_and_doors_fail_no_request() {
+    let _turn = TURN.lock().await;
+    let cluster = Cluster::connect().await;
+    let (door, writers) = under_load(&cluster);
+    let replace = |part: &str| {
+        system(&cluster, &["rollout", "restart", part]);
+        system(&cluster, &["rollout", "status", part, "--timeout=180s"]);
+        writers.wait_more(&format!("after {part} was replaced"), 20);
+    };
+    tokio::task::block_in_place(|| {
+        writers.wait_more("at first", 20);
+        replace("deployment/eddy-storage-door");
+        assert_eq!(writers.failed.load(Ordering::Relaxed), 0, "requests failed while doors were replaced");
+        for part in ["deployment/eddy-storage-master", "statefulset/eddy-chunkserver", "statefulset/eddy-kv"] {
+            replace(part);
+        }
+        storage_ready(&cluster);
+    });
+    check(&door, writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn a_backup_comes_out_of_a_pod_that_has_no_shell_and_is_whole() {
+    let cluster = Cluster::connect().await;
+    let door = Door::on(&cluster, "node1");
+    tokio::task::block_in_place(|| door.wait_bucket(LOADER, "e2e-load"));
+    let backup =
+        cluster.kubectl_bytes(&["-n", "eddy-system", "exec", "eddy-kv-0", "--", "/eddy-dataplane", "kv", "backup", "--file=-"]);
+    let file = repository().join(".eddy/e2e-backup");
+    std::fs::write(&file, &backup).unwrap();
+    let program = std::env::var("CARGO_TARGET_DIR").unwrap() + "/release/eddy-dataplane";
+    let verified = Command::new(program).args(["kv", "verify", &format!("--file={}", file.display())]).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
 }
