@@ -98,6 +98,17 @@ fn standing(row: &ChunkRow, there: &BTreeSet<u64>, lacking: &[u64]) -> Standing 
     Standing { spare: good.saturating_sub(enough), is_short: good < should }
 }
 
+/// What a round did for a chunk says whether it is stuck; where the round did not come to it, that is as it was.
+fn note_outcome(stuck: &mut BTreeMap<u64, Stuck>, chunk: u64, outcome: &Repaired) {
+    if !outcome.unreadable.is_empty() {
+        stuck.insert(chunk, Stuck::Unreadable);
+    } else if outcome.waiting > 0 {
+        stuck.insert(chunk, Stuck::Waits);
+    } else if outcome.left == 0 {
+        stuck.remove(&chunk);
+    }
+}
+
 impl Master {
     /// Looks at every chunk that is noted, those with the fewest copies first, and makes the copies that are missing. A chunk is noted no
     /// more only after every copy of it was read and found whole, while nobody came to need another needle of it.
@@ -140,13 +151,7 @@ impl Master {
         let mut outcomes = futures::stream::iter(work).buffer_unordered(self.options.repairs_at_once);
         while let Some(outcome) = outcomes.next().await {
             let (chunk, one) = outcome?;
-            if !one.unreadable.is_empty() {
-                self.stuck().insert(chunk, Stuck::Unreadable);
-            } else if one.waiting > 0 {
-                self.stuck().insert(chunk, Stuck::Waits);
-            } else if one.left == 0 {
-                self.stuck().remove(&chunk);
-            }
+            note_outcome(&mut self.stuck(), chunk, &one);
             all.healthy += one.healthy;
             all.copies += one.copies;
             all.rescued += one.rescued;
@@ -412,6 +417,22 @@ mod tests {
         assert_eq!(of(&[1, 2, 3], &[2]), (1, true));
         assert_eq!(of(&[1, 4], &[]), (0, true));
         assert_eq!(of(&[1], &[1]), (0, true));
+    }
+
+    #[test]
+    fn what_was_unreadable_is_so_until_it_was_looked_at_and_is_not() {
+        let mut stuck = BTreeMap::new();
+        let unreadable = Repaired { unreadable: vec![1], ..Repaired::default() };
+        note_outcome(&mut stuck, 1, &unreadable);
+        note_outcome(&mut stuck, 2, &Repaired { waiting: 1, ..Repaired::default() });
+        for chunk in [1, 2] {
+            note_outcome(&mut stuck, chunk, &Repaired { left: 1, ..Repaired::default() });
+        }
+        assert_eq!(stuck, BTreeMap::from([(1, Stuck::Unreadable), (2, Stuck::Waits)]));
+        for chunk in [1, 2] {
+            note_outcome(&mut stuck, chunk, &Repaired { healthy: 1, ..Repaired::default() });
+        }
+        assert!(stuck.is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::hosts::{self, Host};
 use crate::oracle::{Contents, Expiring, PATIENCE, Possible, check_listed, list, look};
 use crate::story::Story;
-use crate::workload::{COUNTERS, EXPIRING, World, count, look_at_expiring};
+use crate::workload::{BRIEF, COUNTERS, EXPIRING, World, count, look_at_expiring};
 
 const KEYS: u64 = 6;
 const PARTS_MAX: usize = 4;
@@ -97,6 +97,7 @@ impl Door {
             84..90 => self.put_in_parts(&key).await,
             90..93 => self.put_expiring().await,
             93..95 => self.get_expiring().await,
+            95..97 => self.use_brief_namespace().await,
             _ => self.count_up().await,
         }
     }
@@ -329,6 +330,32 @@ impl Door {
         let Some((key, one)) = self.random.choice(all) else { return };
         let looked = look_at_expiring(&self.objects, self.space.id, &key, &one).await;
         self.story.did("get expiring", looked.is_ok());
+    }
+
+    /// Writes to a namespace that all doors make and remove again and again, or removes it. It is removed only while it holds nothing, so what was
+    /// acknowledged is there until its writer deletes it.
+    async fn use_brief_namespace(&mut self) {
+        let metadata = self.objects.metadata().clone();
+        if self.random.u32(..3) == 0 {
+            let removed = patiently(metadata.delete_namespace(BRIEF)).await;
+            return self.story.did("remove namespace", matches!(removed, Some(Ok(()))));
+        }
+        let (contents, key) = (Contents::draw(&mut self.random), format!("{}-{}", self.number, now().as_millis()));
+        let write = async {
+            metadata.provide_namespace(BRIEF, |settings| "door".clone_into(&mut settings.owner)).await?;
+            let mut upload = self.objects.upload(BRIEF, None).await?;
+            upload.write(contents.bytes()).await?;
+            upload.finish(&key, contents.attributes(), &Precondition::None).await
+        };
+        let written = patiently(write).await;
+        self.did("put brief", written.as_ref());
+        if !matches!(written, Some(Ok(_))) {
+            return;
+        }
+        let deleted = patiently(metadata.delete(BRIEF, &key, &Precondition::None)).await;
+        let is_lost = matches!(deleted, Some(Err(ObjectError::NoObject(_) | ObjectError::NoNamespace(_))));
+        assert!(!is_lost, "{key} was acknowledged, and is not there: {deleted:?}");
+        self.did("delete brief", deleted.as_ref());
     }
 
     /// Adds one to a number, if nobody else does meanwhile.

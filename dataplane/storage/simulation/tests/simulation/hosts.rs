@@ -82,7 +82,7 @@ pub(crate) async fn kv(host: Host, servers: Vec<String>) -> turmoil::Result {
     let options = ReplicatedOptions {
         folder: "/kv".into(),
         cache_bytes: 1024 * 1024,
-        reserved_bytes: 0,
+        reserved_bytes: 16 * 1024,
         log: LogOptions {
             commands_between_snapshots: 200,
             commands_kept: 50,

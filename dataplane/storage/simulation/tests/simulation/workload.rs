@@ -10,7 +10,7 @@ use eddy_object::schema::{
     Expire, LIFECYCLE, LifecycleFilter, LifecycleRule, LifecycleRules, NamespaceRow, NamespaceSettings, Quota, Tiering,
     Versioning, encode,
 };
-use eddy_object::{ObjectError, Objects};
+use eddy_object::{ObjectError, Objects, Precondition};
 use eddy_storage_testing::{SPACE, check};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +18,8 @@ use crate::hosts::{self, DAY, GRACE, Host};
 use crate::oracle::{Counter, Expiring, Model, check_listed, garbage, heal, list, look, read};
 use crate::story::Story;
 
+/// A namespace that comes and goes.
+pub(crate) const BRIEF: &str = "brief";
 /// Where objects go by themselves.
 pub(crate) const EXPIRING: &str = "expiring/";
 /// Days after which they do. Clocks are wrong by a day at most, and jump as far.
@@ -81,6 +83,9 @@ pub(crate) async fn run(
     while world.with(|known| known.ended.len()) < doors {
         sleep(Duration::from_secs(1)).await;
     }
+    while end_brief_namespace(&objects).await.is_err() {
+        sleep(Duration::from_secs(1)).await;
+    }
     let model = world.with(|known| known.model.clone());
     heal(&objects, namespace, &model, &story, Instant::now()).await;
     until_clean(&objects, &client, namespace, &story).await;
@@ -99,6 +104,19 @@ pub(crate) async fn run(
     }
     story.tell(&format!("{} keys, {} objects", model.len(), listed.len()));
     Ok(())
+}
+
+/// Removes the namespace that comes and goes, with what is left of tries of which nobody knows whether they happened.
+async fn end_brief_namespace(objects: &Objects) -> Result<(), ObjectError> {
+    let metadata = objects.metadata();
+    let namespace = match metadata.namespace(BRIEF).await {
+        Err(ObjectError::NoNamespace(_)) => return Ok(()),
+        found => found?.id,
+    };
+    for key in list(objects, namespace).await?.into_keys() {
+        metadata.delete(BRIEF, &key, &Precondition::None).await?;
+    }
+    metadata.delete_namespace(BRIEF).await
 }
 
 /// Waits until what goes by itself is gone, nobody has what no row names, and chunks have their copies.
