@@ -76,7 +76,7 @@ impl Remote {
     async fn of_leader<T: DeserializeOwned>(&self, request: &Request, timeout: Duration) -> Result<T> {
         let deadline = Instant::now() + timeout;
         loop {
-            let error = match self.ask_current(request, deadline).await {
+            let error = match self.ask_current(&self.current()?, request, deadline).await {
                 Asked::Answered(answer) => return Ok(answer),
                 Asked::Lost(error) => return Err(error),
                 Asked::Elsewhere(error, _) => error,
@@ -88,18 +88,14 @@ impl Remote {
     }
 
     /// Asks the one that led, and finds out whom to ask next.
-    async fn ask_current<T: DeserializeOwned>(&self, request: &Request, deadline: Instant) -> Asked<T> {
-        let current = match self.current() {
-            Ok(current) => current,
-            Err(error) => return Asked::Lost(error),
-        };
-        let asked = ask(&current, request, deadline.saturating_duration_since(Instant::now())).await;
+    async fn ask_current<T: DeserializeOwned>(&self, current: &Arc<Client>, request: &Request, deadline: Instant) -> Asked<T> {
+        let asked = ask(current, request, deadline.saturating_duration_since(Instant::now())).await;
         if let Asked::Elsewhere(_, leader) = &asked {
             let other = leader.as_deref().filter(|leader| *leader != current.address());
             if other.is_none() {
                 tokio::time::sleep(PAUSE).await;
             }
-            self.ask_next(other);
+            self.ask_next(current, other);
         }
         asked
     }
@@ -115,15 +111,19 @@ impl Remote {
         Ok(leader.insert(self.replicas.get(next).ok_or_else(nobody)?.clone()).clone())
     }
 
-    /// From now on asks the one with this address, or the next if it is not known who leads.
-    fn ask_next(&self, leader: Option<&str>) {
+    /// From now on asks the one with this address, or the next if it is not known who leads; unless somebody found another than who was asked meanwhile.
+    fn ask_next(&self, asked: &Arc<Client>, leader: Option<&str>) {
         let known = |leader| self.replicas.iter().find(|replica| replica.address() == leader).cloned();
         let client = |leader| known(leader).unwrap_or_else(|| Arc::new(Client::new(self.transport.clone(), leader)));
         let leader = leader.map(client);
+        let mut now = self.leader.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, asked)) {
+            return;
+        }
         if leader.is_none() {
             self.next.fetch_add(1, Ordering::Relaxed);
         }
-        *self.leader.lock().unwrap_or_else(PoisonError::into_inner) = leader;
+        *now = leader;
     }
 
     async fn import_all(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
@@ -169,14 +169,21 @@ impl Store for Remote {
     async fn read(&self, reads: Vec<Read>) -> Result<Vec<ReadResult>> {
         validate_reads(&reads)?;
         let request = Request::Read(reads);
-        let deadline = Instant::now() + PATIENCE;
+        let (deadline, mut others) = (Instant::now() + PATIENCE, self.replicas.len());
         loop {
+            let current = self.current()?;
             // Asking twice does no harm.
-            let error = match self.ask_current(&request, deadline.min(Instant::now() + READ_TIMEOUT)).await {
+            let error = match self.ask_current(&current, &request, deadline.min(Instant::now() + READ_TIMEOUT)).await {
                 Asked::Answered(answer) => return Ok(answer),
                 Asked::Lost(KvError::Unknown { reason }) => {
-                    self.ask_next(None);
+                    self.ask_next(&current, None);
                     KvError::Unavailable { reason }
+                }
+                // Its disk changed what others still have.
+                Asked::Lost(error @ KvError::Broken { .. }) if others > 1 => {
+                    others -= 1;
+                    self.ask_next(&current, None);
+                    error
                 }
                 Asked::Lost(error) => return Err(error),
                 Asked::Elsewhere(error, _) => error,
@@ -194,14 +201,16 @@ impl Store for Remote {
 
     async fn export(&self) -> Result<RowStream<'_>> {
         let request = encode(&Request::Export)?;
-        let mut left = self.replicas.len();
+        // One that led may be none of them.
+        let mut left = self.replicas.len() + 1;
         let (client, answers) = loop {
             // A connection of its own: whoever takes the rows slowly holds up nobody.
-            let client = Client::new(self.transport.clone(), self.current()?.address());
+            let current = self.current()?;
+            let client = Client::new(self.transport.clone(), current.address());
             match client.stream(request.clone()).await {
                 Ok(answers) => break (client, answers),
                 Err(error) if left <= 1 => return Err(call_failed(error)),
-                Err(_) => self.ask_next(None),
+                Err(_) => self.ask_next(&current, None),
             }
             left -= 1;
         };

@@ -1,7 +1,7 @@
 //! Rows in redb's tables: how they are read, and how a transaction changes them.
 //!
-//! redb looks at its pages' checksums only when it repairs a file, so each row has one of its own: a disk that gives other bytes than it was
-//! given changes nobody's rights, and goes from no replica to another.
+//! redb looks at its pages' checksums only when it repairs a file, so each row has one of its own, over its key and value: what a disk gives that is
+//! not what it was given is taken for no row, and goes from no replica to another. That a row is not found where its key changed, no checksum tells.
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
@@ -31,8 +31,19 @@ pub(crate) fn read(transaction: &ReadTransaction, reads: &[Read]) -> Result<Vec<
     results.collect()
 }
 
+/// What redb says of a file whose rows are of another form, so that somebody can do something about it.
+pub(crate) fn of_other_version(error: TableError) -> redb::Error {
+    match error {
+        TableError::TableTypeMismatch { .. } => redb::Error::Corrupted(
+            "its rows are of another version of Eddy: write a backup with that version, and restore it with this one".into(),
+        ),
+        other => other.into(),
+    }
+}
+
 /// A row is not what was written.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct Damaged(String);
 
 impl From<Damaged> for StorageError {

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_disk::{CountedDisk, Disk, RealDisk, SimulatedDisk};
+use eddy_kv::backup::restore;
 use eddy_kv::{
     GroupOptions, Invalid, KvError, LogOptions, ReplicaError, Replicated, ReplicatedOptions, Row, Store, Transaction, Value,
+    salvage,
 };
 use futures::future::join_all;
 use futures::{StreamExt, stream};
@@ -105,16 +107,27 @@ async fn a_replica_that_is_alone_refuses_a_row_that_the_disk_changed_and_serves_
     drop(store);
     assert!(flip(&folder.path().join("store/rows"), b"visibility=private"));
 
-    // Also after it was opened again, when the log has what it could not do.
+    // Also after it was opened again, when the log has what it could not do, and all after that is what it was.
+    let mut after = None;
     for _ in 0..2 {
         let store = Replicated::alone(options.clone()).await.unwrap();
         assert!(matches!(store.get("b".into()).await, Err(KvError::Broken { .. })));
         let changed = store.commit(Transaction::new().check("b", b.as_ref()).put("c", "2")).await;
         assert!(matches!(changed, Err(KvError::Broken { .. })), "{changed:?}");
         assert_eq!(store.get("c".into()).await.unwrap().unwrap().bytes, "1");
-        store.commit(Transaction::new().put("n", "on")).await.unwrap();
+        let before = store.get("n".into()).await.unwrap();
+        assert!(after.is_none() || after == before, "{after:?} {before:?}");
+        store.commit(Transaction::new().check("n", before.as_ref()).put("n", "on")).await.unwrap();
+        after = store.get("n".into()).await.unwrap();
         store.close().await;
     }
+    // What is left of it goes on elsewhere.
+    let file = folder.path().join("backup");
+    assert_eq!(salvage(&folder.path().join("store"), &file).await.unwrap(), 2);
+    let other = open(&folder.path().join("other")).await.unwrap();
+    restore(&other, &file).await.unwrap();
+    assert!(other.get("b".into()).await.unwrap().is_none());
+    assert_eq!(other.get("n".into()).await.unwrap().unwrap().bytes, "on");
 }
 
 #[tokio::test(flavor = "multi_thread")]

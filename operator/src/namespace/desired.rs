@@ -69,7 +69,10 @@ pub(super) fn remark(spec: &NamespaceSpec, servers: &[ServerRow]) -> String {
     let usable = "it can be read and written";
     let (copies, count) = (usize::try_from(spec.redundancy.copies).unwrap_or_default(), servers.len());
     if count < copies.min(WRITTEN_MIN) {
-        return format!("nothing can be written: {copies} copies need two chunkservers at least, and there is {count}");
+        let needed = copies.min(WRITTEN_MIN);
+        return format!(
+            "nothing can be written: what has {copies} copies is written to {needed} chunkservers at least, and there is {count}"
+        );
     }
     if count < copies {
         return format!(

@@ -121,7 +121,7 @@ pub async fn restore(store: &dyn Store, path: &Path) -> Result<u64, BackupError>
 /// Fills an empty store with the rows of a backup that comes but once; returns how many there were.
 ///
 /// # Errors
-/// See [`BackupError`]; the store is empty again then.
+/// See [`BackupError`]; a store that was empty is so again, or, where it could not be told, under restoration until another restore takes over.
 pub async fn restore_from(store: &dyn Store, from: impl AsyncRead + Send + Unpin + 'static) -> Result<u64, BackupError> {
     let (mut rows, mut damage) = (0, None);
     let batches = read(Box::new(from), Path::new(STREAM)).await?;

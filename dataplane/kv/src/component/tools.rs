@@ -12,10 +12,10 @@ use crate::remote::Remote;
 /// Says how each replica is, and which members were not asked.
 pub(super) async fn status(remote: &Remote) -> Result<(), KvComponentError> {
     let statuses = remote.status().await;
-    let mut members: BTreeMap<u64, String> = BTreeMap::new();
-    for (_, status) in &statuses {
-        members.extend(status.iter().flat_map(|status| &status.members).map(|member| (member.id, member.address.clone())));
-    }
+    // Of whoever knows the latest: others may still count one that has become another at the same address.
+    let answers = statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
+    let latest = answers.max_by_key(|status| (status.term, status.applied)).map(|status| &status.members[..]).unwrap_or_default();
+    let mut members: BTreeMap<u64, String> = latest.iter().map(|member| (member.id, member.address.clone())).collect();
     let (mut lines, mut answered) = (String::new(), false);
     for (address, status) in statuses {
         // Writing to a String does not fail.

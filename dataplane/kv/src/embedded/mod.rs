@@ -20,7 +20,7 @@ use crate::model::{Read, ReadResult, Transaction, Version, validate_reads};
 use crate::rows::{self, ROWS, STATE};
 use crate::store::{RowStream, Store};
 
-pub(crate) use self::transfer::export_view;
+pub(crate) use self::transfer::{export_view, export_whole};
 
 /// Transactions that wait for the disk at once; more wait for room.
 const WAITING_MAX: usize = 4096;
@@ -111,7 +111,7 @@ fn open(path: &Path, cache_bytes: usize) -> std::result::Result<Database, redb::
     // The tables are made here, so that reads find them.
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
-    transaction.open_table(ROWS)?;
+    transaction.open_table(ROWS).map_err(rows::of_other_version)?;
     transaction.open_table(STATE)?;
     transaction.commit()?;
     Ok(database)

@@ -24,15 +24,31 @@ pub(super) fn export(database: &Database) -> Result<RowStream<'static>> {
     Ok(export_view(Arc::new(RealDisk), database.begin_read().map_err(broken)?))
 }
 
+/// What becomes of rows that are not what was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    Fails,
+    IsLeftOut,
+}
+
 /// All rows that a transaction sees, in batches that are read as they are asked for.
 pub(crate) fn export_view(disk: Arc<dyn Disk>, transaction: ReadTransaction) -> RowStream<'static> {
+    export_with(disk, transaction, Damage::Fails)
+}
+
+/// The same, without rows that are not what was written, of which each is logged.
+pub(crate) fn export_whole(disk: Arc<dyn Disk>, transaction: ReadTransaction) -> RowStream<'static> {
+    export_with(disk, transaction, Damage::IsLeftOut)
+}
+
+fn export_with(disk: Arc<dyn Disk>, transaction: ReadTransaction, damage: Damage) -> RowStream<'static> {
     let transaction = Arc::new(transaction);
     let first = Some(Bound::Unbounded);
     stream::unfold(first, move |from| {
         let (disk, transaction) = (disk.clone(), transaction.clone());
         async move {
             let from = from?;
-            let read = eddy_disk::run(&*disk, move || batch(&transaction, from)).await;
+            let read = eddy_disk::run(&*disk, move || batch(&transaction, from, damage)).await;
             let read = read.map_err(|error| KvError::Unavailable { reason: error.to_string() });
             match read.and_then(|read| read.map_err(broken)) {
                 Ok(rows) if rows.is_empty() => None,
@@ -48,12 +64,18 @@ pub(crate) fn export_view(disk: Arc<dyn Disk>, transaction: ReadTransaction) -> 
 }
 
 /// The next rows.
-fn batch(transaction: &ReadTransaction, from: Bound<Bytes>) -> std::result::Result<Vec<Row>, redb::Error> {
+fn batch(transaction: &ReadTransaction, from: Bound<Bytes>, damage: Damage) -> std::result::Result<Vec<Row>, redb::Error> {
     let rows = transaction.open_table(ROWS)?;
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for found in rows.range::<&[u8]>((from.as_ref().map(|key| &key[..]), Bound::Unbounded))? {
         let (key, value) = found?;
-        let row = row(key.value(), value.value()).map_err(redb::StorageError::from)?;
+        let row = match row(key.value(), value.value()) {
+            Err(damaged) if damage == Damage::IsLeftOut => {
+                tracing::error!(%damaged, "a row is left out");
+                continue;
+            }
+            row => row.map_err(redb::StorageError::from)?,
+        };
         bytes += row.key.len() + row.value.bytes.len();
         batch.push(row);
         if bytes >= SCAN_BYTES_MAX {

@@ -100,6 +100,12 @@ impl Replicated {
             return Err(Refusal::NotMe);
         }
         let _alone = self.changing_members().await;
+        if self.lacks_something()? {
+            // The newcomer would do what this one could not, and be another store from then on.
+            return Err(
+                unavailable(&"a row of this store is damaged: salvage it or restore a backup before replicas are added").into()
+            );
+        }
         let Joining { id, address, voter, .. } = joining;
         let before = Members::of(&self.metrics());
         let node = BTreeMap::from([(*id, BasicNode::new(address))]);

@@ -12,7 +12,7 @@ use super::log_store::LogStore;
 use super::options::ReplicaError;
 use super::state_machine::StateMachine;
 use crate::backup::{self, BackupError};
-use crate::embedded::export_view;
+use crate::embedded::export_whole;
 use crate::error::KvError;
 
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -49,6 +49,8 @@ pub enum SalvageError {
 /// whether they were acknowledged; returns how many rows there are. The replica is opened as at a start, and is no other than it was: where
 /// its group lives on, it may still take part.
 ///
+/// A row that the disk changed is left out, and so is a transaction that met one; each is said in the log.
+///
 /// What never reached this replica is not in it: one voter of three may lack what the other two made sure of, and a standby the last
 /// moments.
 ///
@@ -79,9 +81,9 @@ pub async fn salvage(folder: &Path, file: &Path) -> Result<u64, SalvageError> {
 }
 
 async fn salvage_copy(disk: Arc<dyn Disk>, log: LogStore, copy: &Path, file: &Path) -> Result<u64, SalvageError> {
-    let rows = open(&disk, copy)?;
+    let rows = open(&disk, copy)?.salvaged();
     apply_rest(&rows, log).await?;
-    Ok(backup::write_rows(export_view(disk, rows.view()?), file).await?)
+    Ok(backup::write_rows(export_whole(disk, rows.view()?), file).await?)
 }
 
 fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<StateMachine, ReplicaError> {

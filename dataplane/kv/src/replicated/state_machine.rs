@@ -24,7 +24,8 @@ use crate::error::{KvError, Result as KvResult};
 use crate::model::{Read, ReadResult, Version};
 use crate::rows::{self, LAST_VERSION, ROWS, STATE};
 use crate::store::RowStream;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::watch;
 
 /// What Raft must know of the rows.
 const RAFT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
@@ -32,6 +33,8 @@ const RAFT: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("raft");
 const APPLIED: &str = "applied";
 /// In [`STATE`]: which restore is under way; 0 if none is.
 const RESTORING: &str = "restoring";
+/// In [`STATE`]: the version of the first transaction that was not done for a damaged row, which another replica would have done; 0 if there is none.
+const DAMAGED: &str = "damaged";
 
 type Applied = (Option<LogId>, Membership);
 
@@ -41,12 +44,16 @@ pub(crate) struct StateMachine {
     database: Arc<Database>,
     disk: Arc<dyn Disk>,
     durable: Durable,
+    damage: watch::Sender<Option<String>>,
+    /// What it has is all that there will be.
+    is_last: bool,
 }
 
 /// The rows at one command, for a replica that lacks so many that the log no longer has them.
 pub(crate) struct RowsView {
     disk: Arc<dyn Disk>,
     rows: Option<ReadTransaction>,
+    damage: watch::Sender<Option<String>>,
     /// The file that the rows are in, where that is not the replica's own.
     _file: Option<Arc<Database>>,
 }
@@ -54,7 +61,7 @@ pub(crate) struct RowsView {
 impl RowsView {
     /// The rows of a file that only they need.
     pub(crate) fn of(disk: Arc<dyn Disk>, rows: ReadTransaction, file: Arc<Database>) -> Self {
-        Self { disk, rows: Some(rows), _file: Some(file) }
+        Self { disk, rows: Some(rows), damage: watch::Sender::new(None), _file: Some(file) }
     }
 
     /// The store's own numbers.
@@ -68,8 +75,21 @@ impl RowsView {
 
     /// All rows, in batches.
     pub(crate) fn into_rows(self) -> RowStream<'static> {
-        let Self { disk, rows, .. } = self;
-        rows.map_or_else(|| stream::empty().boxed(), |rows| export_view(disk, rows))
+        let Self { disk, rows, damage, .. } = self;
+        rows.map_or_else(|| stream::empty().boxed(), |rows| reporting(export_view(disk, rows), damage))
+    }
+}
+
+/// Rows whose damage is told of.
+fn reporting(rows: RowStream<'static>, damage: watch::Sender<Option<String>>) -> RowStream<'static> {
+    rows.inspect_err(move |error| report(error, &damage)).boxed()
+}
+
+/// Whoever waits for it learns that rows cannot be read.
+fn report(error: &KvError, damage: &watch::Sender<Option<String>>) {
+    if let KvError::Broken { reason } = error {
+        tracing::error!(reason, "rows cannot be read");
+        damage.send_replace(Some(reason.clone()));
     }
 }
 
@@ -91,12 +111,29 @@ impl StateMachine {
         let database = crate::file::open(&**disk, path, cache_bytes)?;
         let mut transaction = database.begin_write()?;
         transaction.set_quick_repair(true);
-        transaction.open_table(ROWS)?;
+        transaction.open_table(ROWS).map_err(rows::of_other_version)?;
         transaction.open_table(STATE)?;
         let (applied, _) = applied(&transaction.open_table(RAFT)?)?;
         transaction.commit()?;
         let durable = Durable::new(applied.map(|last| last.index));
-        Ok(Self { database: Arc::new(database), disk: disk.clone(), durable })
+        let damage = watch::Sender::new(None);
+        Ok(Self { database: Arc::new(database), disk: disk.clone(), durable, damage, is_last: false })
+    }
+
+    /// The same, where no replica will be made of it: what cannot be done for a damaged row is left out.
+    pub(super) fn salvaged(self) -> Self {
+        Self { is_last: true, ..self }
+    }
+
+    /// Why rows cannot be read, from when that is known.
+    pub(super) fn damage(&self) -> watch::Receiver<Option<String>> {
+        self.damage.subscribe()
+    }
+
+    /// Whether something was not done for a damaged row: no other replica may be made of the log.
+    pub(super) fn lacks_something(&self) -> KvResult<bool> {
+        let transaction = self.database.begin_read().map_err(crate::embedded::broken)?;
+        Ok(number(&transaction, DAMAGED).map_err(crate::embedded::broken)? > 0)
     }
 
     /// Up to which command they are durable.
@@ -112,7 +149,12 @@ impl StateMachine {
     /// Reads at the last command applied.
     pub(crate) fn read(&self, reads: &[Read]) -> KvResult<Vec<ReadResult>> {
         let transaction = self.view()?;
-        rows::read(&transaction, reads).map_err(crate::embedded::broken)
+        rows::read(&transaction, reads).map_err(crate::embedded::broken).inspect_err(|error| report(error, &self.damage))
+    }
+
+    /// All rows as they are now.
+    pub(crate) fn export(&self) -> KvResult<RowStream<'static>> {
+        Ok(reporting(export_view(self.disk.clone(), self.view()?), self.damage.clone()))
     }
 
     /// All rows as they are now, unless they are being restored.
@@ -156,7 +198,8 @@ impl StateMachine {
                     Outcome::Nothing
                 }
                 EntryPayload::Normal(command) => {
-                    let alone = applied.1.membership().voter_ids().count() < 2;
+                    // Standbys have the log, too.
+                    let alone = self.is_last || applied.1.nodes().count() < 2;
                     run(&transaction, command, alone)?
                 }
             });
@@ -171,7 +214,9 @@ impl StateMachine {
         let (last_log_id, last_membership) = applied(&transaction.open_table(RAFT)?)?;
         let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        Ok(Snapshot { meta, snapshot: Box::new(RowsView { disk: self.disk.clone(), rows: Some(transaction), _file: None }) })
+        let (disk, damage) = (self.disk.clone(), self.damage.clone());
+        let view = RowsView { disk, rows: Some(transaction), damage, _file: None };
+        Ok(Snapshot { meta, snapshot: Box::new(view) })
     }
 
     fn install(&self, meta: &SnapshotMeta<u64, BasicNode>, rows: &RowsView) -> Result<(), redb::Error> {
@@ -242,7 +287,12 @@ fn run(transaction: &WriteTransaction, command: Command, alone: bool) -> Result<
                     if !alone {
                         return Err(redb::Error::Corrupted(reason));
                     }
+                    // It has its version, so that whatever comes after it is what it was, also when the log is read again.
+                    if number(state.get(DAMAGED)?) == 0 {
+                        state.insert(DAMAGED, version)?;
+                    }
                     outcomes.push(Outcome::Damaged(reason));
+                    version += 1;
                     continue;
                 }
                 let happened = Version::from(result.is_ok());
@@ -312,7 +362,8 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<RowsView>, StorageError> {
-        Ok(Box::new(RowsView { disk: self.disk.clone(), rows: None, _file: None }))
+        let (disk, damage) = (self.disk.clone(), self.damage.clone());
+        Ok(Box::new(RowsView { disk, rows: None, damage, _file: None }))
     }
 
     async fn install_snapshot(

@@ -9,7 +9,7 @@ use eddy_disk::{Disk, RealDisk, Space};
 use eddy_rpc::Transport;
 use futures::StreamExt;
 use openraft::{BasicNode, Config, Raft, RaftMetrics, ServerState, SnapshotPolicy};
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -25,7 +25,6 @@ use super::room::Room;
 use super::short_log::keep_short;
 use super::state_machine::StateMachine;
 use super::types::{Command, ImportedRow, Types};
-use crate::embedded::export_view;
 use crate::error::{KvError, Result};
 use crate::model::{Read, ReadResult, Transaction, Version, validate_reads};
 use crate::protocol::PeerMessage;
@@ -57,8 +56,6 @@ pub struct Replicated {
     identity_file: IdentityFile,
     identity: RwLock<Identity>,
     changing_members: Mutex<()>,
-    /// Why this replica must end, where others have what it lost.
-    damaged: watch::Sender<Option<String>>,
     options: ReplicatedOptions,
     _short_log: AbortOnDropHandle<()>,
 }
@@ -145,7 +142,6 @@ impl Replicated {
             identity_file,
             identity: RwLock::new(identity),
             changing_members: Mutex::new(()),
-            damaged: watch::Sender::new(None),
             options,
         })
     }
@@ -164,11 +160,23 @@ impl Replicated {
 
     /// Waits until this replica can go on no more: its disk failed. It logs who leads meanwhile.
     pub async fn broken(&self) -> KvError {
-        let mut damaged = self.damaged.subscribe();
         tokio::select! {
             error = self.consensus_ended() => error,
-            // The sender is this one: it is there.
-            Ok(reason) = damaged.wait_for(Option::is_some) => KvError::Broken { reason: reason.clone().unwrap_or_default() },
+            error = self.damaged() => error,
+        }
+    }
+
+    /// Waits until rows are not what was written, and others have them. A replica that is alone is still good for all other rows.
+    async fn damaged(&self) -> KvError {
+        let mut damage = self.rows.damage();
+        loop {
+            let reason = damage.borrow_and_update().clone();
+            if let Some(reason) = reason.filter(|_| self.metrics().membership_config.nodes().count() > 1) {
+                return KvError::Broken { reason };
+            }
+            if damage.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -254,6 +262,11 @@ impl Replicated {
         self.room.space()
     }
 
+    /// Whether something was not done for a damaged row.
+    pub(super) fn lacks_something(&self) -> Result<bool> {
+        self.rows.lacks_something()
+    }
+
     /// Makes every replica do something.
     pub(crate) async fn run(&self, command: Command) -> Result<Version> {
         if matches!(command, Command::Import { .. }) {
@@ -297,17 +310,6 @@ impl Replicated {
             .applied_index_at_least(index, "a read")
             .await;
         waited.map(drop).map_err(|error| unavailable(&error))
-    }
-
-    /// Ends a replica whose rows are not what was written, where others have them. One that is alone is still good for all other rows.
-    fn leave_to_others(&self, error: &KvError) {
-        if let KvError::Broken { reason } = error {
-            let alone = self.metrics().membership_config.voter_ids().count() < 2;
-            tracing::error!(reason, alone, "rows cannot be read");
-            if !alone {
-                self.damaged.send_replace(Some(reason.clone()));
-            }
-        }
     }
 
     async fn fill(&self, restore: Version, mut rows: RowStream<'_>) -> Result<()> {
@@ -359,7 +361,7 @@ impl Store for Replicated {
     async fn read(&self, reads: Vec<Read>) -> Result<Vec<ReadResult>> {
         validate_reads(&reads)?;
         self.catch_up().await?;
-        self.rows.read(&reads).inspect_err(|error| self.leave_to_others(error))
+        self.rows.read(&reads)
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Version> {
@@ -372,7 +374,7 @@ impl Store for Replicated {
 
     async fn export(&self) -> Result<RowStream<'_>> {
         self.catch_up().await?;
-        Ok(export_view(self.room.disk.clone(), self.rows.view()?))
+        self.rows.export()
     }
 
     async fn import(&self, rows: RowStream<'_>) -> Result<()> {

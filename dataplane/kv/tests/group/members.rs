@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use eddy_kv::{KvError, Replicated, ReplicatedOptions, Store, Transaction};
+use eddy_kv::{KvError, LogOptions, Replicated, ReplicatedOptions, Store, Transaction};
 use eddy_rpc::{TcpTransport, Transport};
 
+use crate::flipped::flip;
 use crate::support::{Group, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +108,38 @@ async fn one_replica_becomes_three_and_one_again() {
     assert!(client.remove("nobody:1").await.is_err());
     client.commit(Transaction::new().put("a", "2")).await.unwrap();
     assert_eq!(group.replica(stays).status().members.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_could_not_do_something_for_a_damaged_row_takes_in_no_other() {
+    let mut group = Group::new(2, 0);
+    let folder = group.folder_of(0);
+    let options = ReplicatedOptions {
+        log: LogOptions { commands_between_snapshots: 20, commands_kept: 1000, ..LogOptions::default() },
+        ..ReplicatedOptions::alone(&folder, 1024 * 1024)
+    };
+    let alone = Replicated::alone(options.clone()).await.unwrap();
+    alone.commit(Transaction::new().put("b", "visibility=private")).await.unwrap();
+    let b = alone.get("b".into()).await.unwrap();
+    for number in 0..100 {
+        alone.commit(Transaction::new().put("n", format!("{number}"))).await.unwrap();
+    }
+    alone.close().await;
+    drop(alone);
+    assert!(flip(&folder.join("rows"), b"visibility=private"));
+    let alone = Replicated::alone(options).await.unwrap();
+    assert!(alone.commit(Transaction::new().check("b", b.as_ref()).put("n", "b")).await.is_err());
+    alone.close().await;
+    drop(alone);
+
+    // The log still has all of it, and the other would do it.
+    for number in 0..2 {
+        group.start(number).await;
+    }
+    let first = group.replica(0).clone();
+    until("it answers", async || first.get("n".into()).await.ok()).await;
+    assert!(matches!(group.replica(1).get("n".into()).await, Err(KvError::Unavailable { .. })));
+    assert_eq!(first.status().members.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -55,8 +55,8 @@ pub struct StorageDoorOptions {
 
     /// Long uploads that are sent on as they come, each with a connection to three chunkservers, which take 1,024; of others some MiB
     /// are gathered at a time
-    #[arg(long, default_value_t = Memory::default().streams_max)]
-    streams_max: usize,
+    #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    streams_max: u32,
 
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, default_value = "0.0.0.0:9090")]
@@ -85,7 +85,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let memory = Memory {
         cache_bytes: mebibytes(options.cache_mebibytes),
         buffer_bytes: mebibytes(options.buffer_mebibytes),
-        streams_max: options.streams_max,
+        streams_max: options.streams_max as usize,
     };
     let metadata = tokio::select! {
         metadata = options.kv.metadata(&transport) => metadata?,

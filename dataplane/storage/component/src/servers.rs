@@ -30,8 +30,7 @@ enum Command {
     Drain(Which),
     /// Uses a server again that is being emptied
     Use(Which),
-    /// Forgets a server that was emptied, or that is away and of which nothing is missed any more. Stop it first: one that still runs is known
-    /// again when it is restarted
+    /// Forgets a server that was emptied. Stop it first: one that still runs is known again when it is restarted
     Remove(Which),
     /// Which chunks the master would move now, and moves none: tab-separated chunk, from, to, bytes
     Plan {
@@ -95,13 +94,10 @@ fn find(known: &BTreeMap<u64, ServerRow>, said: &str) -> Result<u64, StorageErro
 }
 
 async fn remove(metadata: &Metadata, client: &ChunkClient, server: u64) -> Result<(), StorageError> {
-    let servers = Servers::new();
-    let survey = Survey::take(metadata, client, &servers, Fresh::NEVER).await?;
-    // One that does not answer gets nothing new.
-    let answers = servers.candidates().iter().any(|one| one.server == server);
-    if answers && !metadata.drains().await?.contains_key(&server) {
+    if !metadata.drains().await?.contains_key(&server) {
         return Err(StorageError::InUse(server));
     }
+    let survey = Survey::take(metadata, client, &Servers::new(), Fresh::NEVER).await?;
     match survey.counts.get(&server) {
         Some(chunks) => Err(StorageError::StillHolds { server, chunks: *chunks }),
         None => Ok(metadata.forget_server(server).await?),
