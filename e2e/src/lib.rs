@@ -21,4 +21,6 @@ pub use self::door::{Door, KEEPER, Key, LEAVER, LOADER};
 pub use self::http::Gateway;
 pub use self::load::{Load, Outcome};
 pub use self::ports::reserved_address;
-pub use self::storage::{Chunkserver, chunkservers, storage_ready, storage_server, system, wait_figure};
+pub use self::storage::{
+    Chunkserver, STORAGE_NAMESPACES, chunkservers, storage_namespace, storage_ready, storage_server, system, wait_figure,
+};

@@ -14,6 +14,14 @@ const PARTS: [&str; 6] = [
     "deployment/eddy-operator",
 ];
 
+/// The kind of storage namespaces, as kubectl has it.
+pub const STORAGE_NAMESPACES: &str = "namespaces.eddy.cloud";
+
+/// A storage namespace in a tenant's core namespace, to be applied.
+pub fn storage_namespace(name: &str, core: &str, spec: &str) -> String {
+    format!("apiVersion: eddy.cloud/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: {core}}}\nspec: {spec}\n")
+}
+
 /// Runs kubectl, which must succeed, where Eddy is.
 pub fn system(cluster: &Cluster, arguments: &[&str]) -> String {
     cluster.kubectl(&[&["-n", "eddy-system"], arguments].concat())

@@ -2,18 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Door, KEEPER, Key, LEAVER, LOADER, repository, wait};
+use eddy_e2e::{
+    Cluster, Door, KEEPER, Key, LEAVER, LOADER, STORAGE_NAMESPACES as KIND, repository, storage_namespace as namespace, wait,
+};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-const KIND: &str = "namespaces.eddy.cloud";
-
 /// So many requests in a row reach every door, in all likelihood.
 const DOORS_ASKED: usize = 20;
-
-fn namespace(name: &str, core: &str, spec: &str) -> String {
-    format!("apiVersion: eddy.cloud/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: {core}}}\nspec: {spec}\n")
-}
 
 fn wait_status(door: &Door, key: Option<Key>, path: &str, expected: u16) {
     let handle = tokio::runtime::Handle::current();

@@ -4,9 +4,11 @@
 
 use std::time::Duration;
 
-use eddy_e2e::{Cluster, Door, KEEPER, chunkservers, storage_ready, system, wait, wait_figure, wait_within};
+use eddy_e2e::{
+    Cluster, Door, KEEPER, STORAGE_NAMESPACES as KIND, chunkservers, storage_namespace, storage_ready, system, wait, wait_figure,
+    wait_within,
+};
 
-const KIND: &str = "namespaces.eddy.cloud";
 /// Of each object: more than short files whose bytes doors remember.
 const OBJECT_BYTES: usize = 2_000_000;
 /// Of each namespace.
@@ -35,9 +37,7 @@ async fn what_nobody_reads_goes_to_slow_servers_is_coded_for_six_outlives_two_an
     let arguments = system(&cluster, &["get", "deployment/eddy-storage-master", path]);
     give_arguments(&cluster, &shortened(&arguments));
     for (name, spec) in [("e2e-codes", "{redundancy: {mode: ErasureCoded}}"), ("e2e-cools", "{tierPolicy: {coldAfterDays: 1}}")] {
-        cluster.apply(&format!(
-            "apiVersion: eddy.cloud/v1alpha1\nkind: Namespace\nmetadata: {{name: {name}, namespace: u-keeper}}\nspec: {spec}\n"
-        ));
+        cluster.apply(&storage_namespace(name, "u-keeper", spec));
         cluster.wait_ready(KIND, "u-keeper", name);
         tokio::task::block_in_place(|| door.wait_bucket(KEEPER, name));
         for number in 0..OBJECTS {

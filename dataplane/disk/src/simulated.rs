@@ -301,9 +301,8 @@ impl Disk for SimulatedDisk {
             return Err(io::Error::other("the disk failed"));
         }
         let pending = std::mem::take(&mut state.pending_names);
-        let (synced, others) = pending.into_iter().partition(|change| change.folder() == Some(folder));
+        let (synced, others): (Vec<_>, _) = pending.into_iter().partition(|change| change.folder() == Some(folder));
         state.pending_names = others;
-        let synced: Vec<NameChange> = synced;
         for change in synced {
             change.apply(&mut state.durable_names);
         }

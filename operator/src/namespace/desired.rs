@@ -2,6 +2,7 @@
 
 use eddy_crds::{Lifecycle, Namespace, NamespaceSpec, RedundancyMode, Visibility};
 use eddy_object::coded::{DATA_SHARDS, PARITY_SHARDS};
+use eddy_object::placement::needed;
 use eddy_object::schema::{
     self, Class, Expire, ExpireOlder, LifecycleFilter, LifecycleRule, NamespaceSettings, Quota, ServerRow, Tiering, Versioning,
 };
@@ -9,8 +10,6 @@ use eddy_object::schema::{
 use crate::quantity;
 use crate::reason::{Reason, Verdict};
 
-/// Chunkservers without which nothing of two copies and more is taken.
-const WRITTEN_MIN: usize = 2;
 /// What the names of rules begin with that come from a Namespace, in storage. Rules of others stay as they are.
 const RULE_PREFIX: &str = "eddy.cloud/";
 
@@ -37,12 +36,16 @@ pub(super) fn decide(spec: &NamespaceSpec, owner: &str, settings: &mut Namespace
         Visibility::Public => schema::Visibility::Public,
     };
     settings.quota = quota(spec);
-    settings.copies = u8::try_from(spec.redundancy.copies).unwrap_or(u8::MAX);
+    settings.copies = copies(spec);
     settings.tiering = Tiering {
         coded: spec.redundancy.mode == RedundancyMode::ErasureCoded,
         cold_after_days: spec.tier_policy.as_ref().and_then(|policy| u32::try_from(policy.cold_after_days).ok()),
     };
     settings.versioning = if spec.versioning { Versioning::On } else { Versioning::Off };
+}
+
+fn copies(spec: &NamespaceSpec) -> u8 {
+    u8::try_from(spec.redundancy.copies).unwrap_or(u8::MAX)
 }
 
 /// The rules of storage: those of the Namespace, and of those that are there all that others made.
@@ -67,14 +70,14 @@ fn rule(lifecycle: &Lifecycle) -> LifecycleRule {
 pub(super) fn remark(spec: &NamespaceSpec, servers: &[ServerRow]) -> String {
     let codes = servers.len() >= usize::from(DATA_SHARDS + PARITY_SHARDS);
     let usable = "it can be read and written";
-    let (copies, count) = (usize::try_from(spec.redundancy.copies).unwrap_or_default(), servers.len());
-    if count < copies.min(WRITTEN_MIN) {
-        let needed = copies.min(WRITTEN_MIN);
+    let (copies, count) = (copies(spec), servers.len());
+    let needed = needed(copies);
+    if count < needed {
         return format!(
             "nothing can be written: what has {copies} copies is written to {needed} chunkservers at least, and there is {count}"
         );
     }
-    if count < copies {
+    if count < usize::from(copies) {
         return format!(
             "{usable}; there are {count} chunkservers, so {copies} copies become as many as that until there are more"
         );

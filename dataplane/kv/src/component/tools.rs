@@ -16,12 +16,12 @@ pub(super) async fn status(remote: &Remote) -> Result<(), KvComponentError> {
     let answers = statuses.iter().filter_map(|(_, status)| status.as_ref().ok());
     let latest = answers.max_by_key(|status| (status.term, status.applied)).map(|status| &status.members[..]).unwrap_or_default();
     let mut members: BTreeMap<u64, String> = latest.iter().map(|member| (member.id, member.address.clone())).collect();
-    let (mut lines, mut answered) = (String::new(), false);
+    let answered = statuses.iter().any(|(_, status)| status.is_ok());
+    let mut lines = String::new();
     for (address, status) in statuses {
         // Writing to a String does not fail.
         let _ = match status {
             Ok(status) => {
-                answered = true;
                 // As the group knows it: by that it is removed.
                 let address = members.remove(&status.id).unwrap_or(address);
                 let what = status.members.iter().find(|member| member.id == status.id);

@@ -76,13 +76,9 @@ impl RowsView {
     /// All rows, in batches.
     pub(crate) fn into_rows(self) -> RowStream<'static> {
         let Self { disk, rows, damage, .. } = self;
-        rows.map_or_else(|| stream::empty().boxed(), |rows| reporting(export_view(disk, rows), damage))
+        let Some(rows) = rows else { return stream::empty().boxed() };
+        export_view(disk, rows).inspect_err(move |error| report(error, &damage)).boxed()
     }
-}
-
-/// Rows whose damage is told of.
-fn reporting(rows: RowStream<'static>, damage: watch::Sender<Option<String>>) -> RowStream<'static> {
-    rows.inspect_err(move |error| report(error, &damage)).boxed()
 }
 
 /// Whoever waits for it learns that rows cannot be read.
@@ -154,7 +150,12 @@ impl StateMachine {
 
     /// All rows as they are now.
     pub(crate) fn export(&self) -> KvResult<RowStream<'static>> {
-        Ok(reporting(export_view(self.disk.clone(), self.view()?), self.damage.clone()))
+        Ok(self.rows_view(Some(self.view()?)).into_rows())
+    }
+
+    /// The rows that a transaction sees; none without one.
+    fn rows_view(&self, rows: Option<ReadTransaction>) -> RowsView {
+        RowsView { disk: self.disk.clone(), rows, damage: self.damage.clone(), _file: None }
     }
 
     /// All rows as they are now, unless they are being restored.
@@ -214,9 +215,7 @@ impl StateMachine {
         let (last_log_id, last_membership) = applied(&transaction.open_table(RAFT)?)?;
         let snapshot_id = last_log_id.map_or_else(String::new, |last| last.to_string());
         let meta = SnapshotMeta { last_log_id, last_membership, snapshot_id };
-        let (disk, damage) = (self.disk.clone(), self.damage.clone());
-        let view = RowsView { disk, rows: Some(transaction), damage, _file: None };
-        Ok(Snapshot { meta, snapshot: Box::new(view) })
+        Ok(Snapshot { meta, snapshot: Box::new(self.rows_view(Some(transaction))) })
     }
 
     fn install(&self, meta: &SnapshotMeta<u64, BasicNode>, rows: &RowsView) -> Result<(), redb::Error> {
@@ -362,8 +361,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<RowsView>, StorageError> {
-        let (disk, damage) = (self.disk.clone(), self.damage.clone());
-        Ok(Box::new(RowsView { disk, rows: None, damage, _file: None }))
+        Ok(Box::new(self.rows_view(None)))
     }
 
     async fn install_snapshot(

@@ -16,6 +16,7 @@ mod rest;
 mod s3;
 mod server;
 mod transfer;
+mod upload_id;
 mod watched;
 
 pub use self::door::Door;

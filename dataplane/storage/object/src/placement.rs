@@ -55,6 +55,11 @@ impl Candidate {
     }
 }
 
+/// Of so many copies, those that must be durable before an upload may become an object.
+pub fn needed(copies: u8) -> usize {
+    usize::from(copies.clamp(1, 2))
+}
+
 /// So many servers, or as many as there are: those of a class first, spread over failure domains as evenly as may be, the emptier
 /// and less busy of each two drawn at random, none that is almost full or draining, none of `not`.
 pub fn choose(candidates: &[Candidate], count: usize, class: Class, not: &BTreeSet<u64>, random: &mut Rng) -> Vec<u64> {

@@ -18,6 +18,7 @@ use crate::access::{Caller, Right};
 use crate::door::Door;
 use crate::error::Problem;
 use crate::http::ContentDigest;
+use crate::upload_id::{upload_id, upload_number};
 
 /// Which upload, and which part of it.
 #[derive(Debug, Deserialize)]
@@ -67,7 +68,7 @@ struct BegunUpload {
 impl Asked {
     fn upload(&self) -> Result<u64, Problem> {
         let upload = self.upload.as_deref().ok_or_else(|| Problem::bad("say which ?upload="))?;
-        u64::from_str_radix(upload, 16).map_err(|_| ObjectError::NoUpload.into())
+        Ok(upload_number(upload)?)
     }
 }
 
@@ -83,16 +84,13 @@ pub(super) async fn begun(
         None => None,
         Some(after) => {
             let (upload, key) = after.split_once('/').ok_or_else(not_next)?;
-            Some((key, u64::from_str_radix(upload, 16).map_err(|_| not_next())?))
+            Some((key, upload_number(upload).map_err(|_| not_next())?))
         }
     };
     let (some, more) = door.metadata().list_multiparts(space.id, &asked.prefix, after, PAGE).await?;
-    let next = some.last().filter(|_| more).map(|last| format!("{:016x}/{}", last.upload, last.key));
-    let uploads = some.into_iter().map(|one| BegunUpload {
-        upload: format!("{:016x}", one.upload),
-        begun: time(one.row.since_ms),
-        key: one.key,
-    });
+    let next = some.last().filter(|_| more).map(|last| format!("{}/{}", upload_id(last.upload), last.key));
+    let uploads =
+        some.into_iter().map(|one| BegunUpload { upload: upload_id(one.upload), begun: time(one.row.since_ms), key: one.key });
     Ok(Json(Begun { uploads: uploads.collect(), next }))
 }
 
@@ -109,7 +107,7 @@ pub(super) async fn begin_or_complete(
         let attributes = Attributes { writer: caller.writer(&space), ..attributes::of_headers(&headers)? };
         let owner = caller.0.map(|principal| principal.user).unwrap_or_default();
         let upload = metadata.create_multipart(namespace, key, &owner, attributes).await?;
-        return Ok((StatusCode::CREATED, Json(Upload { upload: format!("{upload:016x}") })).into_response());
+        return Ok((StatusCode::CREATED, Json(Upload { upload: upload_id(upload) })).into_response());
     }
     let upload = asked.upload()?;
     let parts = match metadata.parts(space.id, key, upload).await {

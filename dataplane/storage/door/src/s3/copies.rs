@@ -14,13 +14,14 @@ use super::attributes::{given, time};
 use super::conditions;
 use super::error::Failure;
 use super::lock::wanted_lock;
-use super::parts::{open_part, upload_number};
+use super::parts::open_part;
 use super::reading::tag;
 use super::sums::{self, Sums, summed};
 use super::writing::{check_length, precondition, refuse_encryption};
 use crate::access::Right;
 use crate::http::{Asked, ByteRange, Conditions, Outcome, State, etag};
 use crate::transfer;
+use crate::upload_id::upload_number;
 
 /// What is copied.
 struct Source {

@@ -22,22 +22,12 @@ use super::reading::tag;
 use super::sums::{self, Sums, summed};
 use super::writing::{check_length, precondition, receive, refuse_encryption};
 use crate::access::Right;
+use crate::upload_id::{upload_id, upload_number};
 
 /// The shortest part but the last, as in S3.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 /// Entries of a page.
 const PAGE: usize = 1000;
-
-/// Which upload is meant.
-pub(super) fn upload_number(text: &str) -> Result<u64, Failure> {
-    let digits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u64::from_str_radix(text, 16).ok().filter(|_| digits);
-    number.ok_or_else(|| ObjectError::NoUpload.into())
-}
-
-fn upload_id(number: u64) -> String {
-    format!("{number:016x}")
-}
 
 /// The number of a part, of an upload that takes parts, and the checksum that it must have.
 pub(super) async fn open_part(

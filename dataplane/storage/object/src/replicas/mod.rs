@@ -11,8 +11,4 @@ pub(crate) use self::locations::{Location, Locations};
 pub(crate) use self::pack::{Pack, Placed};
 pub use self::servers::Servers;
 pub use self::taking::Taking;
-
-/// Copies that must be durable before an upload may become an object.
-pub(crate) fn needed(copies: u8) -> usize {
-    usize::from(copies.clamp(1, 2))
-}
+pub(crate) use crate::placement::needed;
