@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::lingering::Lingering;
 use crate::patience::Patience;
 
 /// A body that is given up when nothing comes of it.
-pub(crate) struct Arriving<B = Incoming> {
+pub(crate) struct Arriving<B = Lingering> {
     body: B,
     patience: Patience,
     came: u64,
@@ -43,8 +44,8 @@ impl Silence {
 
 impl<B> Arriving<B> {
     /// From somebody who has gone after saying nothing for so long.
-    pub(crate) fn new(body: B, silence_max: Duration) -> Self {
-        Self { body, patience: Patience::new(silence_max), came: 0, waiting: None, silence: Silence::default() }
+    pub(crate) fn new(body: B, silence_max: Duration, silence: Silence) -> Self {
+        Self { body, patience: Patience::new(silence_max), came: 0, waiting: None, silence }
     }
 
     pub(crate) fn silence(&self) -> Silence {
@@ -109,7 +110,7 @@ mod tests {
             sleep(Duration::from_secs(10)).await;
             Ok(Frame::data(Bytes::from(vec![0; bytes])))
         });
-        Arriving::new(StreamBody::new(Box::pin(pieces.chain(stream::pending()))), MINUTE)
+        Arriving::new(StreamBody::new(Box::pin(pieces.chain(stream::pending()))), MINUTE, Silence::default())
     }
 
     async fn given_up_after(mut body: Arriving<impl Body<Data = Bytes, Error = Infallible> + Unpin>) -> (u64, u64) {

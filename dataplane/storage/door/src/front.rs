@@ -13,9 +13,10 @@ use http::{HeaderMap, HeaderValue, Request};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::arriving::Arriving;
+use crate::arriving::{Arriving, Silence};
 use crate::door::Door;
 use crate::error::Problem;
+use crate::lingering::Lingering;
 use crate::metrics::{Api, DoorMetrics};
 use crate::rest;
 use crate::s3::{Hosts, S3Door};
@@ -57,19 +58,13 @@ impl Front {
 }
 
 /// Whoever sends a request waits to be asked for its body (RFC 9110, section 10.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    ForABody,
-    /// There is no body to be asked for.
-    ForNothing,
+fn is_awaited(headers: &HeaderMap) -> bool {
+    headers.contains_key(EXPECT)
 }
 
-/// Some clients (botocore) do not use a connection rightly any more after an answer that came instead of being asked: they are
-/// told to take a new one.
-fn waits(headers: &HeaderMap) -> Option<Waits> {
-    headers.get(EXPECT)?;
-    let empty = headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0");
-    Some(if empty { Waits::ForNothing } else { Waits::ForABody })
+/// There is no body to be asked for.
+fn is_empty(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
 }
 
 impl hyper::service::Service<Request<Incoming>> for Front {
@@ -78,19 +73,25 @@ impl hyper::service::Service<Request<Incoming>> for Front {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let waits = waits(request.headers());
+        let is_awaited = is_awaited(request.headers());
+        let is_never_asked = is_awaited && is_empty(request.headers());
         let inner = self.0.clone();
         let api = if self.is_for_files(&request) { Api::Files } else { Api::S3 };
         let began = Instant::now();
-        let request = request.map(|body| Arriving::new(body, inner.silence_max));
+        let silence = Silence::default();
+        let request = request.map(|body| Lingering::new(body, is_awaited, silence.clone()));
+        let whole = request.body().whole();
+        let request = request.map(|body| Arriving::new(body, inner.silence_max, silence));
         async move {
             let mut response = match api {
                 Api::Files => inner.answer_files(request).await?,
                 Api::S3 => inner.s3.answer(request).await,
             };
             inner.metrics.answered(api, response.status().as_u16(), began.elapsed());
-            let may_be_unasked = waits == Some(Waits::ForNothing) || !response.status().is_success();
-            if waits.is_some() && may_be_unasked {
+            let is_refused = is_awaited && !response.status().is_success();
+            // Some clients (botocore) do not use a connection rightly any more after an answer that came instead of being asked,
+            // and what comes of a body after the answer is no request: they are told to take a new one.
+            if !whole.came() || is_never_asked || is_refused {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response)

@@ -10,6 +10,7 @@ mod door;
 mod error;
 mod front;
 pub mod http;
+mod lingering;
 mod metrics;
 mod patience;
 mod rest;
