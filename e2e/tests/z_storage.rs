@@ -212,8 +212,11 @@ async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clien
         wait_within(MOVED_WITHIN, "the first chunkserver empty", || {
             chunkservers(&cluster, "eddy-chunkserver-0").iter().all(|one| one.state == "empty" && one.chunks == 0)
         });
-        let (planned, plan) = storage_server(&cluster, &["plan"]);
-        assert!(planned && plan.trim().is_empty(), "{plan}");
+        // A chunk that a door began meanwhile may be where there was room just then, and moves once more.
+        wait_within(MOVED_WITHIN, "nothing left to move", || {
+            let (planned, plan) = storage_server(&cluster, &["plan"]);
+            planned && plan.trim().is_empty()
+        });
         writers.wait_more("after one was emptied", 20);
         assert!(storage_server(&cluster, &["use", "eddy-chunkserver-0"]).0);
 
