@@ -47,7 +47,7 @@ pub use self::route::{
 };
 pub use self::scope::Scope;
 pub use self::service_account::{ServiceAccount, ServiceAccountSpec};
-pub use self::token::{Token, TokenRotation, TokenSpec, TokenStatus};
+pub use self::token::{TOKEN_SECRET_TYPE, Token, TokenRotation, TokenSecret, TokenSpec, TokenStatus};
 pub use self::user::{OidcSubject, Quota, SshKey, User, UserSpec, UserStatus};
 pub use self::vm::{CloudInit, Disk, RunStrategy, Vm, VmSpec, VmStatus};
 pub use self::volume::{SnapshotPolicy, Volume, VolumeAccess, VolumeSpec, VolumeStatus};

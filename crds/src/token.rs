@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Scope, rules};
 
+/// The type of the Secrets that tokens are written to.
+pub const TOKEN_SECRET_TYPE: &str = "eddy.cloud/token";
+
 /// A credential of its owner, or of a ServiceAccount of theirs. The secret is written once, to a Secret
 /// of the same core namespace; the platform keeps only its hash.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -25,6 +28,8 @@ use crate::{Scope, rules};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.serviceAccount) == has(oldSelf.serviceAccount) && (!has(self.serviceAccount) || self.serviceAccount == oldSelf.serviceAccount)")
     .message("spec.serviceAccount cannot be changed: make another Token"))]
+#[x_kube(validation = Rule::new("has(self.secretName) == has(oldSelf.secretName) && (!has(self.secretName) || self.secretName == oldSelf.secretName)")
+    .message("spec.secretName cannot be changed: make another Token"))]
 pub struct TokenSpec {
     /// The ServiceAccount that it stands for; the owner if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +50,8 @@ pub struct TokenSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<TokenRotation>,
 
-    /// The Secret that the token is written to, under the key `token`; that of the Token's own name if unset.
+    /// The Secret that the token is written to, under the key `token`, and as an access key of S3, under `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`; that of the Token's own name if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,
@@ -78,9 +84,28 @@ pub struct TokenStatus {
     /// The Secret that the token was written to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
+    /// The secrets that are accepted, the newest first: those before it only until they end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
+    pub secrets: Vec<TokenSecret>,
     /// When a service last accepted it, to the hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<Time>,
+}
+
+/// What the platform keeps of a secret: enough to know it again, not to show it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenSecret {
+    /// Which it is: the part of the token after `eddy_`.
+    pub id: String,
+    /// The SHA-256 of all of the token, in base64url.
+    pub hash: String,
+    /// Since when it has been good.
+    pub issued_at: Time,
+    /// Until when it is, where another has taken its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
 }
 
 crate::condition::conditioned!(Token);

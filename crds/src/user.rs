@@ -116,6 +116,14 @@ pub struct Quota {
     #[serde(default = "default_volumes")]
     #[schemars(range(min = 0, max = 10000))]
     pub volumes: i32,
+    /// How many ServiceAccounts there may be: every process of the platform knows all of them.
+    #[serde(default = "default_service_accounts")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub service_accounts: i32,
+    /// How many Tokens there may be: every process of the platform knows all of them.
+    #[serde(default = "default_tokens")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub tokens: i32,
     /// How many pods, that is replicas of Containers and VMs, may run at once.
     #[serde(default = "default_pods")]
     #[schemars(range(min = 0, max = 10000))]
@@ -140,6 +148,12 @@ fn default_vms() -> i32 {
 fn default_volumes() -> i32 {
     20
 }
+fn default_service_accounts() -> i32 {
+    50
+}
+fn default_tokens() -> i32 {
+    100
+}
 fn default_pods() -> i32 {
     50
 }
@@ -153,6 +167,8 @@ impl Default for Quota {
             containers: default_containers(),
             vms: default_vms(),
             volumes: default_volumes(),
+            service_accounts: default_service_accounts(),
+            tokens: default_tokens(),
             pods: default_pods(),
         }
     }

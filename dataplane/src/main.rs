@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eddy_gateway::GatewayOptions;
+use eddy_identity::IdentityOptions;
 use eddy_kv::component::KvOptions;
 use eddy_storage::{ChunkserverOptions, StorageDoorOptions, StorageMasterOptions, StorageNamespaceOptions, StorageServerOptions};
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
@@ -28,6 +29,8 @@ struct Arguments {
 enum Component {
     /// HTTP from clients to tenants' Containers.
     Gateway(GatewayOptions),
+    /// Who there is and what they may, published to all others.
+    Identity(IdentityOptions),
     /// The platform's transactional key-value store.
     Kv(KvOptions),
     /// One disk of storage.
@@ -63,6 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Component::Gateway(options) => {
             eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await.map_err(Into::into)
         }
+        Component::Identity(options) => eddy_identity::run(options, shutdown).await.map_err(Into::into),
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
         Component::StorageDoor(options) => eddy_storage::run_door(options, shutdown).await.map_err(Into::into),
@@ -78,6 +82,7 @@ impl Component {
     fn name(&self) -> &'static str {
         match self {
             Self::Gateway(_) => "eddy-gateway",
+            Self::Identity(_) => "eddy-identity",
             Self::Kv(_) => "eddy-kv",
             Self::Chunkserver(_) => "eddy-chunkserver",
             Self::StorageMaster(_) => "eddy-storage-master",

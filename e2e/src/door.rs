@@ -48,12 +48,12 @@ impl Door {
     }
 
     /// What a client of S3 is answered: the status, and the head and the body.
-    pub fn s3(&self, key: Key, method: &str, path: &str) -> (String, String) {
+    pub fn s3(&self, key: &str, method: &str, path: &str) -> (String, String) {
         self.s3_with(key, method, path, "")
     }
 
     /// The same, of a request with a body.
-    pub fn s3_with(&self, key: Key, method: &str, path: &str, body: &str) -> (String, String) {
+    pub fn s3_with(&self, key: &str, method: &str, path: &str, body: &str) -> (String, String) {
         let curl = Command::new("curl")
             .args(["-s", "-i", "-X", method, "--aws-sigv4", "aws:amz:us-east-1:s3", "--max-time", "10"])
             .args(["--user", key, "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD", &format!("{}/{path}", self.url)])
@@ -62,6 +62,13 @@ impl Door {
             .expect("curl is installed");
         let answer = String::from_utf8_lossy(&curl.stdout).into_owned();
         (answer.split_whitespace().nth(1).unwrap_or_default().to_owned(), answer)
+    }
+
+    /// What whoever shows a token is answered: the status.
+    pub async fn by_token(&self, token: &str, method: reqwest::Method, path: &str) -> Result<u16, reqwest::Error> {
+        let url = format!("{}/v1/files/{path}", self.url);
+        let request = self.client.request(method, url.trim_end_matches('/')).bearer_auth(token).body("data");
+        Ok(request.send().await?.status().as_u16())
     }
 
     /// Writes an object; returns the status.

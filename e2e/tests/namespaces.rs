@@ -138,6 +138,7 @@ async fn the_example_of_files_becomes_ready() {
     for name in ["example-photos", "example-site"] {
         cluster.wait_ready(KIND, "u-files", name);
     }
+    cluster.wait_ready("tokens.eddy.cloud", "u-files", "laptop");
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ async fn the_operator_and_the_gateway_hold_no_more_rights_than_they_use() {
     for (verb, resource) in [
         ("get", "secrets"),
         ("list", "secrets"),
+        ("delete", "secrets"),
         ("create", "pods"),
         ("create", "pods/exec"),
         ("delete", "namespaces"),
@@ -43,6 +44,16 @@ async fn the_operator_and_the_gateway_hold_no_more_rights_than_they_use() {
         [("get", "secrets"), ("patch", "routes.eddy.cloud"), ("list", "pods"), ("list", "containers.eddy.cloud")]
     {
         assert!(!may("eddy-gateway", verb, resource), "the gateway may {verb} {resource}");
+    }
+    assert!(may("eddy-identity", "watch", "tokens.eddy.cloud"));
+    for (verb, resource) in [
+        ("get", "secrets"),
+        ("list", "secrets"),
+        ("patch", "tokens.eddy.cloud/status"),
+        ("list", "routes.eddy.cloud"),
+        ("list", "pods"),
+    ] {
+        assert!(!may("eddy-identity", verb, resource), "identity may {verb} {resource}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use eddy_authz::SigningKey;
 use eddy_kv::Remote;
 use eddy_object::Metadata;
 use eddy_rpc::TlsError;
@@ -24,10 +25,18 @@ pub(crate) struct Context {
     pub(crate) system_namespace: String,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
+    /// What access keys of S3 are derived with, if tokens are to be such.
+    pub(crate) signing_key: Option<SigningKey>,
 }
 
 impl Context {
-    pub(crate) fn new(client: Client, metrics: Metrics, options: &Options, storage: Option<Metadata>) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        metrics: Metrics,
+        options: &Options,
+        storage: Option<Metadata>,
+        signing_key: Option<SigningKey>,
+    ) -> Self {
         let reporter = Reporter { controller: "eddy-operator".into(), instance: Some(options.identity.clone()) };
         Self {
             applier: Applier::new(client.clone()),
@@ -37,6 +46,7 @@ impl Context {
             backoff: Backoff::default(),
             system_namespace: options.namespace.clone(),
             storage,
+            signing_key,
         }
     }
 }

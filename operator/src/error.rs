@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eddy_authz::NoRandomness;
 use eddy_object::ObjectError;
 
 /// Why a reconciliation failed. It is tried again, later each time.
@@ -17,6 +18,8 @@ pub(crate) enum ReconcileError {
     Status(#[source] Box<kube::Error>),
     #[error("failed to hold or let go of the object")]
     Finalizer(#[source] Box<kube::Error>),
+    #[error("failed to draw a token")]
+    Draw(#[from] NoRandomness),
     #[error("failed to tell storage, or to ask it")]
     Storage(#[source] ObjectError),
     #[error("not done within {} s", .0.as_secs())]
@@ -34,6 +37,7 @@ impl ReconcileError {
             Self::Delete { .. } => "delete",
             Self::Status(_) => "status",
             Self::Finalizer(_) => "finalizer",
+            Self::Draw(_) => "draw",
             Self::Storage(_) => "storage",
             Self::Timeout(_) => "timeout",
             Self::Panicked(_) => "panicked",

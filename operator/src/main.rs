@@ -17,8 +17,11 @@ mod reason;
 mod reconcile;
 mod route;
 mod runtime;
+mod scopes;
+mod service_account;
 mod status;
 mod tenancy;
+mod token;
 mod user;
 mod watching;
 

@@ -1,6 +1,7 @@
 //! What the operator is told on its command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Parser;
 use eddy_kv::component::TransportOptions;
@@ -36,6 +37,10 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) storage_transport: TransportOptions,
+
+    /// A file with the key that access keys of S3 are derived with, 32 bytes or more; without it, tokens are none
+    #[arg(long)]
+    pub(crate) signing_key_file: Option<PathBuf>,
 
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]

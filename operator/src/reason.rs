@@ -24,9 +24,12 @@ pub(crate) enum Reason {
     Running,
     Stopped,
     Serving,
+    Granted,
+    Issued,
     // On the way there.
     Progressing,
     TenantMissing,
+    AccountMissing,
     NotReady,
     NoEndpoints,
     NotEmpty,
@@ -46,6 +49,9 @@ pub(crate) enum Reason {
     HostTaken,
     NameTaken,
     BackendNotFound,
+    InvalidScope,
+    Expired,
+    Suspended,
     NotSupported,
 }
 
@@ -58,6 +64,12 @@ impl Reason {
             Self::Running => "Running",
             Self::Stopped => "Stopped",
             Self::Serving => "Serving",
+            Self::Granted => "Granted",
+            Self::Issued => "Issued",
+            Self::AccountMissing => "AccountMissing",
+            Self::InvalidScope => "InvalidScope",
+            Self::Expired => "Expired",
+            Self::Suspended => "Suspended",
             Self::Progressing => "Progressing",
             Self::TenantMissing => "TenantMissing",
             Self::NotReady => "NotReady",
@@ -84,10 +96,14 @@ impl Reason {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Reconciling => Outcome::Unknown,
-            Self::Provisioned | Self::Running | Self::Stopped | Self::Serving => Outcome::Ready,
-            Self::Progressing | Self::TenantMissing | Self::NotReady | Self::NoEndpoints | Self::NotEmpty | Self::Deleting => {
-                Outcome::Working
-            }
+            Self::Provisioned | Self::Running | Self::Stopped | Self::Serving | Self::Granted | Self::Issued => Outcome::Ready,
+            Self::Progressing
+            | Self::TenantMissing
+            | Self::AccountMissing
+            | Self::NotReady
+            | Self::NoEndpoints
+            | Self::NotEmpty
+            | Self::Deleting => Outcome::Working,
             Self::ApplyFailed | Self::CrashLooping | Self::Unschedulable | Self::PodsRefused | Self::StorageFailed => {
                 Outcome::Failed
             }
@@ -99,6 +115,9 @@ impl Reason {
             | Self::HostTaken
             | Self::NameTaken
             | Self::BackendNotFound
+            | Self::InvalidScope
+            | Self::Expired
+            | Self::Suspended
             | Self::NotSupported => Outcome::Stalled,
         }
     }

@@ -1,15 +1,13 @@
 //! Streams of what changes in the cluster, each with a store of what is there now.
 
 use std::fmt::Debug;
-use std::hash::Hash;
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
-use eddy_watch::watch;
+use eddy_watch::{watch, watch_well_formed};
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, Stream, StreamExt, future};
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -45,7 +43,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    let changes = guarded(client)
+    let changes = watch_well_formed(client)
         .modify(forget_field_managers)
         .reflect(writer)
         .applied_objects()
@@ -59,7 +57,7 @@ where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let (store, writer) = reflector::store();
-    (store, guarded(client).modify(forget_field_managers).reflect(writer).touched_objects().boxed())
+    (store, watch_well_formed(client).modify(forget_field_managers).reflect(writer).touched_objects().boxed())
 }
 
 /// All objects of a kind that the operator makes. The stream yields an object at every change, its deletion among
@@ -80,34 +78,6 @@ where
     (store, changes.boxed())
 }
 
-/// A watch in which an object that this version cannot read is skipped instead of stopping all others.
-fn guarded<K>(client: &Client) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
-    K::DynamicType: Hash + Eq,
-{
-    watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).filter_map(|event| {
-        future::ready(match event {
-            Ok(Event::Apply(object)) => well_formed(object).map(|object| Ok(Event::Apply(object))),
-            Ok(Event::InitApply(object)) => well_formed(object).map(|object| Ok(Event::InitApply(object))),
-            Ok(Event::Delete(object)) => well_formed(object).map(|object| Ok(Event::Delete(object))),
-            Ok(Event::Init) => Some(Ok(Event::Init)),
-            Ok(Event::InitDone) => Some(Ok(Event::InitDone)),
-            Err(error) => Some(Err(error)),
-        })
-    })
-}
-
-fn well_formed<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
-    object
-        .0
-        .inspect_err(|invalid| {
-            let kind = K::kind(&());
-            tracing::warn!(%kind, namespace = ?invalid.metadata.namespace, name = ?invalid.metadata.name, error = invalid.error, "skipped a malformed object");
-        })
-        .ok()
-}
-
 fn forget_field_managers<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
 }
@@ -116,6 +86,7 @@ fn forget_field_managers<K: Resource>(object: &mut K) {
 mod tests {
     use super::*;
     use eddy_crds::User;
+    use kube::runtime::watcher::Event;
 
     #[tokio::test]
     async fn every_task_that_waits_is_woken() {

@@ -50,3 +50,27 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- join "," $servers }}
 {{- end }}
+
+{{- define "eddy.natsEnv" -}}
+{{- $servers := list }}
+{{- range $number := until (int .root.Values.nats.replicas) }}
+{{- $servers = append $servers (printf "tls://eddy-nats-%d.eddy-nats.%s.svc:4222" $number $.root.Release.Namespace) }}
+{{- end -}}
+- {name: EDDY_NATS_SERVERS, value: {{ join "," $servers | quote }}}
+- {name: EDDY_NATS_USER, value: {{ .user }}}
+- {name: EDDY_NATS_PASSWORD_FILE, value: /nats/password}
+- {name: EDDY_NATS_CA_FILE, value: /nats/ca.crt}
+{{- end }}
+
+{{- define "eddy.natsMounts" -}}
+- {name: nats, mountPath: /nats, readOnly: true}
+{{- end }}
+
+{{- define "eddy.natsVolumes" -}}
+- name: nats
+  projected:
+    defaultMode: 0440
+    sources:
+      - secret: {name: eddy-nats, items: [{key: {{ . }}, path: password}]}
+      - secret: {name: eddy-nats-tls, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::token::Token;
+
 /// Longer values of the header are not looked at.
 const HEADER_BYTES_MAX: usize = 1024;
 
@@ -63,6 +65,17 @@ impl Credential {
             return Some(Self { id: id.to_owned(), secret: Secret::new(secret) });
         }
         None
+    }
+}
+
+impl Credential {
+    /// The token that was shown, if one was, by itself or as the password of whatever name; and what was shown, with the token's id.
+    pub(crate) fn into_token(self) -> (Option<Token>, Self) {
+        let whole = Zeroizing::new(format!("eddy_{}_{}", self.id, self.secret.expose()));
+        match Token::parse(&whole).or_else(|| Token::parse(self.secret.expose())) {
+            Some(token) => (Some(token.clone()), Self { id: token.id().to_owned(), ..self }),
+            None => (None, self),
+        }
     }
 }
 

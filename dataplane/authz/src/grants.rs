@@ -43,7 +43,7 @@ impl Grant {
     /// Whether somebody, or anybody, may this by it.
     pub fn allows(&self, who: Option<&Principal>, wanted: Permission) -> bool {
         let them = match &self.to {
-            Grantee::User(user) => who.is_some_and(|who| who.user == *user),
+            Grantee::User(user) => who.is_some_and(|who| who.user() == user),
             Grantee::SignedIn => who.is_some(),
             Grantee::Anyone => true,
         };
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_grant_is_for_whom_it_names() {
-        let (alice, bob) = (Principal { user: "alice".into() }, Principal { user: "bob".into() });
+        let (alice, bob) = (Principal::of_user("alice"), Principal::of_user("bob"));
         let grant = |to, permission| Grant { to, permission };
         let read = grant(Grantee::User("alice".into()), Permission::Read);
         assert!(read.allows(Some(&alice), Permission::Read) && !read.is_public());

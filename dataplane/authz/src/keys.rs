@@ -59,7 +59,7 @@ impl Keys {
 
     /// One user's only key.
     pub fn single(user: &str, id: &str, secret: &str) -> Self {
-        let key = Key { secret: Secret::new(secret), principal: Principal { user: user.to_owned() } };
+        let key = Key { secret: Secret::new(secret), principal: Principal::of_user(user) };
         Self(Arc::new(ArcSwap::from_pointee(HashMap::from([(id.to_owned(), key)]))))
     }
 
@@ -72,7 +72,7 @@ impl Keys {
 
     /// Whether somebody is a user who has a key.
     pub fn is_user(&self, name: &str) -> bool {
-        self.0.load().values().any(|key| key.principal.user == name)
+        self.0.load().values().any(|key| key.principal.user() == name)
     }
 
     /// A key's secret and whose it is, to check a signature with.
@@ -101,10 +101,10 @@ fn read(folder: &Path) -> std::io::Result<HashMap<String, Key>> {
                 );
                 continue;
             };
-            let key = Key { secret: Secret::new(secret), principal: Principal { user: user.clone() } };
-            if let Some(other) = keys.insert(id.to_owned(), key).filter(|other: &Key| other.principal.user != user) {
+            let key = Key { secret: Secret::new(secret), principal: Principal::of_user(user.as_str()) };
+            if let Some(other) = keys.insert(id.to_owned(), key).filter(|other: &Key| other.principal.user() != user) {
                 // Neither may act as the other.
-                tracing::warn!(user, other = other.principal.user, "two users have an access key of one id: neither is taken");
+                tracing::warn!(user, other = other.principal.user(), "two users have an access key of one id: neither is taken");
                 keys.remove(id);
             }
         }
@@ -137,7 +137,7 @@ mod tests {
         put("carol", &format!("shared:{SECRET}z"));
         put("..data", "five:0123456789abcdef");
         let keys = Keys::open(folder.path()).unwrap();
-        let user = |id: &str, secret: &str| keys.authenticate(&shown(id, secret)).map(|principal| principal.user);
+        let user = |id: &str, secret: &str| keys.authenticate(&shown(id, secret)).map(|principal| principal.user().to_owned());
         assert_eq!(user("one", SECRET).as_deref(), Some("alice"));
         assert_eq!(user("two", &format!("{SECRET}x")).as_deref(), Some("alice"));
         for (id, secret) in [("one", "other"), ("one", ""), ("no", SECRET), ("shared", SECRET), ("short", "abc"), ("x_y", SECRET)]

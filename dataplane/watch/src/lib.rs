@@ -8,10 +8,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, future};
+use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 /// The pause after a first failure; it doubles with each further one.
@@ -29,6 +30,33 @@ where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     paced(watcher(api, configuration))
+}
+
+/// The same of all objects of a kind, in which one that this version cannot read is skipped instead of stopping all others.
+pub fn watch_well_formed<K>(client: &Client) -> impl Stream<Item = Result<Event<K>, watcher::Error>> + Send + 'static + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).filter_map(|event| {
+        future::ready(match event {
+            Ok(Event::Apply(object)) => well_formed(object).map(|object| Ok(Event::Apply(object))),
+            Ok(Event::InitApply(object)) => well_formed(object).map(|object| Ok(Event::InitApply(object))),
+            Ok(Event::Delete(object)) => well_formed(object).map(|object| Ok(Event::Delete(object))),
+            Ok(Event::Init) => Some(Ok(Event::Init)),
+            Ok(Event::InitDone) => Some(Ok(Event::InitDone)),
+            Err(error) => Some(Err(error)),
+        })
+    })
+}
+
+fn well_formed<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
+    object
+        .0
+        .inspect_err(|invalid| {
+            let kind = K::kind(&());
+            tracing::warn!(%kind, namespace = ?invalid.metadata.namespace, name = ?invalid.metadata.name, error = invalid.error, "skipped a malformed object");
+        })
+        .ok()
 }
 
 fn paced<T>(events: impl Stream<Item = Result<T, watcher::Error>>) -> impl Stream<Item = Result<T, watcher::Error>> {

@@ -54,6 +54,9 @@ impl Binaries {
     pub(crate) fn coredns(&self) -> PathBuf {
         self.cache.join("bin/coredns")
     }
+    pub(crate) fn nats(&self) -> PathBuf {
+        self.cache.join("bin/nats-server")
+    }
     pub(crate) fn operator(&self) -> PathBuf {
         self.target.join("release/eddy-operator")
     }
@@ -69,7 +72,12 @@ impl Binaries {
 pub fn build(repository: &Path, kubernetes: bool, progress: &Progress) -> Result<Binaries> {
     let binaries = Binaries::from_environment()?;
     thread::scope(|scope| {
-        let go = scope.spawn(|| build_kubernetes(repository, &binaries, kubernetes, progress));
+        let go = scope.spawn(|| {
+            if kubernetes {
+                build_nats(repository, &binaries, progress)?;
+            }
+            build_kubernetes(repository, &binaries, kubernetes, progress)
+        });
         let rust = build_rust(repository, progress);
         let go = go.join().map_err(|_| anyhow!("the Go build panicked"))?;
         rust.and(go)
@@ -95,40 +103,70 @@ fn build_rust(repository: &Path, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Builds Kubernetes with kubectl, Helm and CoreDNS, or only the two tools. Go's own check that nothing changed takes
-/// seconds on a module of this size, so a hash of the sources stands before it.
+/// Builds Kubernetes with kubectl, Helm and CoreDNS, or only the two tools.
 ///
 /// # Errors
 /// Where the build fails; its own output says why.
 pub fn build_kubernetes(repository: &Path, binaries: &Binaries, kubernetes: bool, progress: &Progress) -> Result<()> {
-    let module = repository.join("e2e/cluster/kubernetes");
-    let sources: Vec<PathBuf> = ["go.mod", "go.sum", "main.go", "coredns/main.go"].iter().map(|name| module.join(name)).collect();
-    let wanted = hash_files(&sources)?;
-    let stamp = binaries.cache.join("bin/kubernetes.hash");
-    if fs::read_to_string(&stamp).is_ok_and(|built| built == wanted) {
-        return Ok(());
-    }
     let packages: &[&str] = if kubernetes {
         &[".", "k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm", "./coredns"]
     } else {
         &["k8s.io/kubernetes/cmd/kubectl", "helm.sh/helm/v3/cmd/helm"]
     };
-    let flags = linker_flags();
-    fs::create_dir_all(binaries.cache.join("bin"))?;
-    let status = Command::new("go")
-        .args(["build", "-trimpath", "-ldflags", &flags, "-o"])
-        .arg(format!("{}/", binaries.cache.join("bin").display()))
-        .args(packages)
-        .env("CGO_ENABLED", "0")
-        .current_dir(&module)
-        .status()
-        .context("failed to start go: install Go 1.25 or newer")?;
-    ensure!(status.success(), "go build failed");
-    if kubernetes {
-        fs::write(&stamp, wanted)?;
+    let folder = repository.join("e2e/cluster");
+    let sources = ["go.mod", "go.sum", "main.go", "coredns/main.go"];
+    let name = format!("Kubernetes {KUBERNETES_VERSION}");
+    let module = Module { folder: folder.join("kubernetes"), sources: &sources, packages, flags: &linker_flags() };
+    module.build(binaries, kubernetes.then_some("kubernetes"), &name, progress)
+}
+
+/// Builds NATS.
+///
+/// # Errors
+/// Where the build fails; its own output says why.
+pub fn build_nats(repository: &Path, binaries: &Binaries, progress: &Progress) -> Result<()> {
+    let packages = &["github.com/nats-io/nats-server/v2"];
+    let folder = repository.join("e2e/cluster/nats");
+    let module = Module { folder, sources: &["go.mod", "go.sum"], packages, flags: "-s -w" };
+    module.build(binaries, Some("nats"), "NATS", progress)
+}
+
+/// Programs of one Go module.
+struct Module<'a> {
+    folder: PathBuf,
+    sources: &'a [&'a str],
+    packages: &'a [&'a str],
+    flags: &'a str,
+}
+
+impl Module<'_> {
+    /// Builds all of them. Go's own check that nothing changed takes seconds on a large module, so a hash of the sources stands before it;
+    /// `stamp` names it, where all is built that it stands for.
+    fn build(&self, binaries: &Binaries, stamp: Option<&str>, name: &str, progress: &Progress) -> Result<()> {
+        let sources: Vec<PathBuf> = self.sources.iter().map(|name| self.folder.join(name)).collect();
+        let wanted = hash_files(&sources)?;
+        let folder = binaries.cache.join("bin");
+        let known =
+            |stamp: &str| fs::read_to_string(folder.join(stamp).with_extension("hash")).is_ok_and(|built| built == wanted);
+        if known(stamp.unwrap_or("kubernetes")) {
+            return Ok(());
+        }
+        fs::create_dir_all(&folder)?;
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-ldflags", self.flags, "-o"])
+            .arg(format!("{}/", folder.display()))
+            .args(self.packages)
+            .env("CGO_ENABLED", "0")
+            .current_dir(&self.folder)
+            .status()
+            .context("failed to start go: install Go 1.26 or newer")?;
+        ensure!(status.success(), "go build failed");
+        if let Some(stamp) = stamp {
+            fs::write(folder.join(stamp).with_extension("hash"), wanted)?;
+        }
+        progress.done(format!("{name} built"));
+        Ok(())
     }
-    progress.done(format!("Kubernetes {KUBERNETES_VERSION} built"));
-    Ok(())
 }
 
 /// What the programs say of their own version, which their own builds set the same way.

@@ -24,8 +24,10 @@ pub struct Images {
     pub operator: (String, String),
     /// The data plane's name and tag.
     pub dataplane: (String, String),
-    /// The whole name of the DNS server's image.
-    pub coredns: String,
+    /// The whole name of the DNS server's image, for a cluster of Eddy's own.
+    pub coredns: Option<String>,
+    /// The name and tag of NATS, for such a cluster; others have it from its makers.
+    pub nats: Option<(String, String)>,
     archives: Vec<(String, PathBuf)>,
 }
 
@@ -36,17 +38,13 @@ impl Images {
     }
 }
 
-/// Makes every image that is not there yet.
+/// Makes every image that is not there yet: those of Eddy and, for a cluster of its own, all that runs there.
 ///
 /// # Errors
 /// Where a file is missing or an archive cannot be written.
-pub fn prepare(binaries: &Binaries) -> Result<Images> {
+pub fn prepare(binaries: &Binaries, own: bool) -> Result<Images> {
     let folder = binaries.cache().join("images");
     fs::create_dir_all(&folder)?;
-    let pause = folder.join("pause");
-    if !pause.exists() {
-        compile_pause(&pause)?;
-    }
     let mut archives = Vec::new();
     let mut make = |image: Image, tag: Option<&str>| -> Result<(String, String)> {
         let (tag, archive) = image.write(&folder, tag)?;
@@ -54,13 +52,22 @@ pub fn prepare(binaries: &Binaries) -> Result<Images> {
         Ok((image.name, tag))
     };
 
-    make(Image::of_program("localhost/eddy/pause", &pause, "/pause")?, Some("1"))?;
     let operator = make(Image::of_program("localhost/eddy/operator", &binaries.operator(), "/eddy-operator")?, None)?;
     let dataplane = make(Image::of_program("localhost/eddy/dataplane", &binaries.dataplane(), "/eddy-dataplane")?, None)?;
-    let coredns = make(Image::of_program("localhost/eddy/coredns", &binaries.coredns(), "/coredns")?, None)?;
-    // The examples' image. On a cluster with a way to a registry it is the one of that name.
-    make(Image::busybox(Path::new("/bin/busybox"))?, Some("1.35"))?;
-    Ok(Images { operator, dataplane, coredns: format!("{}:{}", coredns.0, coredns.1), archives })
+    let (mut coredns, mut nats) = (None, None);
+    if own {
+        let pause = folder.join("pause");
+        if !pause.exists() {
+            compile_pause(&pause)?;
+        }
+        make(Image::of_program("localhost/eddy/pause", &pause, "/pause")?, Some("1"))?;
+        let (name, tag) = make(Image::of_program("localhost/eddy/coredns", &binaries.coredns(), "/coredns")?, None)?;
+        coredns = Some(format!("{name}:{tag}"));
+        nats = Some(make(Image::of_program("localhost/eddy/nats", &binaries.nats(), "/nats-server")?, None)?);
+        // The examples' image. On a cluster with a way to a registry it is the one of that name.
+        make(Image::busybox(Path::new("/bin/busybox"))?, Some("1.35"))?;
+    }
+    Ok(Images { operator, dataplane, coredns, nats, archives })
 }
 
 /// What an image is made of.

@@ -52,6 +52,9 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
     let (operator, dataplane) =
         (installation.image(&installation.images.operator), installation.image(&installation.images.dataplane));
     let values: Vec<&str> = installation.values.iter().flat_map(|value| ["--set", value]).collect();
+    let nats = installation.images.nats.as_ref().map(|image| installation.image(image));
+    let nats = nats.map(|(name, tag)| format!("nats.image.repository={name},nats.image.tag={tag}"));
+    let nats: Vec<&str> = nats.iter().flat_map(|nats| ["--set", nats.as_str()]).collect();
     let arguments = [
         "upgrade",
         "--install",
@@ -63,11 +66,13 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         &format!("storage.image.repository={},storage.image.tag={}", dataplane.0, dataplane.1),
         "--set",
         &format!("gateway.image.repository={},gateway.image.tag={}", dataplane.0, dataplane.1),
+        "--set",
+        &format!("identity.image.repository={},identity.image.tag={}", dataplane.0, dataplane.1),
         "--wait",
         "--timeout",
         "180s",
     ];
-    installation.helm(&[&arguments[..], &values].concat())?;
+    installation.helm(&[&arguments[..], &nats, &values].concat())?;
     progress.done("chart eddy installed: operator, gateway and storage ready");
     Ok(())
 }
@@ -140,7 +145,7 @@ impl Installation<'_> {
     /// Cluster DNS, which a bare Kubernetes comes without.
     fn dns(&self, cluster: &Cluster) -> Result<()> {
         let manifest = include_str!("../coredns.yaml")
-            .replace("$IMAGE", &self.images.coredns)
+            .replace("$IMAGE", self.images.coredns.as_deref().context("there is no image of the DNS server")?)
             .replace("$ADDRESS", &cluster.dns_address())
             .replace("$REPLICAS", &cluster.shape().nodes.min(2).to_string())
             .replace("$UPSTREAM", &upstream_dns());

@@ -6,7 +6,8 @@ mod lease;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_crds::{Domain, Network, ServiceAccount, Token, Vm, Volume};
+use eddy_authz::{SigningKey, SigningKeyError};
+use eddy_crds::{Domain, Network, Vm, Volume};
 use eddy_rpc::TlsError;
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
 use kube::Client;
@@ -16,7 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::context::{self, Context};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::{container, namespace, pending, route, user};
+use crate::{container, namespace, pending, route, service_account, token, user};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,8 @@ pub(crate) enum RuntimeError {
     Client(#[source] Box<kube::Error>),
     #[error("failed to prepare for storage")]
     Storage(#[from] TlsError),
+    #[error("failed to read the key that access keys of S3 are derived with")]
+    SigningKey(#[from] SigningKeyError),
     #[error("failed to hold the Lease")]
     Lease(#[from] kube_lease_manager::LeaseManagerError),
     #[error("lost the Lease: another replica leads now")]
@@ -44,6 +47,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     let health = Health::default();
     let definitions = health.part("definitions");
     let storage = context::storage(&options)?;
+    let signing_key = options.signing_key_file.as_deref().map(SigningKey::read).transpose()?;
     let admin = Admin::bind(options.admin_address).await?;
     // Health and metrics are there to the very end, so they do not heed the request to end.
     tokio::spawn(admin.serve(health, registry, Shutdown::default()));
@@ -65,7 +69,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     tracing::info!(identity = options.identity, "leading");
     metrics.leading.set(1);
 
-    let context = Arc::new(Context::new(client.clone(), metrics, &options, storage));
+    let context = Arc::new(Context::new(client.clone(), metrics, &options, storage, signing_key));
     let deadline = Duration::from_secs(options.shutdown_deadline_seconds);
     let work = controllers(&client, &context, options.concurrency, &shutdown);
     let outcome = tokio::select! {
@@ -106,7 +110,7 @@ async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, 
         pending!(Volume, "Volume"),
         pending!(Network, "Network"),
         pending!(Domain, "Domain"),
-        pending!(ServiceAccount, "ServiceAccount"),
-        pending!(Token, "Token"),
+        service_account::run(client.clone(), context.clone(), concurrency, stop()),
+        token::run(client.clone(), context.clone(), concurrency, stop()),
     );
 }

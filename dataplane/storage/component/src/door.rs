@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_authz::Keys;
+use eddy_authz::feed::{Ages, Feed, NatsOptions};
+use eddy_authz::{Authenticator, Keys, SigningKey};
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Memory, Metadata, Objects};
 use eddy_rpc::Transport;
@@ -19,6 +20,8 @@ use crate::kv::{KvServers, cluster_of};
 
 /// Between tries to reach the store.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Who may what is known by then, or is not to be known just now.
+const FILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Options of the door.
 #[derive(clap::Args, Clone, Debug)]
@@ -31,6 +34,25 @@ pub struct StorageDoorOptions {
     /// changes
     #[arg(long)]
     keys_folder: PathBuf,
+
+    /// A file for what is known of permissions, for when this starts anew while NATS is away; with it, tokens are taken
+    #[arg(long, requires = "nats_servers")]
+    permissions_file: Option<PathBuf>,
+
+    /// A file with the key that access keys of S3 are derived with; without it, tokens are none
+    #[arg(long)]
+    signing_key_file: Option<PathBuf>,
+
+    /// Seconds that permissions may be old for changing anything
+    #[arg(long, default_value_t = Ages::default().writes_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    writes_age_seconds_max: u64,
+
+    /// Seconds that permissions may be old for reading what is not public
+    #[arg(long, default_value_t = Ages::default().reads_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    reads_age_seconds_max: u64,
+
+    #[command(flatten)]
+    nats: NatsOptions,
 
     /// A domain whose subdomains are buckets, to S3's clients; may be given several times. Without one, paths begin with the
     /// bucket
@@ -76,10 +98,10 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let admin = Admin::bind(options.admin_address).await?;
     let bound = TcpListener::bind(options.bind).await;
     let listener = bound.map_err(|source| StorageError::Bind { address: options.bind, source })?;
-    let keys = Keys::open(&options.keys_folder)?;
     let transport = options.kv.transport()?;
     let mut registry = Registry::default();
     let metrics = DoorMetrics::register(&mut registry);
+    let authenticator = authenticator(&options, &mut registry).await?;
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let mebibytes = |count: u64| count * 1024 * 1024;
     let memory = Memory {
@@ -95,6 +117,11 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         objects = objects(metadata, transport, memory) => objects,
         () = shutdown.requested() => return Ok(()),
     };
+    // A door that knows nobody yet would refuse whom others know; without NATS it serves what is public all the same.
+    tokio::select! {
+        _ = tokio::time::timeout(FILLED_WITHIN, authenticator.filled()) => {}
+        () = shutdown.requested() => return Ok(()),
+    }
     open.ready();
     tracing::info!(address = %options.bind, "serving files");
     let serving = ServeOptions {
@@ -102,9 +129,24 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         s3_domains: options.s3_domains,
         ..ServeOptions::default()
     };
-    let door = Door::new(objects, keys, Duration::from_secs(options.silence_max_seconds));
+    let door = Door::new(objects, authenticator, Duration::from_secs(options.silence_max_seconds));
     serve(listener, door, serving, metrics, shutdown).await;
     Ok(())
+}
+
+/// By what the door knows who asks.
+async fn authenticator(options: &StorageDoorOptions, registry: &mut Registry) -> Result<Authenticator, StorageError> {
+    let known = Authenticator::of_keys(Keys::open(&options.keys_folder)?);
+    let Some(file) = &options.permissions_file else { return Ok(known) };
+    let signing = options.signing_key_file.as_deref().map(SigningKey::read).transpose()?;
+    let ages = Ages {
+        writes_max: Duration::from_secs(options.writes_age_seconds_max),
+        reads_max: Duration::from_secs(options.reads_age_seconds_max),
+    };
+    let client = options.nats.connect("eddy-storage-door").await?;
+    let feed = Feed::open(client, file.clone(), ages);
+    feed.register(registry);
+    Ok(known.with_tokens(feed, signing))
 }
 
 async fn objects(metadata: Metadata, transport: Arc<dyn Transport>, memory: Memory) -> Objects {

@@ -37,6 +37,12 @@ pub enum StorageError {
     /// Nobody could show who they are.
     #[error(transparent)]
     Keys(#[from] eddy_authz::KeysError),
+    /// The key that access keys of S3 are derived with cannot be read.
+    #[error(transparent)]
+    SigningKey(#[from] eddy_authz::SigningKeyError),
+    /// NATS cannot be reached as it was said.
+    #[error(transparent)]
+    Nats(#[from] eddy_authz::feed::NatsError),
     /// What was asked of objects or namespaces failed.
     #[error(transparent)]
     Object(#[from] eddy_object::ObjectError),

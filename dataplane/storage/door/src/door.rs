@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_authz::Keys;
+use eddy_authz::Authenticator;
 use eddy_object::{Metadata, Objects};
 
 /// Objects, and who may what with them. Clones share both.
@@ -12,14 +12,14 @@ pub struct Door(Arc<Shared>);
 
 struct Shared {
     objects: Objects,
-    keys: Keys,
+    authenticator: Authenticator,
     silence_max: Duration,
 }
 
 impl Door {
-    /// A door to objects for whoever has one of these keys. Whoever sends or takes nothing for so long has gone.
-    pub fn new(objects: Objects, keys: Keys, silence_max: Duration) -> Self {
-        Self(Arc::new(Shared { objects, keys, silence_max }))
+    /// A door to objects for whoever is known so. Whoever sends or takes nothing for so long has gone.
+    pub fn new(objects: Objects, authenticator: Authenticator, silence_max: Duration) -> Self {
+        Self(Arc::new(Shared { objects, authenticator, silence_max }))
     }
 
     pub(crate) fn silence_max(&self) -> Duration {
@@ -34,7 +34,7 @@ impl Door {
         self.0.objects.metadata()
     }
 
-    pub(crate) fn keys(&self) -> &Keys {
-        &self.0.keys
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
     }
 }

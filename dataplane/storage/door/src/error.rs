@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use eddy_authz::Refused;
 use eddy_object::ObjectError;
 use eddy_telemetry::error_chain;
 use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -38,8 +39,13 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        let detail = "show an access key: Authorization: Bearer eddy_<id>_<secret>, or Basic with the id as the name";
+        let detail = "show a token, or an access key: Authorization: Bearer eddy_<id>_<secret>, or Basic with the id as the name";
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", detail)
+    }
+
+    /// What is known of permissions is too old.
+    pub(crate) fn stale() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "PermissionsStale", Refused::Stale.to_string())
     }
 
     pub(crate) fn forbidden(detail: &str) -> Self {
@@ -72,6 +78,16 @@ impl Problem {
     /// What it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unknown => Self::unauthorized(),
+            Refused::Expired | Refused::Suspended => Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", refused.to_string()),
+            Refused::Stale => Self::stale(),
+        }
     }
 }
 

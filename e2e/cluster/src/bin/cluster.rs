@@ -22,6 +22,8 @@ enum Command {
     Up(Up),
     /// Build Kubernetes and its tools, and nothing else.
     BuildKubernetes,
+    /// Build NATS, and nothing else.
+    BuildNats,
     /// Remove a cluster and all that belongs to it.
     Down {
         /// The cluster's name.
@@ -101,6 +103,10 @@ fn run(command: Command) -> Result<()> {
             let binaries = lifecycle::Binaries::from_environment()?;
             lifecycle::build_kubernetes(&std::env::current_dir()?, &binaries, true, &Progress::start())
         }
+        Command::BuildNats => {
+            let binaries = lifecycle::Binaries::from_environment()?;
+            lifecycle::build_nats(&std::env::current_dir()?, &binaries, &Progress::start())
+        }
         Command::Down { name } => down(&name),
         Command::Cut { name, node } => existing(&name)?.set_cable(node, false),
         Command::Mend { name, node } => existing(&name)?.set_cable(node, true),
@@ -122,7 +128,7 @@ fn up(arguments: &Up) -> Result<()> {
     let progress = Progress::start();
     let repository = std::env::current_dir()?;
     let binaries = lifecycle::build(&repository, arguments.kubeconfig.is_none(), &progress)?;
-    let images = lifecycle::prepare_images(&binaries)?;
+    let images = lifecycle::prepare_images(&binaries, arguments.kubeconfig.is_none())?;
     let cluster = match arguments.kubeconfig {
         Some(_) => None,
         None => Some(Cluster::open(&arguments.name, Shape { nodes: arguments.nodes, control_planes: arguments.control_planes })?),

@@ -1,5 +1,7 @@
 //! Whether somebody may: by owning the namespace, by its policy, by grants, by its visibility.
 
+use std::borrow::Cow;
+
 use eddy_authz::policy::{Asked, Effect, Policy};
 use eddy_authz::{Grant, Principal, Resource};
 use eddy_object::schema::{NamespaceRow, ObjectRow, Ownership, Visibility};
@@ -30,6 +32,11 @@ pub(crate) fn resource_of(name: &str) -> String {
     format!("arn:aws:s3:::{name}")
 }
 
+/// What a namespace, or an object in it, is called in scopes.
+pub(crate) fn scoped_id<'a>(name: &'a str, key: Option<&str>) -> Cow<'a, str> {
+    key.map_or(Cow::Borrowed(name), |key| Cow::Owned(format!("{name}/{key}")))
+}
+
 /// The policy of a namespace, if it has one.
 ///
 /// # Errors
@@ -52,9 +59,16 @@ impl Question<'_> {
     /// # Errors
     /// The store's, where a policy must be read.
     pub(crate) async fn may(&self, metadata: &Metadata) -> Result<bool, ObjectError> {
-        let owner = self.space.settings.owner.as_str();
-        let resource = Resource { owner, kind: "files", id: self.name };
-        let owns = self.who.is_some_and(|who| who.may(self.right.action(), &resource));
+        let (kind, action) = self.right.scope();
+        let id = scoped_id(self.name, self.key);
+        let resource = Resource { owner: &self.space.settings.owner, kind, id: &id };
+        // Whoever shows what is not good for this may what anyone may.
+        let who = self.who.filter(|who| who.holds(action, &resource));
+        let question = Question { who, ..*self };
+        question.decide(metadata, who.is_some_and(|who| who.may(action, &resource))).await
+    }
+
+    async fn decide(&self, metadata: &Metadata, owns: bool) -> Result<bool, ObjectError> {
         if owns && self.right.is_the_owners() {
             return Ok(true);
         }
@@ -75,7 +89,7 @@ impl Question<'_> {
             None => resource_of(self.name),
         };
         let of_key = |key: &str| self.value_of(key);
-        let user = self.who.map(|who| who.user.as_str());
+        let user = self.who.map(Principal::user);
         let decided = policy.decide(&Asked { user, action: self.right.name(), resource: &resource, of_key: &of_key });
         let restricted = self.space.settings.sharing.block.is_some_and(|block| block.policies) && policy.is_public();
         // For just anyone it does not count then.
@@ -91,7 +105,7 @@ impl Question<'_> {
             return tags.filter(|(name, _)| name == tag).map(|(_, value)| value.clone()).collect();
         }
         if key.eq_ignore_ascii_case("aws:username") || key.eq_ignore_ascii_case("aws:userid") {
-            return self.who.iter().map(|who| who.user.clone()).collect();
+            return self.who.iter().map(|who| who.user().to_owned()).collect();
         }
         (self.of_key)(key)
     }
@@ -114,7 +128,7 @@ impl Question<'_> {
             Some(By::Object(permission)) => self.object.is_some_and(|object| {
                 // Who wrote it decides about it, unless the namespace's owner is to.
                 let writer = object.attributes.writer.as_deref();
-                let wrote = !enforced && writer.is_some() && self.who.map(|who| who.user.as_str()) == writer;
+                let wrote = !enforced && writer.is_some() && self.who.map(Principal::user) == writer;
                 wrote || granted(&object.attributes.grants, permission)
             }),
         }

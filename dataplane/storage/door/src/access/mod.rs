@@ -5,13 +5,13 @@ mod rights;
 mod tags;
 
 use axum::extract::FromRequestParts;
-use eddy_authz::{Credential, Principal};
+use eddy_authz::Principal;
 use eddy_object::ObjectError;
 use eddy_object::schema::{NamespaceRow, ObjectRow, Visibility};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-pub(crate) use self::decide::{POLICY, Question, policy_of, resource_of};
+pub(crate) use self::decide::{POLICY, Question, policy_of, resource_of, scoped_id};
 pub(crate) use self::rights::{POLICY_DELETE, POLICY_GET, POLICY_PUT, Right};
 pub(crate) use self::tags::of_tags;
 use crate::door::Door;
@@ -27,10 +27,11 @@ impl FromRequestParts<Door> for Caller {
     async fn from_request_parts(parts: &mut Parts, door: &Door) -> Result<Self, Problem> {
         let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
         let Some(header) = headers.next() else { return Ok(Self(None)) };
-        let credential = Credential::of_header(header.as_bytes()).filter(|_| headers.next().is_none());
         // Who shows something wrong is told so, also where they might have shown nothing.
-        let principal = credential.and_then(|credential| door.keys().authenticate(&credential));
-        principal.map(|principal| Self(Some(principal))).ok_or_else(Problem::unauthorized)
+        if headers.next().is_some() {
+            return Err(Problem::unauthorized());
+        }
+        Ok(Self(Some(door.authenticator().of_header(header.as_bytes())?)))
     }
 }
 
@@ -63,6 +64,7 @@ impl Caller {
             return Ok(());
         }
         Err(match (&self.0, space.settings.visibility) {
+            (Some(who), _) if who.is_reading_only() => Problem::stale(),
             (None, _) => Problem::unauthorized(),
             // That it exists is nobody's business.
             (Some(_), Visibility::Private) => Problem::no_namespace(name),
@@ -103,5 +105,5 @@ impl Caller {
 
 /// Who is noted as the writer of what somebody writes.
 pub(crate) fn writer(who: Option<&Principal>, space: &NamespaceRow) -> Option<String> {
-    who.map(|who| who.user.clone()).filter(|user| *user != space.settings.owner)
+    who.map(|who| who.user().to_owned()).filter(|user| *user != space.settings.owner)
 }

@@ -1,6 +1,6 @@
 //! What may be done to namespaces and their objects, by its name in policies.
 
-use eddy_authz::{Action, Permission};
+use eddy_authz::{Action, Kind, Permission};
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,32 +72,31 @@ impl Right {
         }
     }
 
-    /// What it is to whoever decides for all of Eddy.
-    pub(crate) fn action(self) -> Action {
+    /// What it is in scopes.
+    pub(crate) fn scope(self) -> (Kind, Action) {
         match self {
             Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads | Self::ListMultipartUploadParts => {
-                Action::List
+                (Kind::Files, Action::List)
             }
-            Self::GetBucketAcl
-            | Self::GetConfiguration(_)
-            | Self::GetObject
+            Self::GetObject
             | Self::GetObjectVersion
             | Self::GetObjectTagging
             | Self::GetObjectAcl
             | Self::GetObjectRetention
-            | Self::GetObjectLegalHold => Action::Read,
-            Self::PutBucketAcl
-            | Self::PutConfiguration(_)
-            | Self::PutObject
+            | Self::GetObjectLegalHold => (Kind::Files, Action::Read),
+            Self::PutObject
             | Self::PutObjectTagging
-            | Self::PutObjectAcl
             | Self::PutObjectRetention
             | Self::PutObjectLegalHold
             | Self::DeleteObjectTagging
-            | Self::AbortMultipartUpload => Action::Write,
-            Self::DeleteBucket | Self::DeleteObject | Self::DeleteObjectVersion | Self::BypassGovernanceRetention => {
-                Action::Delete
+            | Self::AbortMultipartUpload => (Kind::Files, Action::Write),
+            Self::PutObjectAcl => (Kind::Files, Action::Share),
+            Self::DeleteObject | Self::DeleteObjectVersion => (Kind::Files, Action::Delete),
+            Self::GetBucketAcl | Self::GetConfiguration(_) => (Kind::Namespaces, Action::Read),
+            Self::PutBucketAcl | Self::PutConfiguration(_) | Self::BypassGovernanceRetention => {
+                (Kind::Namespaces, Action::Update)
             }
+            Self::DeleteBucket => (Kind::Namespaces, Action::Delete),
         }
     }
 

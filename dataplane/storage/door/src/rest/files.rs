@@ -46,7 +46,7 @@ pub(super) async fn read(
                 StatusCode::SERVICE_UNAVAILABLE => problem,
                 _ => shares::refused(),
             })?;
-            shares::check(door.keys(), share, &space, &target.key)?;
+            shares::check(door.authenticator(), share, &space, (&target.namespace, &target.key))?;
             let row = row.ok_or_else(|| eddy_object::ObjectError::NoObject(target.key.clone()))?;
             (space, row)
         }

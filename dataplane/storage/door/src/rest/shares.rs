@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use eddy_authz::{Action, Credential, Keys, Resource, Secret};
+use eddy_authz::{Action, Authenticator, Kind, Resource, Secret, Signer};
 use eddy_object::schema::NamespaceRow;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
@@ -20,7 +20,7 @@ use sha2::Sha256;
 
 use super::extract::{Json, Target};
 use super::files::reach_present;
-use crate::access::{Caller, Right};
+use crate::access::{Caller, Right, scoped_id};
 use crate::door::Door;
 use crate::error::Problem;
 
@@ -59,15 +59,15 @@ pub(super) async fn share(
     if !(1..=SECONDS_MAX).contains(&share.expires_in_seconds) {
         return Err(Problem::bad(format!("expiresInSeconds is a number from 1 to {SECONDS_MAX}")));
     }
-    let shown = headers.get(AUTHORIZATION).and_then(|header| Credential::of_header(header.as_bytes()));
-    let credential = shown.ok_or_else(Problem::unauthorized)?;
+    let shown = headers.get(AUTHORIZATION).ok_or_else(Problem::unauthorized)?;
+    let signer = door.authenticator().signer_of_header(shown.as_bytes())?;
     let expires = now() + share.expires_in_seconds;
-    let signature = URL_SAFE_NO_PAD.encode(sign(&credential.secret, space.id, &target.key, expires)?.finalize().into_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(sign(&signer.secret, space.id, &target.key, expires)?.finalize().into_bytes());
     let path = format!(
         "/v1/files/{}/{}?share={}~{expires}~{signature}",
         utf8_percent_encode(&target.namespace, PATH),
         utf8_percent_encode(&target.key, PATH),
-        credential.id
+        signer.id
     );
     let expires = i64::try_from(expires).ok().and_then(|expires| Timestamp::from_second(expires).ok());
     let expires = expires.ok_or_else(|| Problem::bad("it expires beyond the end of time"))?.to_string();
@@ -80,18 +80,18 @@ pub(super) fn refused() -> Problem {
 }
 
 /// Whether a link opens a file.
-pub(super) fn check(keys: &Keys, share: &str, space: &NamespaceRow, key: &str) -> Result<(), Problem> {
+pub(super) fn check(known: &Authenticator, share: &str, space: &NamespaceRow, (name, key): (&str, &str)) -> Result<(), Problem> {
     let mut parts = share.split('~');
     let (Some(id), Some(expires), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return Err(refused());
     };
     let expires: u64 = expires.parse().map_err(|_| refused())?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| refused())?;
-    let (secret, principal) = keys.secret(id).ok_or_else(refused)?;
+    let Signer { secret, principal, .. } = known.signer(id).map_err(|_| refused())?;
     sign(&secret, space.id, key, expires)?.verify_slice(&signature).map_err(|_| refused())?;
     // Who made it may have lost the namespace since.
-    let resource = Resource { owner: &space.settings.owner, kind: "files", id: key };
-    if expires < now() || !principal.may(Action::Read, &resource) { Err(refused()) } else { Ok(()) }
+    let resource = Resource { owner: &space.settings.owner, kind: Kind::Files, id: &scoped_id(name, Some(key)) };
+    if expires < now() || !principal.may(Action::Share, &resource) { Err(refused()) } else { Ok(()) }
 }
 
 /// The signature is of the namespace's number, so that another of its name has other links.
@@ -112,11 +112,13 @@ mod tests {
     use eddy_object::schema::NamespaceSettings;
 
     use super::*;
+    use eddy_authz::Keys;
 
     #[test]
     fn a_link_is_of_one_file_and_ends() {
         let secret = "0123456789abcdef";
-        let keys = Keys::single("alice", "one", secret);
+        let single = |id: &str, secret: &str| Authenticator::of_keys(Keys::single("alice", id, secret));
+        let keys = single("one", secret);
         let space = |id, owner: &str| NamespaceRow {
             id,
             created_ms: 0,
@@ -127,15 +129,15 @@ mod tests {
             format!("{id}~{expires}~{}", URL_SAFE_NO_PAD.encode(mac))
         };
         let good = link("one", "a b", now() + 60);
-        assert!(check(&keys, &good, &space(7, "alice"), "a b").is_ok());
-        assert!(check(&keys, &good, &space(7, "alice"), "other").is_err());
-        assert!(check(&keys, &good, &space(8, "alice"), "a b").is_err());
-        assert!(check(&keys, &good, &space(7, "bob"), "a b").is_err(), "it was given to another");
-        assert!(check(&keys, &link("one", "a b", now() - 1), &space(7, "alice"), "a b").is_err());
-        assert!(check(&Keys::single("alice", "two", secret), &good, &space(7, "alice"), "a b").is_err());
-        assert!(check(&Keys::single("alice", "one", "another-secret-123"), &good, &space(7, "alice"), "a b").is_err());
+        assert!(check(&keys, &good, &space(7, "alice"), ("files", "a b")).is_ok());
+        assert!(check(&keys, &good, &space(7, "alice"), ("files", "other")).is_err());
+        assert!(check(&keys, &good, &space(8, "alice"), ("files", "a b")).is_err());
+        assert!(check(&keys, &good, &space(7, "bob"), ("files", "a b")).is_err(), "it was given to another");
+        assert!(check(&keys, &link("one", "a b", now() - 1), &space(7, "alice"), ("files", "a b")).is_err());
+        assert!(check(&single("two", secret), &good, &space(7, "alice"), ("files", "a b")).is_err());
+        assert!(check(&single("one", "another-secret-123"), &good, &space(7, "alice"), ("files", "a b")).is_err());
         for bad in ["", "~", "~~", "one~5", "one~x~y", "one~99999999999~!", &format!("{good}~x"), &good.replace("one", "two")] {
-            assert!(check(&keys, bad, &space(7, "alice"), "a b").is_err(), "{bad}");
+            assert!(check(&keys, bad, &space(7, "alice"), ("files", "a b")).is_err(), "{bad}");
         }
     }
 }

@@ -105,7 +105,7 @@ pub(super) async fn begin_or_complete(
     let (metadata, Target { namespace, key }) = (door.metadata(), &target);
     if asked.upload.is_none() {
         let attributes = Attributes { writer: caller.writer(&space), ..attributes::of_headers(&headers)? };
-        let owner = caller.0.map(|principal| principal.user).unwrap_or_default();
+        let owner = caller.0.map(|principal| principal.user().to_owned()).unwrap_or_default();
         let upload = metadata.create_multipart(namespace, key, &owner, attributes).await?;
         return Ok((StatusCode::CREATED, Json(Upload { upload: upload_id(upload) })).into_response());
     }

@@ -162,7 +162,7 @@ fn of_header(door: &Door, text: &str) -> Result<To, Failure> {
 }
 
 fn user(door: &Door, name: &str) -> Result<To, Failure> {
-    if door.keys().is_user(name) {
+    if door.authenticator().is_user(name) {
         Ok(To::User(name.to_owned()))
     } else {
         Err(Failure::bad(format!("there is no user {name:?}")))

@@ -48,7 +48,7 @@ impl Asking {
             }
         }
         let key = request.credentials.map(|credentials| credentials.access_key);
-        let principal = key.and_then(|key| door.keys().secret(&key)).map(|(_, principal)| principal);
+        let principal = key.and_then(|key| door.authenticator().signer(&key).ok()).map(|signer| signer.principal);
         let asking = Self {
             door: door.clone(),
             principal,
@@ -66,7 +66,7 @@ impl Asking {
     /// # Errors
     /// That it is nobody in particular.
     pub(super) fn user(&self) -> Result<&str, Failure> {
-        self.principal.as_ref().map(|principal| principal.user.as_str()).ok_or_else(Failure::denied)
+        self.principal.as_ref().map(Principal::user).ok_or_else(Failure::denied)
     }
 
     /// A bucket, for somebody who may.
@@ -227,7 +227,11 @@ impl Asking {
         if expected.is_some_and(|owner| owner != bucket.space.settings.owner.as_bytes()) {
             return Err(Failure::new(S3ErrorCode::AccessDenied, "the bucket has another owner than the request expects"));
         }
-        if self.may(bucket, key, object, right).await? { Ok(()) } else { Err(Failure::denied()) }
+        if self.may(bucket, key, object, right).await? {
+            return Ok(());
+        }
+        let is_stale = self.principal.as_ref().is_some_and(Principal::is_reading_only);
+        Err(if is_stale { Failure::stale() } else { Failure::denied() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Buckets, which are namespaces.
 
-use eddy_authz::{Action, Resource};
+use eddy_authz::{Action, Kind, Resource};
 use eddy_object::ObjectError;
 use eddy_object::schema::{LockRule, NamespaceSettings, Ownership, Sharing, Versioning};
 use s3s::S3ErrorCode;
@@ -19,6 +19,10 @@ use crate::access::Right;
 
 pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Result<CreateBucketOutput, Failure> {
     let owner = asking.user()?.to_owned();
+    let asked = Resource { owner: &owner, kind: Kind::Namespaces, id: &input.bucket };
+    if !asking.principal.as_ref().is_some_and(|principal| principal.may(Action::Create, &asked)) {
+        return Err(Failure::denied());
+    }
     // The protocol's library checks the rest.
     if input.bucket.contains(".-") || input.bucket.contains("-.") {
         return Err(Failure::new(S3ErrorCode::InvalidBucketName, "a bucket's name has no dot beside a dash"));
@@ -78,7 +82,7 @@ pub(super) async fn list(asking: Asking, input: ListBucketsInput) -> Result<List
     let after = input.continuation_token.as_deref().unwrap_or_default();
     let all = asking.door.metadata().list_namespaces(&prefix).await?;
     let mut theirs = all.into_iter().filter(|(name, space)| {
-        let resource = Resource { owner: &space.settings.owner, kind: "files", id: name };
+        let resource = Resource { owner: &space.settings.owner, kind: Kind::Files, id: name };
         name.as_str() > after && principal.may(Action::List, &resource)
     });
     let listed: Vec<_> = theirs.by_ref().take(at_most).collect();
@@ -88,7 +92,7 @@ pub(super) async fn list(asking: Asking, input: ListBucketsInput) -> Result<List
         creation_date: Some(time(space.created_ms)),
         name: Some(name),
     });
-    let user = principal.user.clone();
+    let user = principal.user().to_owned();
     Ok(ListBucketsOutput {
         buckets: Some(buckets.collect()),
         continuation_token: next,

@@ -1,5 +1,6 @@
 //! What whoever asked by the S3 API is told when it did not work.
 
+use eddy_authz::Refused;
 use eddy_object::ObjectError;
 use eddy_telemetry::error_chain;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -25,6 +26,11 @@ impl Failure {
 
     pub(super) fn no_key(key: &str) -> Self {
         Self::new(S3ErrorCode::NoSuchKey, format!("there is no object {key:?}"))
+    }
+
+    /// What is known of permissions is too old.
+    pub(super) fn stale() -> Self {
+        Self::new(S3ErrorCode::ServiceUnavailable, Refused::Stale.to_string())
     }
 
     pub(super) fn denied() -> Self {

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use eddy_authz::Principal;
 use eddy_object::schema::{Attributes, Checksum, ChecksumAlgorithm, MultipartRow, PieceRow};
 use eddy_object::{Completion, ListedMultipart, ObjectError, PARTS_MAX, WantedPart, common_prefix};
 use s3s::S3ErrorCode;
@@ -65,7 +66,7 @@ pub(super) async fn create(
         lock: wanted_lock!(input).of_new(&asking, &bucket, &input.key).await?,
         ..given
     };
-    let owner = asking.principal.as_ref().map(|principal| principal.user.as_str()).unwrap_or_default();
+    let owner = asking.principal.as_ref().map(Principal::user).unwrap_or_default();
     let answered = attributes.checksum.clone();
     let upload = asking.door.metadata().create_multipart(&bucket.name, &input.key, owner, attributes).await?;
     Ok(CreateMultipartUploadOutput {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::response::Response;
+use eddy_authz::Refused;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -93,9 +94,12 @@ struct Signatures(Door);
 #[async_trait]
 impl S3Auth for Signatures {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let found = self.0.keys().secret(access_key);
-        let unknown = || S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
-        found.map(|(secret, _)| SecretKey::from(secret.expose())).ok_or_else(unknown)
+        let found = self.0.authenticator().signer(access_key);
+        found.map(|signer| SecretKey::from(signer.secret.expose())).map_err(|refused| match refused {
+            Refused::Unknown => S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, "there is no such access key"),
+            Refused::Expired | Refused::Suspended => S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, refused.to_string()),
+            Refused::Stale => S3Error::with_message(S3ErrorCode::ServiceUnavailable, refused.to_string()),
+        })
     }
 }
 

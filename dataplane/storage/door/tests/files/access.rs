@@ -2,9 +2,31 @@
 
 use eddy_storage_testing::until;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{ALICE, BOB, House, is, problem};
+
+/// Every way in, with a body, and whether it only reads.
+pub(crate) fn everything(space: &str) -> Vec<(Method, String, Value, bool)> {
+    let place = |space: &str, key: &str| json!({ "namespace": space, "key": key });
+    let at = |kind: &str| format!("/v1/{kind}/{space}/key");
+    vec![
+        (Method::GET, at("files"), json!(null), true),
+        (Method::HEAD, at("files"), json!(null), true),
+        (Method::GET, format!("/v1/files/{space}"), json!(null), true),
+        (Method::GET, at("metadata"), json!(null), true),
+        (Method::PUT, at("files"), json!("x"), false),
+        (Method::DELETE, at("files"), json!(null), false),
+        (Method::PUT, at("metadata"), json!({}), false),
+        (Method::POST, at("uploads"), json!(null), false),
+        (Method::GET, at("uploads") + "?upload=1", json!(null), false),
+        (Method::PUT, at("uploads") + "?upload=1&part=1", json!("x"), false),
+        (Method::DELETE, at("uploads") + "?upload=1", json!(null), false),
+        (Method::POST, at("shares"), json!({ "expiresInSeconds": 60 }), false),
+        (Method::POST, "/v1/copy".into(), json!({ "from": place("public", "key"), "to": place(space, "new") }), false),
+        (Method::POST, "/v1/move".into(), json!({ "from": place(space, "key"), "to": place(space, "new") }), false),
+    ]
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_way_in_is_refused_to_whom_it_is_not_for() {
@@ -12,26 +34,6 @@ async fn every_way_in_is_refused_to_whom_it_is_not_for() {
     for space in ["private", "visible", "public"] {
         assert_eq!(house.put(&format!("/v1/files/{space}/key"), "data").await.status(), 201);
     }
-    let place = |space: &str, key: &str| json!({ "namespace": space, "key": key });
-    let everything = |space: &'static str| {
-        let at = |kind: &str| format!("/v1/{kind}/{space}/key");
-        vec![
-            (Method::GET, at("files"), json!(null), true),
-            (Method::HEAD, at("files"), json!(null), true),
-            (Method::GET, format!("/v1/files/{space}"), json!(null), true),
-            (Method::GET, at("metadata"), json!(null), true),
-            (Method::PUT, at("files"), json!("x"), false),
-            (Method::DELETE, at("files"), json!(null), false),
-            (Method::PUT, at("metadata"), json!({}), false),
-            (Method::POST, at("uploads"), json!(null), false),
-            (Method::GET, at("uploads") + "?upload=1", json!(null), false),
-            (Method::PUT, at("uploads") + "?upload=1&part=1", json!("x"), false),
-            (Method::DELETE, at("uploads") + "?upload=1", json!(null), false),
-            (Method::POST, at("shares"), json!({ "expiresInSeconds": 60 }), false),
-            (Method::POST, "/v1/copy".into(), json!({ "from": place("public", "key"), "to": place(space, "new") }), false),
-            (Method::POST, "/v1/move".into(), json!({ "from": place(space, "key"), "to": place(space, "new") }), false),
-        ]
-    };
     for (space, nobody, other) in [("private", 401, 404), ("visible", 401, 403), ("public", 401, 403), ("nowhere", 401, 404)] {
         for (method, path, body, reads) in everything(space) {
             for (who, expected) in [("", nobody), (BOB, other)] {

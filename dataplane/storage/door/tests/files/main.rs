@@ -5,4 +5,5 @@ mod access;
 mod bad_input;
 mod contents;
 mod support;
+mod tokens;
 mod transfers;

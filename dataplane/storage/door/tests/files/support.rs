@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eddy_authz::Keys;
+use eddy_authz::{Authenticator, Keys};
 use eddy_object::schema::{NamespaceSettings, Visibility};
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
 use eddy_storage_testing::Cluster;
@@ -29,6 +29,16 @@ impl House {
 
     /// Of this cluster, with whoever says nothing for so long sent away.
     pub(crate) async fn with(cluster: Cluster, options: ServeOptions, silence_max: Duration) -> Self {
+        Self::known(cluster, options, silence_max, |known| known).await
+    }
+
+    /// A house whose door knows who asks by more than access keys.
+    pub(crate) async fn known(
+        cluster: Cluster,
+        options: ServeOptions,
+        silence_max: Duration,
+        more: impl FnOnce(Authenticator) -> Authenticator,
+    ) -> Self {
         for (name, visibility) in
             [("private", Visibility::Private), ("visible", Visibility::Visible), ("public", Visibility::Public)]
         {
@@ -40,7 +50,8 @@ impl House {
         std::fs::write(keys.path().join("bob"), "bob-key:fedcba9876543210").unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door::new(cluster.objects.clone(), Keys::open(keys.path()).unwrap(), silence_max);
+        let door =
+            Door::new(cluster.objects.clone(), more(Authenticator::of_keys(Keys::open(keys.path()).unwrap())), silence_max);
         let metrics = DoorMetrics::register(&mut Registry::default());
         tokio::spawn(serve(listener, door, options, metrics, Shutdown::on_signal().unwrap()));
         Self { cluster, address, client: Client::new(), _keys: keys }
@@ -65,10 +76,15 @@ impl House {
 
     /// curl puts an object by S3, as alice: the status, and what was answered.
     pub(crate) fn s3_put(&self, path: &str, data: &[u8]) -> (u16, String) {
+        self.s3_put_as("alice-key:0123456789abcdef", path, data)
+    }
+
+    /// The same with an access key, `id:secret`.
+    pub(crate) fn s3_put_as(&self, key: &str, path: &str, data: &[u8]) -> (u16, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), data).unwrap();
         let mut curl = std::process::Command::new("curl");
-        curl.args(["--silent", "--show-error", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", "alice-key:0123456789abcdef"])
+        curl.args(["--silent", "--show-error", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user", key])
             .args(["--header", "x-amz-content-sha256: UNSIGNED-PAYLOAD", "--write-out", "\n%{http_code}"])
             .arg("--upload-file")
             .arg(file.path())

@@ -1,0 +1,150 @@
+//! Following the bucket.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream;
+use async_nats::jetstream::kv::{Entry, Operation};
+use bytes::Bytes;
+use futures::StreamExt;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+
+use super::file::{self, Known, Moment};
+use super::{BUCKET, HEARTBEAT_KEY, Shared};
+
+/// Who hears nothing for so long asks anew.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Between tries.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What changed is in the file so soon,
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// and that nothing did.
+const WRITE_QUIET_EVERY: Duration = Duration::from_secs(60);
+/// Marks of deletions are kept for longer than this: a file that is older may name what was deleted since.
+const FILE_AGE_S_MAX: i64 = 24 * 3600;
+
+/// Why the bucket cannot be followed just now.
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error("failed to open the bucket {BUCKET} of NATS")]
+    Open(#[from] jetstream::context::KeyValueError),
+    #[error("failed to ask how the bucket {BUCKET} is")]
+    Ask(#[from] jetstream::stream::InfoError),
+    #[error("failed to watch the bucket {BUCKET}")]
+    Watch(#[from] jetstream::kv::WatchError),
+    #[error("the watch of the bucket {BUCKET} failed")]
+    Entry(#[from] jetstream::kv::WatcherError),
+    #[error("nothing was heard of identity for {} s", SILENCE.as_secs())]
+    Silent,
+}
+
+/// What one process does to know what identity says.
+pub(super) struct Follower {
+    shared: Weak<Shared>,
+    client: Client,
+    file: PathBuf,
+    known: Known,
+    /// What is read anew, until it is whole.
+    fresh: Option<BTreeMap<String, Bytes>>,
+    written: Instant,
+    is_changed: bool,
+}
+
+impl Follower {
+    pub(super) fn new(shared: &Arc<Shared>, client: Client, file: PathBuf, known: Known) -> Self {
+        let shared = Arc::downgrade(shared);
+        Self { shared, client, file, known, fresh: None, written: Instant::now(), is_changed: false }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut is_known = false;
+        while self.shared.strong_count() > 0 {
+            if let Err(error) = self.follow().await {
+                // Once a failure, not once a try.
+                if !std::mem::replace(&mut is_known, self.fresh.is_some() || !self.heard_lately()) {
+                    tracing::warn!(
+                        error = eddy_telemetry::error_chain(&error),
+                        "permissions are not heard of; what was known stays"
+                    );
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn heard_lately(&self) -> bool {
+        self.shared.upgrade().and_then(|shared| shared.age()).is_some_and(|age| age < SILENCE * 2)
+    }
+
+    async fn follow(&mut self) -> Result<(), FollowError> {
+        let store = jetstream::new(self.client.clone()).get_key_value(BUCKET).await?;
+        let info = store.stream.get_info().await?;
+        let bucket_ns = info.created.unix_timestamp_nanos();
+        let goes_on = |of: &Moment| {
+            of.bucket_ns == bucket_ns && of.revision <= info.state.last_sequence && age_s(of.heard_s) <= FILE_AGE_S_MAX
+        };
+        let mut entries = match self.known.of.filter(goes_on) {
+            Some(of) => {
+                self.fresh = None;
+                store.watch_all_from_revision(of.revision + 1).await?
+            }
+            None => {
+                self.fresh = Some(BTreeMap::new());
+                store.watch_with_history(">").await?
+            }
+        };
+        loop {
+            let entry = timeout(SILENCE, entries.next()).await.ok().flatten().ok_or(FollowError::Silent)??;
+            let Some(shared) = self.shared.upgrade() else { return Ok(()) };
+            self.take(&shared, bucket_ns, entry);
+            self.write().await;
+        }
+    }
+
+    fn take(&mut self, shared: &Shared, bucket_ns: i128, entry: Entry) {
+        let value = (entry.operation == Operation::Put).then_some(entry.value);
+        let is_current = entry.delta == 0;
+        if entry.key != HEARTBEAT_KEY {
+            let rows = self.fresh.as_mut().unwrap_or(&mut self.known.rows);
+            match &value {
+                Some(value) => rows.insert(entry.key.clone(), value.clone()),
+                None => rows.remove(&entry.key),
+            };
+            if self.fresh.is_none() {
+                shared.permissions.set(&entry.key, value.as_deref());
+                self.is_changed = true;
+            }
+        }
+        if let Some(rows) = self.fresh.take_if(|_| is_current) {
+            shared.permissions.replace(rows.iter().map(|(key, value)| (key.as_str(), &value[..])));
+            tracing::info!(entries = rows.len(), revision = entry.revision, "read all permissions anew");
+            (self.known.rows, self.is_changed) = (rows, true);
+        }
+        if self.fresh.is_none() {
+            self.known.of = Some(Moment { bucket_ns, revision: entry.revision, heard_s: Timestamp::now().as_second() });
+            shared.heard(entry.revision, is_current);
+        }
+    }
+
+    async fn write(&mut self) {
+        let every = if self.is_changed { WRITE_EVERY } else { WRITE_QUIET_EVERY };
+        if self.fresh.is_some() || self.written.elapsed() < every {
+            return;
+        }
+        (self.written, self.is_changed) = (Instant::now(), false);
+        let (file, known) = (self.file.clone(), self.known.clone());
+        let written = tokio::task::spawn_blocking(move || file::write(&file, &known)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, file = %self.file.display(), "failed to write down permissions");
+        }
+    }
+}
+
+/// How long ago a moment was, in seconds.
+pub(super) fn age_s(heard_s: i64) -> i64 {
+    Timestamp::now().as_second().saturating_sub(heard_s).max(0)
+}

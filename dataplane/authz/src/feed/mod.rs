@@ -1,0 +1,188 @@
+//! How what identity says reaches every process: a bucket of keys and values in JetStream, followed by each.
+//!
+//! Expected flow: a process opens its [`Feed`], which reads the file that an earlier run left, if there is one, and then follows the
+//! bucket from the revision that the file is of: first what changed since, then every change as it is made. Identity puts a sign of
+//! life into the bucket twice a second; since all entries come in one order, a sign of life means that everything before it is here.
+//!
+//! Guarantees: no gap. A bucket is known by the moment at which it was made; where that differs, or its last revision is before ours, or
+//! the file is too old for marks of deletions to be there still, everything is read anew and what is not in it is forgotten. Where
+//! nothing was heard for a while, the age of what is known says so, and [`Standing`] what that is good for.
+
+mod file;
+mod follow;
+mod options;
+mod standing;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use eddy_telemetry::prometheus::registry::Registry;
+use eddy_telemetry::{Gauges, figure};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::permissions::{Permissions, Refused};
+use crate::principal::Principal;
+use crate::token::{Token, TokenHash};
+
+pub use self::options::{NatsError, NatsOptions};
+pub use self::standing::{Ages, Standing};
+
+/// The bucket's name.
+pub const BUCKET: &str = "eddy-permissions";
+/// The key of the sign of life.
+pub const HEARTBEAT_KEY: &str = "meta.heartbeat";
+/// Between two signs of life.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
+/// Nothing was ever heard.
+const NEVER: i64 = i64::MIN;
+
+/// What identity says, followed while this lives. Clones are of the same.
+#[derive(Clone)]
+pub struct Feed(Arc<Shared>);
+
+struct Shared {
+    permissions: Permissions,
+    ages: Ages,
+    began: Instant,
+    /// When everything was here that had been said, in milliseconds after the beginning; before it, where a file says so.
+    heard_ms: AtomicI64,
+    revision: AtomicU64,
+    /// Whether something is known.
+    filled: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn heard(&self, revision: u64, is_current: bool) {
+        self.revision.store(revision, Ordering::Relaxed);
+        if is_current {
+            let now_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+            self.heard_ms.store(now_ms, Ordering::Relaxed);
+            self.filled.send_if_modified(|filled| !std::mem::replace(filled, true));
+        }
+    }
+
+    fn age(&self) -> Option<Duration> {
+        let heard_ms = self.heard_ms.load(Ordering::Relaxed);
+        let now_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let age_ms = (heard_ms != NEVER).then(|| now_ms.saturating_sub(heard_ms).max(0));
+        age_ms.and_then(|age_ms| u64::try_from(age_ms).ok()).map(Duration::from_millis)
+    }
+}
+
+impl Feed {
+    /// Reads the file of an earlier run, and goes on from there.
+    pub fn open(client: Client, file: PathBuf, ages: Ages) -> Self {
+        let known = file::read(&file);
+        let age_s = known.of.map(|of| follow::age_s(of.heard_s));
+        let permissions = Permissions::default();
+        permissions.replace(known.rows.iter().map(|(key, value)| (key.as_str(), &value[..])));
+        tracing::info!(entries = permissions.len(), age_s, "permissions of an earlier run");
+        let shared = Arc::new(Shared {
+            permissions,
+            ages,
+            began: Instant::now(),
+            heard_ms: AtomicI64::new(age_s.map_or(NEVER, |age_s| age_s.saturating_mul(-1000))),
+            revision: AtomicU64::new(known.of.map_or(0, |of| of.revision)),
+            filled: watch::Sender::new(known.of.is_some()),
+        });
+        tokio::spawn(follow::Follower::new(&shared, client, file, known).run());
+        Self(shared)
+    }
+
+    /// What is known for good: for tests, and for processes that ask nobody.
+    pub fn fixed(permissions: Permissions) -> Self {
+        Self::fixed_at(permissions, Ages { writes_max: Duration::MAX, reads_max: Duration::MAX }, Duration::ZERO)
+    }
+
+    /// What was known so long ago, and nothing since: for tests.
+    pub fn fixed_at(permissions: Permissions, ages: Ages, age: Duration) -> Self {
+        Self(Arc::new(Shared {
+            permissions,
+            ages,
+            began: Instant::now(),
+            heard_ms: AtomicI64::new(i64::try_from(age.as_millis()).map_or(NEVER, |age_ms| -age_ms)),
+            revision: AtomicU64::new(0),
+            filled: watch::Sender::new(true),
+        }))
+    }
+
+    /// Resolves once something is known: what an earlier run knew, or all that identity says.
+    pub async fn filled(&self) {
+        // An error means that this is gone, which it is not while it is asked.
+        let _ = self.0.filled.subscribe().wait_for(|filled| *filled).await;
+    }
+
+    /// How long ago all that identity had said was here; none if it never was.
+    pub fn age(&self) -> Option<Duration> {
+        self.0.age()
+    }
+
+    /// The revision of the bucket that is here.
+    pub fn revision(&self) -> u64 {
+        self.0.revision.load(Ordering::Relaxed)
+    }
+
+    /// Registers how old what is known is, of which revision, and how much.
+    pub fn register(&self, registry: &mut Registry) {
+        let shared = self.0.clone();
+        let figures = move || {
+            vec![
+                (
+                    "eddy_permissions_age_milliseconds",
+                    "Since everything was here that identity had said; -1 if it never was",
+                    match shared.age() {
+                        Some(age) => figure(age.as_millis()),
+                        None => -1,
+                    },
+                ),
+                (
+                    "eddy_permissions_revision",
+                    "Revision of the bucket that is here",
+                    figure(shared.revision.load(Ordering::Relaxed)),
+                ),
+                ("eddy_permissions_entries", "Entries that are known", figure(shared.permissions.len())),
+            ]
+        };
+        registry.register_collector(Box::new(Gauges(figures)));
+    }
+
+    /// What is known is good for this.
+    pub fn standing(&self) -> Standing {
+        self.0.ages.standing(self.age())
+    }
+
+    /// Everything that is known.
+    pub fn permissions(&self) -> &Permissions {
+        &self.0.permissions
+    }
+
+    /// Whom a token stands for now, who may only read where what is known is too old for more.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn authenticate(&self, token: &Token) -> Result<Principal, Refused> {
+        self.limited(self.0.permissions.authenticate(token, Timestamp::now().as_second()))
+    }
+
+    /// The hash of a token of this id, to check a signature with, and whom it stands for now.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn signer(&self, id: &str) -> Result<(TokenHash, Principal), Refused> {
+        let (hash, principal) = self.0.permissions.signer(id, Timestamp::now().as_second())?;
+        self.limited(Ok(principal)).map(|principal| (hash, principal))
+    }
+
+    fn limited(&self, principal: Result<Principal, Refused>) -> Result<Principal, Refused> {
+        match self.standing() {
+            Standing::Fresh => principal,
+            Standing::ReadsOnly => principal.map(Principal::reading_only),
+            Standing::PublicOnly => Err(Refused::Stale),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How NATS is reached.
+
+use std::path::PathBuf;
+
+use async_nats::{Client, ConnectOptions, ServerAddr};
+use zeroize::Zeroizing;
+
+/// How NATS is reached.
+#[derive(clap::Args, Clone, Debug)]
+pub struct NatsOptions {
+    /// tls://host:port of every server of NATS, separated by commas
+    #[arg(long, env = "EDDY_NATS_SERVERS", value_delimiter = ',')]
+    pub nats_servers: Vec<String>,
+
+    /// Who this process is to NATS
+    #[arg(long, env = "EDDY_NATS_USER", default_value = "")]
+    pub nats_user: String,
+
+    /// A file with the password
+    #[arg(long, env = "EDDY_NATS_PASSWORD_FILE")]
+    pub nats_password_file: Option<PathBuf>,
+
+    /// A file with the certificate of whoever vouches for NATS' own; those of the system if not given
+    #[arg(long, env = "EDDY_NATS_CA_FILE")]
+    pub nats_ca_file: Option<PathBuf>,
+}
+
+/// Why NATS cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The password cannot be read.
+    #[error("failed to read the password of NATS from {file}")]
+    Password {
+        /// Where.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An address is none.
+    #[error("{server:?} is no address of NATS, as tls://nats.example:4222 is")]
+    Server {
+        /// What was given.
+        server: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no address, or a file is not what it should be.
+    #[error("failed to prepare for NATS: check --nats-servers and --nats-ca-file")]
+    Connect(#[from] async_nats::ConnectError),
+}
+
+impl NatsOptions {
+    /// A client that goes on trying to connect, now and whenever it lost its connection.
+    ///
+    /// # Errors
+    /// That something that was given is not what it should be.
+    pub async fn connect(&self, name: &str) -> Result<Client, NatsError> {
+        let mut options = ConnectOptions::new().name(name).retry_on_initial_connect();
+        if let Some(file) = &self.nats_password_file {
+            let read = std::fs::read_to_string(file).map(Zeroizing::new);
+            let password = read.map_err(|source| NatsError::Password { file: file.clone(), source })?;
+            options = options.user_and_password(self.nats_user.clone(), password.trim().to_owned());
+        }
+        if let Some(file) = &self.nats_ca_file {
+            options = options.add_root_certificates(file.clone()).require_tls(true);
+        }
+        let servers = self
+            .nats_servers
+            .iter()
+            .map(|server| server.parse().map_err(|source| NatsError::Server { server: server.clone(), source }));
+        let servers = servers.collect::<Result<Vec<ServerAddr>, _>>()?;
+        Ok(options.connect(servers).await?)
+    }
+}

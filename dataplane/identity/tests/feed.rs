@@ -1,0 +1,252 @@
+//! What identity publishes reaches whoever follows, by a real NATS with authentication, whatever happens to it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use eddy_authz::feed::{Ages, Feed, NatsOptions, Standing};
+use eddy_authz::{Action, Entry, Kind, Refused, Resource, Token, TokenEntry, UserEntry, token_key, user_key};
+use eddy_identity::Publisher;
+
+const CONFIGURATION: &str = r#"
+listen: "127.0.0.1:$PORT"
+jetstream { store_dir: "$FOLDER" }
+authorization { users: [
+  {user: identity, password: identity-password, permissions: {publish: [$IDENTITY], subscribe: ["_INBOX.>"]}}
+  {user: follower, password: follower-password, permissions: {publish: [$FOLLOWER], subscribe: ["_INBOX.>"]}}
+] }
+"#;
+
+/// What the chart lets each of them say.
+fn chart_rights(user: &str) -> String {
+    let chart = include_str!("../../../charts/eddy/templates/nats/config.yaml");
+    let (_, rest) = chart.split_once(&format!("{{user: {user},")).unwrap();
+    let (_, rest) = rest.split_once("publish: [").unwrap();
+    rest.split_once(']').unwrap().0.to_owned()
+}
+
+struct Nats {
+    process: Child,
+    port: u16,
+    folder: tempfile::TempDir,
+}
+
+impl Nats {
+    fn start() -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        for user in ["identity", "follower"] {
+            std::fs::write(folder.path().join(user), format!("{user}-password\n")).unwrap();
+        }
+        let process = Self::run(folder.path(), port);
+        Self { process, port, folder }
+    }
+
+    fn run(folder: &Path, port: u16) -> Child {
+        let text = CONFIGURATION
+            .replace("$PORT", &port.to_string())
+            .replace("$FOLDER", &folder.join("data").display().to_string())
+            .replace("$IDENTITY", &chart_rights("identity"))
+            .replace("$FOLLOWER", &chart_rights("follower"));
+        std::fs::write(folder.join("nats.conf"), text).unwrap();
+        let cache = PathBuf::from(std::env::var("EDDY_CACHE").expect("EDDY_CACHE, as dev/environment sets it"));
+        let mut command = Command::new(cache.join("bin/nats-server"));
+        command.arg("--config").arg(folder.join("nats.conf")).stderr(Stdio::null());
+        command.spawn().expect("nats-server, as `cluster build-nats` builds it")
+    }
+
+    fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// It comes back with what it had, or with nothing.
+    fn start_again(&mut self, keeps: bool) {
+        if !keeps {
+            std::fs::remove_dir_all(self.folder.path().join("data")).unwrap();
+        }
+        self.process = Self::run(self.folder.path(), self.port);
+    }
+
+    async fn client(&self, user: &str) -> async_nats::Client {
+        let options = NatsOptions {
+            // Of several, one is enough.
+            nats_servers: vec!["nats://127.0.0.1:1".to_owned(), format!("nats://127.0.0.1:{}", self.port)],
+            nats_user: user.to_owned(),
+            nats_password_file: Some(self.folder.path().join(user)),
+            nats_ca_file: None,
+        };
+        options.connect("test").await.unwrap()
+    }
+
+    async fn publisher(&self) -> Publisher {
+        let client = self.client("identity").await;
+        let start = Instant::now();
+        loop {
+            match Publisher::open(&client, 1).await {
+                Ok(publisher) => return publisher,
+                Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn feed(&self, file: &str) -> Feed {
+        let ages = Ages { writes_max: Duration::from_secs(2), reads_max: Duration::from_secs(60) };
+        Feed::open(self.client("follower").await, self.folder.path().join(file), ages)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Users and their tokens, as entries.
+#[derive(Default)]
+struct World(BTreeMap<String, Entry>);
+
+impl World {
+    fn user(&mut self, name: &str) {
+        self.0.insert(user_key(name), Entry::User(UserEntry::default()));
+    }
+
+    fn token(&mut self, user: &str) -> Token {
+        let token = Token::draw().unwrap();
+        let entry =
+            TokenEntry { user: user.into(), name: "t".into(), account: None, scopes: None, hash: token.hash(), expires_s: None };
+        self.0.insert(token_key(token.id()), Entry::Token(entry));
+        token
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_is_known_and_what_is_taken_back_is_not() {
+    let nats = Nats::start();
+    let publisher = nats.publisher().await;
+    let mut world = World::default();
+    world.user("ada");
+    let token = world.token("ada");
+    publisher.publish_all(&world.0).await.unwrap();
+    let feed = nats.feed("permissions").await;
+    feed.filled().await;
+    until("the token is known", || feed.authenticate(&token).is_ok()).await;
+    let who = feed.authenticate(&token).unwrap();
+    assert!(who.may(Action::Write, &Resource { owner: "ada", kind: Kind::Files, id: "x" }));
+    let another = world.token("ada");
+    assert_eq!(publisher.publish_all(&world.0).await.unwrap(), 1);
+    until("another is known", || feed.authenticate(&another).is_ok()).await;
+    world.0.remove(&token_key(token.id()));
+    assert_eq!((publisher.publish_all(&world.0).await.unwrap(), publisher.publish_all(&world.0).await.unwrap()), (1, 0));
+    until("the first is not", || feed.authenticate(&token) == Err(Refused::Unknown)).await;
+    // Whoever follows says nothing.
+    let forged = nats.client("follower").await;
+    forged.publish("$KV.eddy-permissions.user.eve", "{}".into()).await.unwrap();
+    forged.flush().await.unwrap();
+    publisher.beat().await.unwrap();
+    let revision = feed.revision();
+    publisher.beat().await.unwrap();
+    until("a sign of life", || feed.revision() > revision).await;
+    assert!(!feed.permissions().is_user("eve"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing_is_missed() {
+    let mut nats = Nats::start();
+    let publisher = nats.publisher().await;
+    let mut world = World::default();
+    world.user("ada");
+    let (kept, revoked) = (world.token("ada"), world.token("ada"));
+    publisher.publish_all(&world.0).await.unwrap();
+    let feed = nats.feed("permissions").await;
+    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    nats.stop();
+    until("writes are over", || feed.standing() == Standing::ReadsOnly).await;
+    let who = feed.authenticate(&kept).unwrap();
+    let files = Resource { owner: "ada", kind: Kind::Files, id: "x" };
+    assert!(who.may(Action::Read, &files) && !who.may(Action::Write, &files));
+    nats.start_again(true);
+    let publisher = nats.publisher().await;
+    world.0.remove(&token_key(revoked.id()));
+    publisher.publish_all(&world.0).await.unwrap();
+    until("what was revoked is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
+    publisher.beat().await.unwrap();
+    until("writes go on", || feed.standing() == Standing::Fresh).await;
+    assert!(feed.authenticate(&kept).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_lost_is_another_and_is_read_anew() {
+    let mut nats = Nats::start();
+    let publisher = nats.publisher().await;
+    let mut world = World::default();
+    world.user("ada");
+    let (kept, revoked) = (world.token("ada"), world.token("ada"));
+    publisher.publish_all(&world.0).await.unwrap();
+    for _ in 0..50 {
+        publisher.beat().await.unwrap();
+    }
+    let feed = nats.feed("permissions").await;
+    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    let before = feed.revision();
+    nats.stop();
+    nats.start_again(false);
+    // Nothing says of it that it is gone: it is only not there any more.
+    world.0.remove(&token_key(revoked.id()));
+    let publisher = nats.publisher().await;
+    publisher.publish_all(&world.0).await.unwrap();
+    let beats = async {
+        loop {
+            publisher.beat().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::select! {
+        () = beats => {}
+        () = until("it is read anew", || feed.authenticate(&revoked) == Err(Refused::Unknown)) => {}
+    }
+    assert!(feed.authenticate(&kept).is_ok() && feed.revision() < before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_starts_while_nats_is_away_knows_what_it_knew() {
+    let mut nats = Nats::start();
+    let publisher = nats.publisher().await;
+    let mut world = World::default();
+    world.user("ada");
+    let (kept, revoked) = (world.token("ada"), world.token("ada"));
+    publisher.publish_all(&world.0).await.unwrap();
+    let feed = nats.feed("permissions").await;
+    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    let file = nats.folder.path().join("permissions");
+    let start = Instant::now();
+    while !file.exists() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not written down");
+        publisher.beat().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    drop(feed);
+    nats.stop();
+    let feed = nats.feed("permissions").await;
+    feed.filled().await;
+    assert!(feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok());
+    nats.start_again(true);
+    world.0.remove(&token_key(revoked.id()));
+    let publisher = nats.publisher().await;
+    publisher.publish_all(&world.0).await.unwrap();
+    until("what was revoked meanwhile is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
+    assert!(feed.authenticate(&kept).is_ok());
+}
