@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eddy_authz::feed::{Ages, Feed, NatsOptions};
+use eddy_authz::feed::{Ages, Feed, HEARTBEAT_EVERY, NatsOptions};
 use eddy_authz::{AccountEntry, Entry, Refused, Scope, Scopes, Token, TokenEntry, UserEntry, account_key, token_key, user_key};
 use eddy_identity::Publisher;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, stdin};
@@ -123,6 +123,12 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
     let (entries, drawn) = world(tokens);
     let client = client(url).await;
     let publisher = Publisher::open(&client, 1).await.unwrap();
+    let beating = publisher.clone();
+    tokio::spawn(async move {
+        while beating.beat().await.is_ok() {
+            tokio::time::sleep(HEARTBEAT_EVERY).await;
+        }
+    });
     let start = Instant::now();
     publisher.publish_all(&entries).await.unwrap();
     println!("published {} entries in {:.1} s", entries.len(), start.elapsed().as_secs_f64());
@@ -137,7 +143,6 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
         (resident_kib() - before_kib) * 1024 / entries.len() as u64
     );
     while !file.exists() {
-        publisher.beat().await.unwrap();
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let start = Instant::now();

@@ -8,10 +8,8 @@ use async_nats::jetstream::kv::{self, Operation, Store};
 use async_nats::jetstream::{self};
 use bytes::Bytes;
 use eddy_authz::Entry;
-use eddy_authz::feed::{BUCKET, HEARTBEAT_KEY};
+use eddy_authz::feed::{BUCKET, HEARTBEAT_KEY, Heartbeat};
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
-use serde_json::json;
 use tokio::time::timeout;
 
 /// Longer than the bucket takes to say what is in it.
@@ -59,7 +57,8 @@ pub enum PublishError {
     },
 }
 
-/// Puts entries into the bucket. One at a time writes to it.
+/// Puts entries into the bucket. One at a time writes to it. Clones write to the same.
+#[derive(Clone)]
 pub struct Publisher(Store);
 
 impl Publisher {
@@ -120,7 +119,8 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub async fn beat(&self) -> Result<(), PublishError> {
-        let beat = serde_json::to_vec(&json!({ "atMs": Timestamp::now().as_millisecond() }))?;
+        let bucket_ns = self.0.stream.cached_info().created.unix_timestamp_nanos();
+        let beat = serde_json::to_vec(&Heartbeat { bucket_ns })?;
         let put = self.0.put(HEARTBEAT_KEY, beat.into()).await;
         put.map(drop).map_err(|source| PublishError::Put { key: HEARTBEAT_KEY.to_owned(), source })
     }

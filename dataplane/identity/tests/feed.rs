@@ -11,6 +11,8 @@ use eddy_authz::feed::{Ages, Feed, NatsOptions, Standing};
 use eddy_authz::{Action, Entry, Kind, Refused, Resource, Token, TokenEntry, UserEntry, token_key, user_key};
 use eddy_identity::Publisher;
 
+const BEAT_EVERY: Duration = Duration::from_millis(50);
+
 const CONFIGURATION: &str = r#"
 listen: "127.0.0.1:$PORT"
 jetstream { store_dir: "$FOLDER" }
@@ -82,12 +84,32 @@ impl Nats {
         options.connect("test").await.unwrap()
     }
 
+    /// A client of identity's, once it is let in.
+    async fn identity(&self) -> async_nats::Client {
+        let client = self.client("identity").await;
+        let start = Instant::now();
+        while client.flush().await.is_err() || client.connection_state() != async_nats::connection::State::Connected {
+            assert!(start.elapsed() < Duration::from_secs(20), "not let in");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        client
+    }
+
+    /// One that gives signs of life for as long as NATS takes them.
     async fn publisher(&self) -> Publisher {
         let client = self.client("identity").await;
         let start = Instant::now();
         loop {
             match Publisher::open(&client, 1).await {
-                Ok(publisher) => return publisher,
+                Ok(publisher) => {
+                    let beating = publisher.clone();
+                    tokio::spawn(async move {
+                        while beating.beat().await.is_ok() {
+                            tokio::time::sleep(BEAT_EVERY).await;
+                        }
+                    });
+                    return publisher;
+                }
                 Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error:?}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -120,6 +142,14 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 struct World(BTreeMap<String, Entry>);
 
 impl World {
+    /// Of a user with two tokens.
+    fn of_two() -> (Self, Token, Token) {
+        let mut world = Self::default();
+        world.user("ada");
+        let (one, two) = (world.token("ada"), world.token("ada"));
+        (world, one, two)
+    }
+
     fn user(&mut self, name: &str) {
         self.0.insert(user_key(name), Entry::User(UserEntry::default()));
     }
@@ -156,9 +186,7 @@ async fn what_is_said_is_known_and_what_is_taken_back_is_not() {
     let forged = nats.client("follower").await;
     forged.publish("$KV.eddy-permissions.user.eve", "{}".into()).await.unwrap();
     forged.flush().await.unwrap();
-    publisher.beat().await.unwrap();
-    let revision = feed.revision();
-    publisher.beat().await.unwrap();
+    let revision = feed.revision() + 2;
     until("a sign of life", || feed.revision() > revision).await;
     assert!(!feed.permissions().is_user("eve"));
 }
@@ -166,10 +194,8 @@ async fn what_is_said_is_known_and_what_is_taken_back_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing_is_missed() {
     let mut nats = Nats::start();
+    let (mut world, kept, revoked) = World::of_two();
     let publisher = nats.publisher().await;
-    let mut world = World::default();
-    world.user("ada");
-    let (kept, revoked) = (world.token("ada"), world.token("ada"));
     publisher.publish_all(&world.0).await.unwrap();
     let feed = nats.feed("permissions").await;
     until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
@@ -183,7 +209,6 @@ async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing
     world.0.remove(&token_key(revoked.id()));
     publisher.publish_all(&world.0).await.unwrap();
     until("what was revoked is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
-    publisher.beat().await.unwrap();
     until("writes go on", || feed.standing() == Standing::Fresh).await;
     assert!(feed.authenticate(&kept).is_ok());
 }
@@ -191,43 +216,30 @@ async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_was_lost_is_another_and_is_read_anew() {
     let mut nats = Nats::start();
+    let (mut world, kept, revoked) = World::of_two();
     let publisher = nats.publisher().await;
-    let mut world = World::default();
-    world.user("ada");
-    let (kept, revoked) = (world.token("ada"), world.token("ada"));
     publisher.publish_all(&world.0).await.unwrap();
-    for _ in 0..50 {
-        publisher.beat().await.unwrap();
-    }
     let feed = nats.feed("permissions").await;
     until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
     let before = feed.revision();
     nats.stop();
     nats.start_again(false);
-    // Nothing says of it that it is gone: it is only not there any more.
+    // Nothing says of it that it is gone: it is only not there any more. And the other bucket soon has more revisions than the first had.
     world.0.remove(&token_key(revoked.id()));
+    for number in 0..before + 100 {
+        world.user(&format!("user-{number}"));
+    }
     let publisher = nats.publisher().await;
     publisher.publish_all(&world.0).await.unwrap();
-    let beats = async {
-        loop {
-            publisher.beat().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    };
-    tokio::select! {
-        () = beats => {}
-        () = until("it is read anew", || feed.authenticate(&revoked) == Err(Refused::Unknown)) => {}
-    }
-    assert!(feed.authenticate(&kept).is_ok() && feed.revision() < before);
+    until("it is read anew", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
+    assert!(feed.authenticate(&kept).is_ok() && feed.permissions().is_user("user-0") && feed.revision() > before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     let mut nats = Nats::start();
+    let (mut world, kept, revoked) = World::of_two();
     let publisher = nats.publisher().await;
-    let mut world = World::default();
-    world.user("ada");
-    let (kept, revoked) = (world.token("ada"), world.token("ada"));
     publisher.publish_all(&world.0).await.unwrap();
     let feed = nats.feed("permissions").await;
     until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
@@ -235,7 +247,6 @@ async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     let start = Instant::now();
     while !file.exists() {
         assert!(start.elapsed() < Duration::from_secs(20), "it is not written down");
-        publisher.beat().await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     drop(feed);
@@ -249,4 +260,19 @@ async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     publisher.publish_all(&world.0).await.unwrap();
     until("what was revoked meanwhile is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
     assert!(feed.authenticate(&kept).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_identity_said_long_ago_is_not_taken_for_what_it_says_now() {
+    let nats = Nats::start();
+    let (world, kept, _) = World::of_two();
+    // One sign of life, and nothing since.
+    let publisher = Publisher::open(&nats.identity().await, 1).await.unwrap();
+    publisher.publish_all(&world.0).await.unwrap();
+    publisher.beat().await.unwrap();
+    let feed = nats.feed("permissions").await;
+    until("it is read", || feed.permissions().is_user("ada")).await;
+    assert_eq!((feed.age(), feed.authenticate(&kept)), (None, Err(Refused::Stale)));
+    publisher.beat().await.unwrap();
+    until("a sign of life was given", || feed.authenticate(&kept).is_ok()).await;
 }

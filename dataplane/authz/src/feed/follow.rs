@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 
 use super::file::{self, Known, Moment};
-use super::{BUCKET, HEARTBEAT_KEY, Shared};
+use super::{BUCKET, HEARTBEAT_KEY, Heartbeat, Shared};
 
 /// Who hears nothing for so long asks anew.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -40,6 +40,8 @@ enum FollowError {
     Entry(#[from] jetstream::kv::WatcherError),
     #[error("nothing was heard of identity for {} s", SILENCE.as_secs())]
     Silent,
+    #[error("the bucket {BUCKET} is another by now, and is read anew")]
+    Another,
 }
 
 /// What one process does to know what identity says.
@@ -50,6 +52,8 @@ pub(super) struct Follower {
     known: Known,
     /// What is read anew, until it is whole.
     fresh: Option<BTreeMap<String, Bytes>>,
+    /// Signs of life since the bucket was asked. The first may be one of long ago that it had kept; the next was given since.
+    beats: u32,
     written: Instant,
     is_changed: bool,
 }
@@ -57,7 +61,7 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(shared: &Arc<Shared>, client: Client, file: PathBuf, known: Known) -> Self {
         let shared = Arc::downgrade(shared);
-        Self { shared, client, file, known, fresh: None, written: Instant::now(), is_changed: false }
+        Self { shared, client, file, known, fresh: None, beats: 0, written: Instant::now(), is_changed: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -84,6 +88,7 @@ impl Follower {
         let store = jetstream::new(self.client.clone()).get_key_value(BUCKET).await?;
         let info = store.stream.get_info().await?;
         let bucket_ns = info.created.unix_timestamp_nanos();
+        self.beats = 0;
         let goes_on = |of: &Moment| {
             of.bucket_ns == bucket_ns && of.revision <= info.state.last_sequence && age_s(of.heard_s) <= FILE_AGE_S_MAX
         };
@@ -100,14 +105,21 @@ impl Follower {
         loop {
             let entry = timeout(SILENCE, entries.next()).await.ok().flatten().ok_or(FollowError::Silent)??;
             let Some(shared) = self.shared.upgrade() else { return Ok(()) };
-            self.take(&shared, bucket_ns, entry);
+            self.take(&shared, bucket_ns, entry)?;
             self.write().await;
         }
     }
 
-    fn take(&mut self, shared: &Shared, bucket_ns: i128, entry: Entry) {
+    fn take(&mut self, shared: &Shared, bucket_ns: i128, entry: Entry) -> Result<(), FollowError> {
         let value = (entry.operation == Operation::Put).then_some(entry.value);
         let is_current = entry.delta == 0;
+        let beat = value.as_deref().filter(|_| entry.key == HEARTBEAT_KEY).and_then(Heartbeat::parse);
+        // A client that lost its connection goes on by numbers, which another bucket has as well.
+        if beat.is_some_and(|beat| beat.bucket_ns != bucket_ns) {
+            self.known.of = None;
+            return Err(FollowError::Another);
+        }
+        self.beats = self.beats.saturating_add(u32::from(beat.is_some()));
         if entry.key != HEARTBEAT_KEY {
             let rows = self.fresh.as_mut().unwrap_or(&mut self.known.rows);
             match &value {
@@ -126,8 +138,9 @@ impl Follower {
         }
         if self.fresh.is_none() {
             self.known.of = Some(Moment { bucket_ns, revision: entry.revision, heard_s: Timestamp::now().as_second() });
-            shared.heard(entry.revision, is_current);
+            shared.heard(entry.revision, beat.is_some() && self.beats > 1);
         }
+        Ok(())
     }
 
     async fn write(&mut self) {

@@ -2,9 +2,10 @@
 //!
 //! Expected flow: a process opens its [`Feed`], which reads the file that an earlier run left, if there is one, and then follows the
 //! bucket from the revision that the file is of: first what changed since, then every change as it is made. Identity puts a sign of
-//! life into the bucket twice a second; since all entries come in one order, a sign of life means that everything before it is here.
+//! life into the bucket twice a second; since all entries come in one order, a sign of life that was given since the bucket was asked means
+//! that everything before it is here. Only these make what is known younger.
 //!
-//! Guarantees: no gap. A bucket is known by the moment at which it was made; where that differs, or its last revision is before ours, or
+//! Guarantees: no gap. A bucket is known by the moment at which it was made, which every sign of life says; where that differs, or its last revision is before ours, or
 //! the file is too old for marks of deletions to be there still, everything is read anew and what is not in it is forgotten. Where
 //! nothing was heard for a while, the age of what is known says so, and [`Standing`] what that is good for.
 
@@ -22,6 +23,7 @@ use async_nats::Client;
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Gauges, figure};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -38,6 +40,20 @@ pub const BUCKET: &str = "eddy-permissions";
 pub const HEARTBEAT_KEY: &str = "meta.heartbeat";
 /// Between two signs of life.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
+/// A sign of life of identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Heartbeat {
+    /// When the bucket was made that it is in, in nanoseconds since 1970: by that it is told from any other.
+    pub bucket_ns: i128,
+}
+
+impl Heartbeat {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
 /// Nothing was ever heard.
 const NEVER: i64 = i64::MIN;
 
@@ -57,9 +73,9 @@ struct Shared {
 }
 
 impl Shared {
-    fn heard(&self, revision: u64, is_current: bool) {
+    fn heard(&self, revision: u64, is_all: bool) {
         self.revision.store(revision, Ordering::Relaxed);
-        if is_current {
+        if is_all {
             let now_ms = i64::try_from(self.began.elapsed().as_millis()).unwrap_or(i64::MAX);
             self.heard_ms.store(now_ms, Ordering::Relaxed);
             self.filled.send_if_modified(|filled| !std::mem::replace(filled, true));
