@@ -62,9 +62,10 @@ pub(crate) async fn run(
 async fn reconcile(token: Arc<Token>, context: Arc<Context>, stores: Arc<Stores>) -> Result<Action, ReconcileError> {
     stores.filled.clone().await;
     let api: Api<Token> = Api::namespaced(context.client.clone(), &token.namespace().unwrap_or_default());
-    status::begin(&context, &api, &token).await?;
     let now = Timestamp::now();
+    // Before anything is written: a status that began anew would forget the secrets that the watch does not show yet.
     let Some(token) = current(token, &api, now).await? else { return Ok(Action::await_change()) };
+    status::begin(&context, &api, &token).await?;
     let mut secrets = known(&token).to_vec();
     let (verdict, next) = match judge(&token, &stores, now) {
         Err(obstacle) => (obstacle, plan::plan(&token.spec, &secrets, now).next),

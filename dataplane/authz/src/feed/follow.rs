@@ -131,7 +131,9 @@ impl Follower {
                 self.is_changed = true;
             }
         }
-        if let Some(rows) = self.fresh.take_if(|_| is_current) {
+        // Before a sign of life was given, a bucket that was just made may not have everything yet.
+        let is_whole = is_current && self.beats > 0;
+        if let Some(rows) = self.fresh.take_if(|_| is_whole) {
             shared.permissions.replace(rows.iter().map(|(key, value)| (key.as_str(), &value[..])));
             tracing::info!(entries = rows.len(), revision = entry.revision, "read all permissions anew");
             (self.known.rows, self.is_changed) = (rows, true);

@@ -52,6 +52,7 @@ pub(super) async fn share(
     headers: HeaderMap,
     Json(share): Json<Share>,
 ) -> Result<(StatusCode, axum::Json<Link>), Problem> {
+    reach_present(&door, &caller, &target, Right::GetObject).await?;
     let (space, _) = reach_present(&door, &caller, &target, Right::PutObjectAcl).await?;
     if caller.writer(&space).is_some() {
         return Err(Problem::forbidden("links are shared by the namespace's owner"));
@@ -91,7 +92,8 @@ pub(super) fn check(known: &Authenticator, share: &str, space: &NamespaceRow, (n
     sign(&secret, space.id, key, expires)?.verify_slice(&signature).map_err(|_| refused())?;
     // Who made it may have lost the namespace since.
     let resource = Resource { owner: &space.settings.owner, kind: Kind::Files, id: &scoped_id(name, Some(key)) };
-    if expires < now() || !principal.may(Action::Share, &resource) { Err(refused()) } else { Ok(()) }
+    let may = [Action::Share, Action::Read].into_iter().all(|action| principal.may(action, &resource));
+    if expires < now() || !may { Err(refused()) } else { Ok(()) }
 }
 
 /// The signature is of the namespace's number, so that another of its name has other links.

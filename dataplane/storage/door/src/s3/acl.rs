@@ -1,7 +1,7 @@
 //! With whom buckets and objects are shared, as S3's access control lists have it.
 
-use eddy_authz::{Grant, Grantee as To, Permission};
-use eddy_object::schema::{NamespaceRow, NamespaceSettings, ObjectRow, Ownership, Visibility};
+use eddy_authz::{Action, Grant, Grantee as To, Kind, Permission, Resource};
+use eddy_object::schema::{NamespaceSettings, ObjectRow, Ownership, Visibility};
 use s3s::S3ErrorCode;
 use s3s::dto::{
     AccessControlPolicy, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput, Grant as AnsweredGrant,
@@ -12,7 +12,7 @@ use s3s::dto::{
 use super::asking::{Asking, Bucket};
 use super::error::Failure;
 use super::listing::owner;
-use crate::access::{Right, writer};
+use crate::access::{Right, scoped_id, writer};
 use crate::door::Door;
 
 /// What groups are called.
@@ -98,10 +98,21 @@ impl Wanted {
     }
 
     /// Whose something new is, and with whom it is shared, in a bucket that takes that.
-    pub(super) fn of_new(&self, asking: &Asking, space: &NamespaceRow) -> Result<SharedNew, Failure> {
+    ///
+    /// # Errors
+    /// That the bucket takes no such, or that what was shown is not good for sharing.
+    pub(super) fn of_new(&self, asking: &Asking, bucket: &Bucket, key: &str) -> Result<SharedNew, Failure> {
+        let space = &bucket.space;
         let bucket_owner = space.settings.owner.as_str();
         let writer = writer(asking.principal.as_ref(), space);
         let grants = self.grants(&asking.door, writer.as_deref().unwrap_or(bucket_owner), bucket_owner)?;
+        let others =
+            |grant: &Grant| !matches!(&grant.to, To::User(user) if writer.as_ref() == Some(user) || user == bucket_owner);
+        let resource = Resource { owner: bucket_owner, kind: Kind::Files, id: &scoped_id(&bucket.name, Some(key)) };
+        let holds = asking.principal.as_ref().is_none_or(|who| who.holds(Action::Share, &resource));
+        if !holds && grants.iter().flatten().any(others) {
+            return Err(Failure::denied());
+        }
         let gives_up = self.canned.as_deref() == Some("bucket-owner-full-control");
         let is_theirs = writer.is_none() && self.canned.as_deref() == Some("private");
         check_taken(&space.settings, grants.as_deref(), gives_up || is_theirs)?;

@@ -77,7 +77,7 @@ pub(super) async fn copy(mut asking: Asking, mut input: CopyObjectInput) -> Resu
     }
     let precondition = precondition(&asking, &input.key, before.as_ref())?;
     let wanted = input.checksum_algorithm.as_ref().map(|algorithm| sums::algorithm_of(algorithm.as_str())).transpose()?;
-    let sharing = wanted!(input).of_new(&asking, &bucket.space)?;
+    let sharing = wanted!(input).of_new(&asking, &bucket, &input.key)?;
     let own = Attributes {
         writer: sharing.writer,
         grants: sharing.grants,

@@ -58,7 +58,7 @@ pub(super) async fn create(
     if checksum.is_none() && kind.is_some() {
         return Err(Failure::new(S3ErrorCode::InvalidRequest, "a checksum's type needs its algorithm"));
     }
-    let sharing = wanted!(input).of_new(&asking, &bucket.space)?;
+    let sharing = wanted!(input).of_new(&asking, &bucket, &input.key)?;
     let attributes = Attributes {
         checksum,
         writer: sharing.writer,

@@ -106,7 +106,7 @@ pub(super) async fn put(mut asking: Asking, mut input: PutObjectInput) -> Result
     }
     let (bucket, before) = asking.present(&input.bucket, &input.key, Right::PutObject).await?;
     let precondition = precondition(&asking, &input.key, before.as_ref())?;
-    let sharing = wanted!(input).of_new(&asking, &bucket.space)?;
+    let sharing = wanted!(input).of_new(&asking, &bucket, &input.key)?;
     let lock = wanted_lock!(input).of_new(&asking, &bucket, &input.key).await?;
     let attributes = Attributes { writer: sharing.writer, grants: sharing.grants, lock, ..attributes };
     let length = check_length(input.content_length)?;

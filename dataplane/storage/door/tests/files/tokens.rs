@@ -116,6 +116,7 @@ async fn a_token_of_one_folder_opens_that_and_what_anyone_may_see() {
     let narrow =
         world.token("alice", None, Some(scopes(&[("storage.alice.files.private/a", &["read", "write", "share"])])), None);
     let narrow = format!("Bearer {narrow}");
+    let blind = format!("Bearer {}", world.token("alice", None, Some(scopes(&[("storage.alice.files", &["share"])])), None));
     let house = house(&world).await;
     for key in ["a/x", "ab", "b"] {
         assert_eq!(house.put(&format!("/v1/files/private/{key}"), key).await.status(), 201);
@@ -134,6 +135,9 @@ async fn a_token_of_one_folder_opens_that_and_what_anyone_may_see() {
     }
     assert_eq!(status(Method::DELETE, "/v1/files/private/a/x").await, 404);
     assert_eq!(status(Method::POST, "/v1/shares/private/b").await, 404);
+    let blind = house.request(&blind, Method::POST, "/v1/shares/private/b").header("content-type", "application/json");
+    let blind = blind.body(json!({ "expiresInSeconds": 60 }).to_string()).send().await.unwrap();
+    assert_eq!(blind.status(), 404, "who may not read it lets nobody read it");
     let shared = house.request(&narrow, Method::POST, "/v1/shares/private/a/x").header("content-type", "application/json");
     let shared = shared.body(json!({ "expiresInSeconds": 60 }).to_string()).send().await.unwrap();
     let link = crate::support::json(shared).await["path"].as_str().unwrap().to_owned();
