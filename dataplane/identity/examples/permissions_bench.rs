@@ -2,9 +2,10 @@
 //!
 //! Usage: `permissions_bench nats://… folder [tokens [revocations]]`; it starts its followers itself, as `permissions_bench follow nats://… file`.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)]
+#![allow(clippy::print_stdout)]
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,48 +16,53 @@ use eddy_identity::Publisher;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, stdin};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+/// Any failure ends the run with its sentence: a figure of a run that failed is none.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+const USAGE: &str = "usage: permissions_bench nats://… folder [tokens [revocations]]";
 /// Processes that follow.
 const FOLLOWERS: usize = 10;
 const SCOPES: usize = 20;
 
 #[tokio::main]
-async fn main() {
+async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["follow", url, file] => follow(url, file).await,
         [url, folder, ref numbers @ ..] => {
-            let number = |at: usize, otherwise| numbers.get(at).map_or(otherwise, |text| text.parse().unwrap());
-            measure(url, Path::new(folder), number(0, 100_000), number(1, 200)).await;
+            let number = |at: usize, otherwise| numbers.get(at).map_or(Ok(otherwise), |text| text.parse()).map_err(|_| USAGE);
+            measure(url, Path::new(folder), number(0, 100_000)?, number(1, 200)?).await
         }
-        _ => println!("usage: permissions_bench nats://… folder [tokens [revocations]]"),
+        _ => Err(USAGE.into()),
     }
 }
 
-async fn client(url: &str) -> async_nats::Client {
+async fn client(url: &str) -> Result<async_nats::Client> {
     let options = NatsOptions {
         nats_servers: vec![url.to_owned()],
         nats_user: String::new(),
         nats_password_file: None,
         nats_ca_file: None,
     };
-    options.connect("bench").await.unwrap()
+    Ok(options.connect("bench").await?)
 }
 
-fn now_ns() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()
+fn now_ns() -> Result<u128> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())
 }
 
 /// Says when each token that it is told of is known, and then when it is not.
-async fn follow(url: &str, file: &str) {
-    let feed = Feed::open(client(url).await, PathBuf::from(file), Ages::default());
+async fn follow(url: &str, file: &str) -> Result<()> {
+    let feed = Feed::open(client(url).await?, PathBuf::from(file), Ages::default());
     let mut lines = BufReader::new(stdin()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        let token = Token::parse(&line).unwrap();
+    while let Some(line) = lines.next_line().await? {
+        let token = Token::parse(&line).ok_or("a line that is no token")?;
         wait(|| feed.authenticate(&token).is_ok()).await;
         println!("known");
         wait(|| feed.authenticate(&token) == Err(Refused::Unknown)).await;
-        println!("{}", now_ns());
+        println!("{}", now_ns()?);
     }
+    Ok(())
 }
 
 async fn wait(holds: impl Fn() -> bool) {
@@ -72,33 +78,33 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(url: &str, file: &Path) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
+    fn start(url: &str, file: &Path) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
         command.args(["follow", url]).arg(file).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().unwrap();
-        let (says, hears) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
-        Self { _process: process, says, hears: BufReader::new(hears).lines() }
+        let mut process = command.spawn()?;
+        let pipes = process.stdin.take().zip(process.stdout.take());
+        let (says, hears) = pipes.ok_or("a follower without pipes")?;
+        Ok(Self { _process: process, says, hears: BufReader::new(hears).lines() })
     }
 
-    async fn heard(&mut self) -> String {
-        self.hears.next_line().await.unwrap().unwrap()
+    async fn heard(&mut self) -> Result<String> {
+        Ok(self.hears.next_line().await?.ok_or("a follower ended: its own words say why")?)
     }
 }
 
 /// So many tokens, each of a ServiceAccount with scopes, ten to a user.
-fn world(tokens: usize) -> (BTreeMap<String, Entry>, Vec<Token>) {
+fn world(tokens: usize) -> Result<(BTreeMap<String, Entry>, Vec<Token>)> {
     let mut entries = BTreeMap::new();
     let mut drawn = Vec::with_capacity(tokens);
     for number in 0..tokens {
         let (user, account) = (format!("user-{}", number / 10), format!("account-{}", number / 10));
         if number % 10 == 0 {
-            let scopes: Scopes = (0..SCOPES)
-                .map(|at| Scope::parse(&format!("storage.{user}.files.space-{at}"), ["read", "write"]).unwrap())
-                .collect();
+            let scope = |at| Scope::parse(&format!("storage.{user}.files.space-{at}"), ["read", "write"]);
+            let scopes = (0..SCOPES).map(scope).collect::<std::result::Result<Scopes, _>>()?;
             entries.insert(user_key(&user), Entry::User(UserEntry::default()));
             entries.insert(account_key(&user, &account), Entry::Account(AccountEntry { suspended: false, scopes }));
         }
-        let token = Token::draw().unwrap();
+        let token = Token::draw()?;
         let entry = TokenEntry {
             user: user.as_str().into(),
             name: format!("token-{number}").into(),
@@ -110,19 +116,19 @@ fn world(tokens: usize) -> (BTreeMap<String, Entry>, Vec<Token>) {
         entries.insert(token_key(token.id()), Entry::Token(entry));
         drawn.push(token);
     }
-    (entries, drawn)
+    Ok((entries, drawn))
 }
 
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+fn resident_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    Ok(line.and_then(|line| line.split_whitespace().nth(1)).ok_or("no VmRSS in /proc/self/status")?.parse()?)
 }
 
-async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
-    let (entries, drawn) = world(tokens);
-    let client = client(url).await;
-    let publisher = Publisher::open(&client, 1).await.unwrap();
+async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) -> Result<()> {
+    let (entries, drawn) = world(tokens)?;
+    let client = client(url).await?;
+    let publisher = Publisher::open(&client, 1).await?;
     let beating = publisher.clone();
     tokio::spawn(async move {
         while beating.beat().await.is_ok() {
@@ -130,17 +136,17 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
         }
     });
     let start = Instant::now();
-    publisher.publish_all(&entries).await.unwrap();
+    publisher.publish_all(&entries).await?;
     println!("published {} entries in {:.1} s", entries.len(), start.elapsed().as_secs_f64());
 
-    let (before_kib, start) = (resident_kib(), Instant::now());
+    let (before_kib, start) = (resident_kib()?, Instant::now());
     let file = folder.join("known");
     let feed = Feed::open(client.clone(), file.clone(), Ages::default());
     feed.filled().await;
     println!("all of them known after {:.2} s, by the bucket", start.elapsed().as_secs_f64());
     println!(
         "memory: {} bytes an entry, with those of the file to come",
-        (resident_kib() - before_kib) * 1024 / entries.len() as u64
+        (resident_kib()? - before_kib) * 1024 / entries.len() as u64
     );
     while !file.exists() {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -152,24 +158,24 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
     println!(
         "all of them known after {:.2} s, by the file of {} MB",
         start.elapsed().as_secs_f64(),
-        file.metadata().unwrap().len() / 1_000_000
+        file.metadata()?.len() / 1_000_000
     );
     drop((feed, again));
 
-    let mut followers: Vec<Follower> =
-        (0..FOLLOWERS).map(|number| Follower::start(url, &folder.join(format!("known-{number}")))).collect();
+    let start = |number| Follower::start(url, &folder.join(format!("known-{number}")));
+    let mut followers = (0..FOLLOWERS).map(start).collect::<Result<Vec<_>>>()?;
     let mut latencies_ns = Vec::new();
     for token in drawn.iter().take(revocations) {
         for follower in &mut followers {
-            follower.says.write_all(format!("{}\n", token.expose()).as_bytes()).await.unwrap();
+            follower.says.write_all(format!("{}\n", token.expose()).as_bytes()).await?;
         }
         for follower in &mut followers {
-            assert_eq!(follower.heard().await, "known");
+            assert_eq!(follower.heard().await?, "known");
         }
-        let began_ns = now_ns();
-        publisher.publish(&[(token_key(token.id()), None)]).await.unwrap();
+        let began_ns = now_ns()?;
+        publisher.publish(&[(token_key(token.id()), None)]).await?;
         for follower in &mut followers {
-            latencies_ns.push(follower.heard().await.parse::<u128>().unwrap().saturating_sub(began_ns));
+            latencies_ns.push(follower.heard().await?.parse::<u128>()?.saturating_sub(began_ns));
         }
     }
     latencies_ns.sort_unstable();
@@ -180,4 +186,5 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) {
         at(0.99),
         at(1.0)
     );
+    Ok(())
 }

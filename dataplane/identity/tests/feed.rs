@@ -116,6 +116,15 @@ impl Nats {
         }
     }
 
+    /// Whoever follows knows two tokens of a user.
+    async fn two_known(&self) -> (World, Token, Token, Feed) {
+        let (world, one, two) = World::of_two();
+        self.publisher().await.publish_all(&world.0).await.unwrap();
+        let feed = self.feed("permissions").await;
+        until("both are known", || feed.authenticate(&one).is_ok() && feed.authenticate(&two).is_ok()).await;
+        (world, one, two, feed)
+    }
+
     async fn feed(&self, file: &str) -> Feed {
         let ages = Ages { writes_max: Duration::from_secs(2), reads_max: Duration::from_secs(60) };
         Feed::open(self.client("follower").await, self.folder.path().join(file), ages)
@@ -194,11 +203,7 @@ async fn what_is_said_is_known_and_what_is_taken_back_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing_is_missed() {
     let mut nats = Nats::start();
-    let (mut world, kept, revoked) = World::of_two();
-    let publisher = nats.publisher().await;
-    publisher.publish_all(&world.0).await.unwrap();
-    let feed = nats.feed("permissions").await;
-    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    let (mut world, kept, revoked, feed) = nats.two_known().await;
     nats.stop();
     until("writes are over", || feed.standing() == Standing::ReadsOnly).await;
     let who = feed.authenticate(&kept).unwrap();
@@ -216,11 +221,7 @@ async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_was_lost_is_another_and_is_read_anew() {
     let mut nats = Nats::start();
-    let (mut world, kept, revoked) = World::of_two();
-    let publisher = nats.publisher().await;
-    publisher.publish_all(&world.0).await.unwrap();
-    let feed = nats.feed("permissions").await;
-    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    let (mut world, kept, revoked, feed) = nats.two_known().await;
     let before = feed.revision();
     nats.stop();
     nats.start_again(false);
@@ -238,11 +239,7 @@ async fn a_bucket_that_was_lost_is_another_and_is_read_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     let mut nats = Nats::start();
-    let (mut world, kept, revoked) = World::of_two();
-    let publisher = nats.publisher().await;
-    publisher.publish_all(&world.0).await.unwrap();
-    let feed = nats.feed("permissions").await;
-    until("both are known", || feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok()).await;
+    let (mut world, kept, revoked, feed) = nats.two_known().await;
     let file = nats.folder.path().join("permissions");
     let start = Instant::now();
     while !file.exists() {

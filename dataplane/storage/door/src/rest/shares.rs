@@ -52,8 +52,8 @@ pub(super) async fn share(
     headers: HeaderMap,
     Json(share): Json<Share>,
 ) -> Result<(StatusCode, axum::Json<Link>), Problem> {
-    reach_present(&door, &caller, &target, Right::GetObject).await?;
-    let (space, _) = reach_present(&door, &caller, &target, Right::PutObjectAcl).await?;
+    let (space, row) = reach_present(&door, &caller, &target, Right::GetObject).await?;
+    caller.may(&door, Right::PutObjectAcl, (&target.namespace, Some(&target.key)), &space, Some(&row)).await?;
     if caller.writer(&space).is_some() {
         return Err(Problem::forbidden("links are shared by the namespace's owner"));
     }
