@@ -53,7 +53,10 @@ pub struct TokenSpec {
     /// The Secret that the token is written to, under the key `token`, and as an access key of S3, under `AWS_ACCESS_KEY_ID` and
     /// `AWS_SECRET_ACCESS_KEY`; that of the Token's own name if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub secret_name: Option<String>,
 }
 

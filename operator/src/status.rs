@@ -20,12 +20,13 @@ use crate::reason::{Outcome, Reason, Verdict};
 pub(crate) trait Owned: Resource<DynamicType = ()> + Conditioned + Clone + Debug + Serialize + DeserializeOwned {}
 impl<K: Resource<DynamicType = ()> + Conditioned + Clone + Debug + Serialize + DeserializeOwned> Owned for K {}
 
-/// Says that work has begun, on an object that has no status yet: an empty status reads as healthy to some.
-pub(crate) async fn begin<K: Owned>(context: &Context, api: &Api<K>, object: &K) -> Result<(), ReconcileError> {
-    if object.conditions().is_empty() {
+/// Says that work has begun, on an object that has no status yet: an empty status reads as healthy to some. Returns whether it had none.
+pub(crate) async fn begin<K: Owned>(context: &Context, api: &Api<K>, object: &K) -> Result<bool, ReconcileError> {
+    let is_new = object.conditions().is_empty();
+    if is_new {
         write(context, api, object, &Verdict::new(Reason::Reconciling, "work on this object has begun"), Map::new()).await?;
     }
-    Ok(())
+    Ok(is_new)
 }
 
 /// Writes the verdict, with `more` fields of the kind's own, where it says something new.
@@ -36,6 +37,28 @@ pub(crate) async fn write<K: Owned>(
     verdict: &Verdict,
     more: Map<String, Value>,
 ) -> Result<(), ReconcileError> {
+    write_over(context, api, object, None, verdict, more).await
+}
+
+/// The same, only where the object is still the very one that the verdict is of: for fields that must never be put back to what they were.
+pub(crate) async fn write_exactly<K: Owned>(
+    context: &Context,
+    api: &Api<K>,
+    object: &K,
+    verdict: &Verdict,
+    more: Map<String, Value>,
+) -> Result<(), ReconcileError> {
+    write_over(context, api, object, object.meta().resource_version.as_deref(), verdict, more).await
+}
+
+async fn write_over<K: Owned>(
+    context: &Context,
+    api: &Api<K>,
+    object: &K,
+    version: Option<&str>,
+    verdict: &Verdict,
+    more: Map<String, Value>,
+) -> Result<(), ReconcileError> {
     let generation = object.meta().generation;
     let mut status = more;
     status.insert("observedGeneration".into(), json!(generation));
@@ -43,7 +66,10 @@ pub(crate) async fn write<K: Owned>(
     if says_the_same(object, &status) {
         return Ok(());
     }
-    let patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
+    let mut patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
+    if let Some(version) = version {
+        patch["metadata"] = json!({ "resourceVersion": version });
+    }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     match api.patch_status(&object.name_any(), &parameters, &Patch::Apply(patch)).await {
         Ok(_) => {}

@@ -71,6 +71,6 @@ capabilities: {drop: [ALL]}
   projected:
     defaultMode: 0440
     sources:
-      - secret: {name: eddy-nats, items: [{key: {{ . }}, path: password}]}
-      - secret: {name: eddy-nats-tls, items: [{key: ca.crt, path: ca.crt}]}
+      - secret: {name: {{ .root.Values.nats.passwordsSecret | default "eddy-nats" }}, items: [{key: {{ .user }}, path: password}]}
+      - secret: {name: {{ .root.Values.nats.tlsSecret | default "eddy-nats-tls" }}, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}

@@ -83,13 +83,14 @@ impl Authenticator {
     /// # Errors
     /// See [`Refused`].
     pub fn signer(&self, id: &str) -> Result<Signer, Refused> {
-        if let (true, Some(tokens)) = (token::is_id(id), &self.tokens) {
-            let (hash, principal) = tokens.feed.signer(id)?;
-            let key = tokens.signing.as_ref().ok_or(Refused::Unknown)?;
-            return Ok(Signer { id: id.to_owned(), secret: key.secret_of(id, &hash), principal });
+        // An access key of a folder may have an id as tokens have them.
+        if let Some((secret, principal)) = self.keys.secret(id) {
+            return Ok(Signer { id: id.to_owned(), secret, principal });
         }
-        let (secret, principal) = self.keys.secret(id).ok_or(Refused::Unknown)?;
-        Ok(Signer { id: id.to_owned(), secret, principal })
+        let tokens = self.tokens.as_ref().filter(|_| token::is_id(id)).ok_or(Refused::Unknown)?;
+        let (hash, principal) = tokens.feed.signer(id)?;
+        let key = tokens.signing.as_ref().ok_or(Refused::Unknown)?;
+        Ok(Signer { id: id.to_owned(), secret: key.secret_of(id, &hash), principal })
     }
 
     /// Whether somebody is a user.
@@ -127,6 +128,14 @@ mod tests {
         let keys = Keys::single("bob", "bob-key", "0123456789abcdef");
         let authenticator = Authenticator::of_keys(keys).with_tokens(Feed::fixed(permissions), Some(signing.clone()));
         (authenticator, token, signing)
+    }
+
+    #[test]
+    fn an_access_key_of_a_folder_may_look_like_a_tokens() {
+        let keys = Keys::single("bob", "0123456789abcdef", "fedcba9876543210");
+        let authenticator = Authenticator::of_keys(keys).with_tokens(Feed::fixed(Permissions::default()), None);
+        assert_eq!(authenticator.signer("0123456789abcdef").unwrap().principal.user(), "bob");
+        assert_eq!(authenticator.signer("0123456789abcdeg").unwrap_err(), Refused::Unknown);
     }
 
     fn basic(name: &str, password: &str) -> String {

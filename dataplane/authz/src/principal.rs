@@ -55,9 +55,9 @@ impl Principal {
         Self { reads_only: true, ..self }
     }
 
-    /// Whether they may only read for now.
-    pub fn is_reading_only(&self) -> bool {
-        self.reads_only
+    /// Who they would be if what is known of them were not too old; none if it is not.
+    pub fn once_fresh(&self) -> Option<Self> {
+        self.reads_only.then(|| Self { reads_only: false, ..self.clone() })
     }
 
     /// The user's name.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eddy_authz::feed::{Ages, Feed, HEARTBEAT_EVERY, NatsOptions};
@@ -15,6 +16,7 @@ use eddy_authz::{AccountEntry, Entry, Refused, Scope, Scopes, Token, TokenEntry,
 use eddy_identity::Publisher;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines, stdin};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::Mutex;
 
 /// Any failure ends the run with its sentence: a figure of a run that failed is none.
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -128,16 +130,17 @@ fn resident_kib() -> Result<u64> {
 async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) -> Result<()> {
     let (entries, drawn) = world(tokens)?;
     let client = client(url).await?;
-    let publisher = Publisher::open(&client, 1).await?;
-    let beating = publisher.clone();
-    tokio::spawn(async move {
-        while beating.beat().await.is_ok() {
-            tokio::time::sleep(HEARTBEAT_EVERY).await;
-        }
-    });
+    let mut publisher = Publisher::open(&client, 1).await?;
     let start = Instant::now();
     publisher.publish_all(&entries).await?;
     println!("published {} entries in {:.1} s", entries.len(), start.elapsed().as_secs_f64());
+    let publisher = Arc::new(Mutex::new(publisher));
+    let beating = publisher.clone();
+    tokio::spawn(async move {
+        while beating.lock().await.beat().await.is_ok() {
+            tokio::time::sleep(HEARTBEAT_EVERY).await;
+        }
+    });
 
     let (before_kib, start) = (resident_kib()?, Instant::now());
     let file = folder.join("known");
@@ -173,7 +176,7 @@ async fn measure(url: &str, folder: &Path, tokens: usize, revocations: usize) ->
             assert_eq!(follower.heard().await?, "known");
         }
         let began_ns = now_ns()?;
-        publisher.publish(&[(token_key(token.id()), None)]).await?;
+        publisher.lock().await.publish(&[(token_key(token.id()), None)]).await?;
         for follower in &mut followers {
             latencies_ns.push(follower.heard().await?.parse::<u128>()?.saturating_sub(began_ns));
         }

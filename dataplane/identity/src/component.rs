@@ -9,16 +9,19 @@ use eddy_authz::feed::{HEARTBEAT_EVERY, NatsError, NatsOptions};
 use eddy_crds::{Container, ServiceAccount, Token, User};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, error_chain};
-use eddy_watch::watch_well_formed;
+use eddy_watch::{Bid, watch_well_formed};
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
 use kube::Client;
 use serde::de::DeserializeOwned;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::election::elect;
 use crate::fact::Says;
 use crate::metrics::IdentityMetrics;
+use crate::outage::Outages;
 use crate::publish::{PublishError, Publisher};
 use crate::world::{Change, Listing, World};
 
@@ -35,6 +38,19 @@ pub struct IdentityOptions {
     /// Replicas of the bucket that permissions are in
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     bucket_replicas: u8,
+
+    /// The core namespace that holds the Lease of whoever publishes
+    #[arg(long, env = "POD_NAMESPACE", default_value = "eddy-system")]
+    namespace: String,
+
+    /// This replica's name in the Lease
+    #[arg(long, env = "POD_NAME", default_value = "eddy-identity")]
+    identity: String,
+
+    /// Seconds after which a replica that publishes and was not heard of is replaced; as long after losing the Kubernetes API it says no
+    /// more that it knows everything
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(5..=60))]
+    lease_seconds: u64,
 
     #[command(flatten)]
     nats: NatsOptions,
@@ -67,10 +83,19 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let client = Client::try_default().await.map_err(|error| IdentityError::Kubernetes(Box::new(error)))?;
     let nats = options.nats.connect("eddy-identity").await?;
-    let publishing = publish(watched(&client), nats, usize::from(options.bucket_replicas), published, metrics);
+    let (leads, led) = watch::channel(false);
+    let bid =
+        Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
+    let mut lease = None;
+    let publishing = publish(watched(&client), led, (&nats, usize::from(options.bucket_replicas)), published, metrics);
     tokio::select! {
         () = publishing => {}
+        () = elect(&client, bid, &mut lease, &leads) => {}
         () = shutdown.requested() => {}
+    }
+    // Nothing is published any more: another may begin at once.
+    if let Some(lease) = lease {
+        lease.release().await;
     }
     Ok(())
 }
@@ -78,8 +103,15 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
 /// Kinds that are watched.
 const KINDS: usize = 4;
 
+/// What is heard of what is watched.
+enum Heard {
+    Change(Change),
+    /// The watch of a kind failed. It goes on by itself.
+    Failed(&'static str),
+}
+
 /// What happens to everything that permissions are made of.
-fn watched(client: &Client) -> BoxStream<'static, Change> {
+fn watched(client: &Client) -> BoxStream<'static, Heard> {
     stream::select_all([
         followed::<User>(client),
         followed::<ServiceAccount>(client),
@@ -89,35 +121,44 @@ fn watched(client: &Client) -> BoxStream<'static, Change> {
     .boxed()
 }
 
-fn followed<K>(client: &Client) -> BoxStream<'static, Change>
+fn followed<K>(client: &Client) -> BoxStream<'static, Heard>
 where
     K: Says + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
     let mut listing = Listing::<K>::default();
     let changes = watch_well_formed::<K>(client).filter_map(move |event| {
-        let event = event.inspect_err(|error| tracing::warn!(error = error_chain(error), "failed to watch"));
-        ready(event.ok().and_then(|event| listing.change(event)))
+        ready(match event {
+            Ok(event) => listing.change(event).map(Heard::Change),
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), kind = K::KIND, "failed to watch");
+                Some(Heard::Failed(K::KIND))
+            }
+        })
     });
     changes.boxed()
 }
 
 async fn publish(
-    mut changes: BoxStream<'static, Change>,
-    nats: Nats,
-    replicas: usize,
+    mut changes: BoxStream<'static, Heard>,
+    leads: watch::Receiver<bool>,
+    (nats, replicas): (&Nats, usize),
     health: Readiness,
     metrics: IdentityMetrics,
 ) {
-    let (mut world, mut publisher) = (World::default(), None);
+    let (mut world, mut publisher, mut outages) = (World::default(), None, Outages::default());
+    let take = |world: &mut World, outages: &mut Outages, heard| match heard {
+        Heard::Change(change) => world.take(change),
+        Heard::Failed(kind) => outages.failed(kind, Instant::now()),
+    };
     let mut beats = interval(HEARTBEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             change = changes.next() => {
                 let Some(change) = change else { return };
-                world.take(change);
+                take(&mut world, &mut outages, change);
                 while let Some(Some(change)) = changes.next().now_or_never() {
-                    world.take(change);
+                    take(&mut world, &mut outages, change);
                 }
             }
             _ = beats.tick() => {}
@@ -126,8 +167,18 @@ async fn publish(
         if !world.is_whole(KINDS) {
             continue;
         }
-        match step(&mut publisher, &mut world, (&nats, replicas), &metrics).await {
-            Ok(()) => health.ready(),
+        if !*leads.borrow() {
+            // Whatever another publishes meanwhile is asked for anew.
+            publisher = None;
+            health.ready();
+            continue;
+        }
+        // Who may no longer see what changes does not say that nothing does.
+        let is_whole =
+            outages.lasting(Instant::now()).inspect(|kind| health.not_ready(format!("failed to watch {kind}s"))).is_none();
+        match step(&mut publisher, &mut world, (nats, replicas), is_whole, &metrics).await {
+            Ok(()) if is_whole => health.ready(),
+            Ok(()) => {}
             Err(error) => {
                 tracing::warn!(error = error_chain(&error), "failed to publish permissions; it is tried again");
                 metrics.failures.inc();
@@ -139,11 +190,12 @@ async fn publish(
     }
 }
 
-/// Publishes what changed, and that nothing else did.
+/// Publishes what changed, and that nothing else did if that is known.
 async fn step(
     publisher: &mut Option<Publisher>,
     world: &mut World,
     (nats, replicas): (&Nats, usize),
+    is_whole: bool,
     metrics: &IdentityMetrics,
 ) -> Result<(), PublishError> {
     let changes = world.changes();
@@ -153,7 +205,7 @@ async fn step(
             (publisher, changes.len())
         }
         None => {
-            let opened = Publisher::open(nats, replicas).await?;
+            let mut opened = Publisher::open(nats, replicas).await?;
             let count = opened.publish_all(&world.all()).await?;
             (publisher.insert(opened), count)
         }
@@ -163,5 +215,5 @@ async fn step(
         metrics.changes.inc_by(count as u64);
         tracing::debug!(entries = world.len(), changed = count, "published permissions");
     }
-    publisher.beat().await
+    if is_whole { publisher.beat().await } else { Ok(()) }
 }

@@ -8,9 +8,9 @@ use async_nats::jetstream::kv::{self, Operation, Store};
 use async_nats::jetstream::{self};
 use bytes::Bytes;
 use eddy_authz::Entry;
-use eddy_authz::feed::{BUCKET, HEARTBEAT_KEY, Heartbeat};
+use eddy_authz::feed::{BUCKET, FILE_AGE_MAX, HEARTBEAT_EVERY, HEARTBEAT_KEY, Heartbeat};
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Longer than the bucket takes to say what is in it.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -20,6 +20,10 @@ const AT_ONCE: usize = 64;
 const BUCKET_BYTES_MAX: i64 = 1024 * 1024 * 1024;
 /// Longer than any entry.
 const ENTRY_BYTES_MAX: i32 = 512 * 1024;
+/// Marks of deletions are kept so long: whoever was away for longer than [`FILE_AGE_MAX`] reads everything anew.
+const MARK_AGE: Duration = Duration::from_secs(FILE_AGE_MAX.as_secs() * 2);
+/// Whoever said nothing for longer asks first whether another publishes by now. Less than the Lease lasts that only one holds.
+const SURE_FOR: Duration = HEARTBEAT_EVERY.saturating_mul(4);
 
 /// Why something was not published. It is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +57,24 @@ pub enum PublishError {
         /// Its key.
         key: String,
         /// Why.
-        source: kv::DeleteError,
+        source: kv::PurgeError,
     },
+    /// A sign of life was not taken.
+    #[error("failed to give a sign of life in the bucket {BUCKET}: another may publish to it by now")]
+    Beat(#[from] kv::UpdateError),
 }
 
-/// Puts entries into the bucket. One at a time writes to it. Clones write to the same.
-#[derive(Clone)]
-pub struct Publisher(Store);
+/// Puts entries into the bucket. Of several, only the one that was opened last can.
+pub struct Publisher {
+    store: Store,
+    epoch: u64,
+    /// Of the bucket's last sign of life, which must be ours.
+    revision: u64,
+    beaten: Instant,
+}
 
 impl Publisher {
-    /// Opens the bucket, and makes it if it is not there. With so many replicas, of which most must be there.
+    /// Opens the bucket, and makes it if it is not there, with so many replicas, of which most must be there. Whoever published before can no longer.
     ///
     /// # Errors
     /// See [`PublishError`].
@@ -74,17 +86,22 @@ impl Publisher {
             max_value_size: ENTRY_BYTES_MAX,
             max_bytes: BUCKET_BYTES_MAX,
             num_replicas: replicas,
+            limit_markers: Some(MARK_AGE),
             ..kv::Config::default()
         };
-        Ok(Self(jetstream::new(client.clone()).create_or_update_key_value(config).await?))
+        let store = jetstream::new(client.clone()).create_or_update_key_value(config).await?;
+        // No sign of life: until everything was published, the bucket is good for nobody who reads it anew.
+        let put = store.put(HEARTBEAT_KEY, Bytes::from_static(b"{}")).await;
+        let revision = put.map_err(|source| PublishError::Put { key: HEARTBEAT_KEY.to_owned(), source })?;
+        Ok(Self { store, epoch: fastrand::u64(..), revision, beaten: Instant::now() })
     }
 
     /// Makes the bucket say this and nothing else, whatever it says now. Returns how many entries changed.
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish_all(&self, entries: &BTreeMap<String, Entry>) -> Result<usize, PublishError> {
-        let there = timeout(READ_WITHIN, read(&self.0)).await.map_err(|_| PublishError::Late)??;
+    pub async fn publish_all(&mut self, entries: &BTreeMap<String, Entry>) -> Result<usize, PublishError> {
+        let there = timeout(READ_WITHIN, read(&self.store)).await.map_err(|_| PublishError::Late)??;
         let gone = there.keys().filter(|key| !entries.contains_key(*key)).map(|key| (key.clone(), None));
         let mut changes: Vec<(String, Option<Entry>)> = gone.collect();
         for (key, entry) in entries {
@@ -92,14 +109,22 @@ impl Publisher {
                 changes.push((key.clone(), Some(entry.clone())));
             }
         }
-        self.publish(&changes).await.map(|()| changes.len())
+        self.put_all(&changes).await.map(|()| changes.len())
     }
 
     /// Puts what changed: entries, and keys that have none any more. What comes first is there first, but for entries that are put together.
     ///
     /// # Errors
     /// See [`PublishError`]. Whatever of it was put until then is not known.
-    pub async fn publish(&self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
+    pub async fn publish(&mut self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
+        // Held up for long, it may be told only now that another has taken over.
+        if !changes.is_empty() && self.beaten.elapsed() > SURE_FOR {
+            self.beat().await?;
+        }
+        self.put_all(changes).await
+    }
+
+    async fn put_all(&self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
         let put = stream::iter(changes).map(|(key, entry)| self.put(key, entry.as_ref()));
         put.buffered(AT_ONCE).try_collect().await
     }
@@ -107,30 +132,32 @@ impl Publisher {
     async fn put(&self, key: &str, entry: Option<&Entry>) -> Result<(), PublishError> {
         match entry {
             Some(entry) => {
-                let put = self.0.put(key, entry.to_bytes()?.into()).await;
+                let put = self.store.put(key, entry.to_bytes()?.into()).await;
                 put.map(drop).map_err(|source| PublishError::Put { key: key.to_owned(), source })
             }
-            None => self.0.delete(key).await.map_err(|source| PublishError::Delete { key: key.to_owned(), source }),
+            None => {
+                let taken = self.store.purge_with_ttl(key, MARK_AGE).await;
+                taken.map_err(|source| PublishError::Delete { key: key.to_owned(), source })
+            }
         }
     }
 
     /// Says that everything before it is all that there is to say by now.
     ///
     /// # Errors
-    /// See [`PublishError`].
-    pub async fn beat(&self) -> Result<(), PublishError> {
-        let bucket_ns = self.0.stream.cached_info().created.unix_timestamp_nanos();
-        let beat = serde_json::to_vec(&Heartbeat { bucket_ns })?;
-        let put = self.0.put(HEARTBEAT_KEY, beat.into()).await;
-        put.map(drop).map_err(|source| PublishError::Put { key: HEARTBEAT_KEY.to_owned(), source })
+    /// See [`PublishError`]; one of them is that another publishes by now.
+    pub async fn beat(&mut self) -> Result<(), PublishError> {
+        let began = Instant::now();
+        let beat = serde_json::to_vec(&Heartbeat { epoch: self.epoch })?;
+        self.revision = self.store.update(HEARTBEAT_KEY, beat.into(), self.revision).await?;
+        self.beaten = began;
+        Ok(())
     }
 }
 
 async fn read(store: &Store) -> Result<BTreeMap<String, Bytes>, PublishError> {
     let mut there = BTreeMap::new();
-    // Without anything in it, the bucket would have nothing to say.
-    let put = store.put(HEARTBEAT_KEY, Bytes::from_static(b"{}")).await;
-    put.map_err(|source| PublishError::Put { key: HEARTBEAT_KEY.to_owned(), source })?;
+    // There is something to say always: the key of the sign of life.
     let mut entries = store.watch_with_history(">").await?;
     while let Some(entry) = entries.next().await {
         let entry = entry?;

@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_authz::feed::{Ages, Feed, NatsOptions, Standing};
+use eddy_authz::feed::{Ages, Feed, HEARTBEAT_EVERY, NatsOptions, Standing};
 use eddy_authz::{Action, Entry, Kind, Refused, Resource, Token, TokenEntry, UserEntry, token_key, user_key};
-use eddy_identity::Publisher;
+use eddy_identity::{PublishError, Publisher};
+use tokio::sync::Mutex;
 
 const BEAT_EVERY: Duration = Duration::from_millis(50);
 
@@ -73,6 +75,12 @@ impl Nats {
         self.process = Self::run(self.folder.path(), self.port);
     }
 
+    fn copy(&self, from: &str, to: &str) {
+        let [from, to] = [from, to].map(|name| self.folder.path().join(name));
+        let _ = std::fs::remove_dir_all(&to);
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    }
+
     async fn client(&self, user: &str) -> async_nats::Client {
         let options = NatsOptions {
             // Of several, one is enough.
@@ -95,31 +103,32 @@ impl Nats {
         client
     }
 
-    /// One that gives signs of life for as long as NATS takes them.
-    async fn publisher(&self) -> Publisher {
+    /// One that published this, and gives signs of life for as long as NATS takes them.
+    async fn publisher(&self, world: &World) -> Beating {
         let client = self.client("identity").await;
         let start = Instant::now();
-        loop {
+        let mut publisher = loop {
             match Publisher::open(&client, 1).await {
-                Ok(publisher) => {
-                    let beating = publisher.clone();
-                    tokio::spawn(async move {
-                        while beating.beat().await.is_ok() {
-                            tokio::time::sleep(BEAT_EVERY).await;
-                        }
-                    });
-                    return publisher;
-                }
+                Ok(publisher) => break publisher,
                 Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error:?}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        };
+        publisher.publish_all(&world.0).await.unwrap();
+        let publisher = Arc::new(Mutex::new(publisher));
+        let beating = publisher.clone();
+        tokio::spawn(async move {
+            while beating.lock().await.beat().await.is_ok() {
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+        });
+        Beating(publisher)
     }
 
     /// Whoever follows knows two tokens of a user.
     async fn two_known(&self) -> (World, Token, Token, Feed) {
         let (world, one, two) = World::of_two();
-        self.publisher().await.publish_all(&world.0).await.unwrap();
+        self.publisher(&world).await;
         let feed = self.feed("permissions").await;
         until("both are known", || feed.authenticate(&one).is_ok() && feed.authenticate(&two).is_ok()).await;
         (world, one, two, feed)
@@ -135,6 +144,15 @@ impl Drop for Nats {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// A publisher that gives signs of life.
+struct Beating(Arc<Mutex<Publisher>>);
+
+impl Beating {
+    async fn publish_all(&self, world: &World) -> usize {
+        self.0.lock().await.publish_all(&world.0).await.unwrap()
     }
 }
 
@@ -175,21 +193,20 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_is_known_and_what_is_taken_back_is_not() {
     let nats = Nats::start();
-    let publisher = nats.publisher().await;
     let mut world = World::default();
     world.user("ada");
     let token = world.token("ada");
-    publisher.publish_all(&world.0).await.unwrap();
+    let publisher = nats.publisher(&world).await;
     let feed = nats.feed("permissions").await;
     feed.filled().await;
     until("the token is known", || feed.authenticate(&token).is_ok()).await;
     let who = feed.authenticate(&token).unwrap();
     assert!(who.may(Action::Write, &Resource { owner: "ada", kind: Kind::Files, id: "x" }));
     let another = world.token("ada");
-    assert_eq!(publisher.publish_all(&world.0).await.unwrap(), 1);
+    assert_eq!(publisher.publish_all(&world).await, 1);
     until("another is known", || feed.authenticate(&another).is_ok()).await;
     world.0.remove(&token_key(token.id()));
-    assert_eq!((publisher.publish_all(&world.0).await.unwrap(), publisher.publish_all(&world.0).await.unwrap()), (1, 0));
+    assert_eq!((publisher.publish_all(&world).await, publisher.publish_all(&world).await), (1, 0));
     until("the first is not", || feed.authenticate(&token) == Err(Refused::Unknown)).await;
     // Whoever follows says nothing.
     let forged = nats.client("follower").await;
@@ -210,9 +227,8 @@ async fn while_nats_is_away_what_was_known_is_good_for_less_and_less_and_nothing
     let files = Resource { owner: "ada", kind: Kind::Files, id: "x" };
     assert!(who.may(Action::Read, &files) && !who.may(Action::Write, &files));
     nats.start_again(true);
-    let publisher = nats.publisher().await;
     world.0.remove(&token_key(revoked.id()));
-    publisher.publish_all(&world.0).await.unwrap();
+    nats.publisher(&world).await;
     until("what was revoked is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
     until("writes go on", || feed.standing() == Standing::Fresh).await;
     assert!(feed.authenticate(&kept).is_ok());
@@ -230,8 +246,7 @@ async fn a_bucket_that_was_lost_is_another_and_is_read_anew() {
     for number in 0..before + 100 {
         world.user(&format!("user-{number}"));
     }
-    let publisher = nats.publisher().await;
-    publisher.publish_all(&world.0).await.unwrap();
+    nats.publisher(&world).await;
     until("it is read anew", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
     assert!(feed.authenticate(&kept).is_ok() && feed.permissions().is_user("user-0") && feed.revision() > before);
 }
@@ -253,8 +268,7 @@ async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     assert!(feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok());
     nats.start_again(true);
     world.0.remove(&token_key(revoked.id()));
-    let publisher = nats.publisher().await;
-    publisher.publish_all(&world.0).await.unwrap();
+    nats.publisher(&world).await;
     until("what was revoked meanwhile is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
     assert!(feed.authenticate(&kept).is_ok());
 }
@@ -264,7 +278,7 @@ async fn what_identity_said_long_ago_is_not_taken_for_what_it_says_now() {
     let nats = Nats::start();
     let (world, kept, _) = World::of_two();
     // One sign of life, and nothing since.
-    let publisher = Publisher::open(&nats.identity().await, 1).await.unwrap();
+    let mut publisher = Publisher::open(&nats.identity().await, 1).await.unwrap();
     publisher.publish_all(&world.0).await.unwrap();
     publisher.beat().await.unwrap();
     let feed = nats.feed("permissions").await;
@@ -272,4 +286,84 @@ async fn what_identity_said_long_ago_is_not_taken_for_what_it_says_now() {
     assert_eq!((feed.age(), feed.authenticate(&kept)), (None, Err(Refused::Stale)));
     publisher.beat().await.unwrap();
     until("a sign of life was given", || feed.authenticate(&kept).is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_restored_to_an_older_state_is_read_anew() {
+    let mut nats = Nats::start();
+    let (mut world, kept, revoked, feed) = nats.two_known().await;
+    nats.stop();
+    nats.copy("data", "backup");
+    nats.start_again(true);
+    world.0.remove(&token_key(revoked.id()));
+    let publisher = nats.publisher(&world).await;
+    until("it is revoked", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
+    let added = world.token("ada");
+    publisher.publish_all(&world).await;
+    until("another is known", || feed.authenticate(&added).is_ok()).await;
+    let before = feed.revision();
+    nats.stop();
+    // What was revoked is there again, and the one that was added is not; and soon it has as many revisions as were seen before.
+    nats.copy("backup", "data");
+    nats.start_again(true);
+    world.0.remove(&token_key(added.id()));
+    for number in 0..before + 100 {
+        world.user(&format!("user-{number}"));
+    }
+    nats.publisher(&world).await;
+    until("it is read anew", || feed.permissions().is_user("user-0") && feed.standing() == Standing::Fresh).await;
+    let known = [&kept, &revoked, &added].map(|token| feed.authenticate(token).is_ok());
+    assert_eq!(known, [true, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_was_opened_last_publishes() {
+    let nats = Nats::start();
+    let (mut world, _, revoked) = World::of_two();
+    let client = nats.identity().await;
+    let mut first = Publisher::open(&client, 1).await.unwrap();
+    first.publish_all(&world.0).await.unwrap();
+    first.beat().await.unwrap();
+    world.0.remove(&token_key(revoked.id()));
+    let mut second = Publisher::open(&client, 1).await.unwrap();
+    second.publish_all(&world.0).await.unwrap();
+    assert!(matches!(first.beat().await, Err(PublishError::Beat(_))));
+    second.beat().await.unwrap();
+    // Held up for a while, it would put back what was revoked meanwhile.
+    tokio::time::sleep(HEARTBEAT_EVERY * 5).await;
+    let entry =
+        TokenEntry { user: "ada".into(), name: "t".into(), account: None, scopes: None, hash: revoked.hash(), expires_s: None };
+    let late = first.publish(&[(token_key(revoked.id()), Some(Entry::Token(entry)))]).await;
+    assert!(matches!(late, Err(PublishError::Beat(_))), "{late:?}");
+    let feed = nats.feed("permissions").await;
+    until("it is read", || feed.permissions().is_user("ada")).await;
+    second.beat().await.unwrap();
+    second.beat().await.unwrap();
+    until("signs of life", || feed.age().is_some()).await;
+    assert_eq!(feed.authenticate(&revoked), Err(Refused::Unknown));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_is_not_wholly_published_is_taken_by_nobody() {
+    let nats = Nats::start();
+    let (world, kept, feed) = {
+        let (world, kept, _, feed) = nats.two_known().await;
+        (world, kept, feed)
+    };
+    // Another begins, and has not said all yet.
+    let mut publisher = Publisher::open(&nats.identity().await, 1).await.unwrap();
+    let half = BTreeMap::from([(user_key("eve"), Entry::User(UserEntry::default()))]);
+    publisher.publish_all(&half).await.unwrap();
+    let late = nats.feed("late").await;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        assert!(!late.permissions().is_user("eve") && late.age().is_none());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    publisher.publish_all(&world.0).await.unwrap();
+    publisher.beat().await.unwrap();
+    until("it is whole", || late.permissions().is_user("ada")).await;
+    publisher.beat().await.unwrap();
+    until("it is known", || late.authenticate(&kept).is_ok() && feed.authenticate(&kept).is_ok()).await;
+    assert!(!late.permissions().is_user("eve") && !feed.permissions().is_user("eve"));
 }

@@ -1,8 +1,10 @@
-//! Watches of the Kubernetes API that recover within seconds of an outage.
+//! Watches of the Kubernetes API that recover within seconds of an outage, and the [`Lease`] that one replica of several holds.
 //!
 //! kube's own pauses grow to half a minute, and a version that has expired meanwhile, which is how most outages
 //! end, counts as one more failure: a minute passes before a change is seen. Here pauses end at [`PAUSE_MAX`],
 //! and an expired version is no failure.
+
+mod lease;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+
+pub use self::lease::{Bid, Lease, LeaseError, LostLease};
 
 /// The pause after a first failure; it doubles with each further one.
 pub const PAUSE_MIN: Duration = Duration::from_millis(500);

@@ -1,7 +1,6 @@
 //! The operator as a process: its client, its Lease, its controllers, and an end in order.
 
 mod definitions;
-mod lease;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use eddy_authz::{SigningKey, SigningKeyError};
 use eddy_crds::{Domain, Network, Vm, Volume};
 use eddy_rpc::TlsError;
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
+use eddy_watch::{Bid, Lease, LeaseError, LostLease};
 use kube::Client;
 use kube::client::ClientBuilder;
 use prometheus_client::registry::Registry;
@@ -30,10 +30,10 @@ pub(crate) enum RuntimeError {
     Storage(#[from] TlsError),
     #[error("failed to read the key that access keys of S3 are derived with")]
     SigningKey(#[from] SigningKeyError),
-    #[error("failed to hold the Lease")]
-    Lease(#[from] kube_lease_manager::LeaseManagerError),
-    #[error("lost the Lease: another replica leads now")]
-    LostLease,
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    LostLease(#[from] LostLease),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -57,7 +57,9 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
         () = definitions::wait(&client, &definitions) => {}
         () = shutdown.requested() => return Ok(()),
     }
-    let mut lease = lease::Lease::watch(client.clone(), &options).await?;
+    let bid =
+        Bid { namespace: &options.namespace, name: "eddy-operator", identity: &options.identity, seconds: options.lease_seconds };
+    let mut lease = Lease::watch(client.clone(), bid).await?;
     tracing::info!(identity = options.identity, "standing by");
     tokio::select! {
         led = lease.acquired() => led?,
@@ -74,8 +76,9 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     let work = controllers(&client, &context, options.concurrency, &shutdown);
     let outcome = tokio::select! {
         ended = shutdown.run(deadline, work) => ended.map_err(RuntimeError::from),
-        // Another replica may be writing already: no write of ours may follow.
-        () = lease.lost() => Err(RuntimeError::LostLease),
+        // Another replica may be writing already: no write of ours may follow. One that does is an idempotent apply of the same desired
+        // state, and does no harm.
+        () = lease.lost() => Err(LostLease.into()),
     };
     lease.release().await;
     outcome?;

@@ -7,6 +7,7 @@ mod plan;
 mod secret;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use eddy_crds::{ServiceAccount, Token, TokenSecret, User};
 use jiff::Timestamp;
@@ -65,19 +66,22 @@ async fn reconcile(token: Arc<Token>, context: Arc<Context>, stores: Arc<Stores>
     let now = Timestamp::now();
     // Before anything is written: a status that began anew would forget the secrets that the watch does not show yet.
     let Some(token) = current(token, &api, now).await? else { return Ok(Action::await_change()) };
-    status::begin(&context, &api, &token).await?;
+    if status::begin(&context, &api, &token).await? {
+        // Its version is another by now.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     let mut secrets = known(&token).to_vec();
     let (verdict, next) = match judge(&token, &stores, now) {
         Err(obstacle) => (obstacle, plan::plan(&token.spec, &secrets, now).next),
         Ok(remark) => match provide(&token, &context, &mut secrets, now).await {
             Ok(next) => (Verdict::new(Reason::Issued, said(&token, &secrets, remark)), next),
             Err(error) => {
-                status::write(&context, &api, &token, &refusal(&error), fields(&token, &secrets)).await?;
+                status::write_exactly(&context, &api, &token, &refusal(&error), fields(&token, &secrets)).await?;
                 return Err(error);
             }
         },
     };
-    status::write(&context, &api, &token, &verdict, fields(&token, &secrets)).await?;
+    status::write_exactly(&context, &api, &token, &verdict, fields(&token, &secrets)).await?;
     Ok(next.map_or_else(Action::await_change, |next| Action::requeue(plan::until(next, now))))
 }
 

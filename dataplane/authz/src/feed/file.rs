@@ -19,10 +19,10 @@ pub(super) struct Known {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Moment {
-    /// When the bucket was made, in nanoseconds since 1970: another has another.
-    pub(super) bucket_ns: i128,
+    /// Of whose signs of life: see [`super::Heartbeat`].
+    pub(super) epoch: u64,
     pub(super) revision: u64,
-    /// When it was last heard of, in seconds since 1970.
+    /// When a sign of life was last given, in seconds since 1970; 0 if none was while it was asked.
     pub(super) heard_s: i64,
 }
 
@@ -34,7 +34,7 @@ struct Head {
     of: Moment,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a file says; nothing if it is not there, or not whole.
 pub(super) fn read(path: &Path) -> Known {
@@ -86,7 +86,7 @@ mod tests {
     fn known() -> Known {
         let rows = [("user.ada", "{}"), ("token.x", r#"{"user":"ada b"}"#)];
         Known {
-            of: Some(Moment { bucket_ns: 7, revision: 9, heard_s: 11 }),
+            of: Some(Moment { epoch: 7, revision: 9, heard_s: 11 }),
             rows: rows.into_iter().map(|(key, value)| (key.to_owned(), Bytes::from(value))).collect(),
         }
     }

@@ -24,8 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// and that nothing did.
 const WRITE_QUIET_EVERY: Duration = Duration::from_secs(60);
-/// Marks of deletions are kept for longer than this: a file that is older may name what was deleted since.
-const FILE_AGE_S_MAX: i64 = 24 * 3600;
+const FILE_AGE_S_MAX: i64 = super::FILE_AGE_MAX.as_secs().cast_signed();
 
 /// Why the bucket cannot be followed just now.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +39,7 @@ enum FollowError {
     Entry(#[from] jetstream::kv::WatcherError),
     #[error("nothing was heard of identity for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("the bucket {BUCKET} is another by now, and is read anew")]
+    #[error("another publishes to the bucket {BUCKET} by now: it is read anew")]
     Another,
 }
 
@@ -52,8 +51,12 @@ pub(super) struct Follower {
     known: Known,
     /// What is read anew, until it is whole.
     fresh: Option<BTreeMap<String, Bytes>>,
+    /// Whose signs of life are taken, since the first since the bucket was asked, or before it if this goes on from a file.
+    epoch: Option<u64>,
     /// Signs of life since the bucket was asked. The first may be one of long ago that it had kept; the next was given since.
     beats: u32,
+    /// When the last was that was given since, in seconds since 1970.
+    heard_s: i64,
     written: Instant,
     is_changed: bool,
 }
@@ -61,7 +64,9 @@ pub(super) struct Follower {
 impl Follower {
     pub(super) fn new(shared: &Arc<Shared>, client: Client, file: PathBuf, known: Known) -> Self {
         let shared = Arc::downgrade(shared);
-        Self { shared, client, file, known, fresh: None, beats: 0, written: Instant::now(), is_changed: false }
+        let heard_s = known.of.map_or(0, |of| of.heard_s);
+        let (fresh, epoch) = (None, None);
+        Self { shared, client, file, known, fresh, epoch, beats: 0, heard_s, written: Instant::now(), is_changed: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -87,39 +92,42 @@ impl Follower {
     async fn follow(&mut self) -> Result<(), FollowError> {
         let store = jetstream::new(self.client.clone()).get_key_value(BUCKET).await?;
         let info = store.stream.get_info().await?;
-        let bucket_ns = info.created.unix_timestamp_nanos();
         self.beats = 0;
-        let goes_on = |of: &Moment| {
-            of.bucket_ns == bucket_ns && of.revision <= info.state.last_sequence && age_s(of.heard_s) <= FILE_AGE_S_MAX
-        };
+        let goes_on = |of: &Moment| of.revision <= info.state.last_sequence && age_s(of.heard_s) <= FILE_AGE_S_MAX;
         let mut entries = match self.known.of.filter(goes_on) {
             Some(of) => {
-                self.fresh = None;
+                (self.fresh, self.epoch) = (None, Some(of.epoch));
                 store.watch_all_from_revision(of.revision + 1).await?
             }
             None => {
-                self.fresh = Some(BTreeMap::new());
+                (self.fresh, self.epoch) = (Some(BTreeMap::new()), None);
                 store.watch_with_history(">").await?
             }
         };
         loop {
             let entry = timeout(SILENCE, entries.next()).await.ok().flatten().ok_or(FollowError::Silent)??;
             let Some(shared) = self.shared.upgrade() else { return Ok(()) };
-            self.take(&shared, bucket_ns, entry)?;
+            self.take(&shared, entry)?;
             self.write().await;
         }
     }
 
-    fn take(&mut self, shared: &Shared, bucket_ns: i128, entry: Entry) -> Result<(), FollowError> {
+    fn take(&mut self, shared: &Shared, entry: Entry) -> Result<(), FollowError> {
         let value = (entry.operation == Operation::Put).then_some(entry.value);
         let is_current = entry.delta == 0;
         let beat = value.as_deref().filter(|_| entry.key == HEARTBEAT_KEY).and_then(Heartbeat::parse);
-        // A client that lost its connection goes on by numbers, which another bucket has as well.
-        if beat.is_some_and(|beat| beat.bucket_ns != bucket_ns) {
-            self.known.of = None;
-            return Err(FollowError::Another);
+        if let Some(beat) = beat {
+            // A client that lost its connection goes on by numbers, which another bucket has as well.
+            if *self.epoch.get_or_insert(beat.epoch) != beat.epoch {
+                self.known.of = None;
+                return Err(FollowError::Another);
+            }
+            self.beats = self.beats.saturating_add(1);
         }
-        self.beats = self.beats.saturating_add(u32::from(beat.is_some()));
+        let is_heard = beat.is_some() && self.beats > 1;
+        if is_heard {
+            self.heard_s = Timestamp::now().as_second();
+        }
         if entry.key != HEARTBEAT_KEY {
             let rows = self.fresh.as_mut().unwrap_or(&mut self.known.rows);
             match &value {
@@ -138,9 +146,9 @@ impl Follower {
             tracing::info!(entries = rows.len(), revision = entry.revision, "read all permissions anew");
             (self.known.rows, self.is_changed) = (rows, true);
         }
-        if self.fresh.is_none() {
-            self.known.of = Some(Moment { bucket_ns, revision: entry.revision, heard_s: Timestamp::now().as_second() });
-            shared.heard(entry.revision, beat.is_some() && self.beats > 1);
+        if let (None, Some(epoch)) = (&self.fresh, self.epoch) {
+            self.known.of = Some(Moment { epoch, revision: entry.revision, heard_s: self.heard_s });
+            shared.heard(entry.revision, is_heard);
         }
         Ok(())
     }

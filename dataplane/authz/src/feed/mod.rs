@@ -5,9 +5,11 @@
 //! life into the bucket twice a second; since all entries come in one order, a sign of life that was given since the bucket was asked means
 //! that everything before it is here. Only these make what is known younger.
 //!
-//! Guarantees: no gap. A bucket is known by the moment at which it was made, which every sign of life says; where that differs, or its last revision is before ours, or
-//! the file is too old for marks of deletions to be there still, everything is read anew and what is not in it is forgotten. Where
-//! nothing was heard for a while, the age of what is known says so, and [`Standing`] what that is good for.
+//! Guarantees: no gap. Whoever begins to publish draws an epoch and says it with every sign of life; only as long as nobody else writes,
+//! and the bucket is the same, does it go on. Where the epoch differs (another bucket, one that was restored to an older state, another
+//! identity), or the bucket's last revision is before ours, or the file is too old for marks of deletions to be there still, everything is
+//! read anew and what is not in it is forgotten. Where nothing was heard for a while, the age of what is known says so, and
+//! [`Standing`] what that is good for.
 
 mod file;
 mod follow;
@@ -40,12 +42,15 @@ pub const BUCKET: &str = "eddy-permissions";
 pub const HEARTBEAT_KEY: &str = "meta.heartbeat";
 /// Between two signs of life.
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
+/// A file older than this is not gone on from: marks of deletions may not be there any more.
+pub const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
 /// A sign of life of identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Heartbeat {
-    /// When the bucket was made that it is in, in nanoseconds since 1970: by that it is told from any other.
-    pub bucket_ns: i128,
+    /// Drawn whenever somebody begins to publish, after which nobody else does until another is drawn.
+    pub epoch: u64,
 }
 
 impl Heartbeat {

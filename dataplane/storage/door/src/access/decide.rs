@@ -37,6 +37,11 @@ pub(crate) fn scoped_id<'a>(name: &'a str, key: Option<&str>) -> Cow<'a, str> {
     key.map_or(Cow::Borrowed(name), |key| Cow::Owned(format!("{name}/{key}")))
 }
 
+/// The folder that everything is in which begins with a prefix, if there is one.
+fn folder_of(prefix: &str) -> Option<&str> {
+    prefix.rsplit_once('/').map(|(folder, _)| folder)
+}
+
 /// The policy of a namespace, if it has one.
 ///
 /// # Errors
@@ -60,12 +65,24 @@ impl Question<'_> {
     /// The store's, where a policy must be read.
     pub(crate) async fn may(&self, metadata: &Metadata) -> Result<bool, ObjectError> {
         let (kind, action) = self.right.scope();
-        let id = scoped_id(self.name, self.key);
+        let prefix = (self.key.is_none() && self.right.lists()).then(|| (self.of_key)("s3:prefix").pop()).flatten();
+        let id = scoped_id(self.name, self.key.or_else(|| prefix.as_deref().and_then(folder_of)));
         let resource = Resource { owner: &self.space.settings.owner, kind, id: &id };
         // Whoever shows what is not good for this may what anyone may.
         let who = self.who.filter(|who| who.holds(action, &resource));
         let question = Question { who, ..*self };
         question.decide(metadata, who.is_some_and(|who| who.may(action, &resource))).await
+    }
+
+    /// Whether they might, if what is known of them were not too old: only then may they hear of that, and thereby of what is there.
+    ///
+    /// # Errors
+    /// The store's, where a policy must be read.
+    pub(crate) async fn might_once_fresh(&self, metadata: &Metadata) -> Result<bool, ObjectError> {
+        match self.who.and_then(Principal::once_fresh) {
+            Some(who) => Question { who: Some(&who), ..*self }.may(metadata).await,
+            None => Ok(false),
+        }
     }
 
     async fn decide(&self, metadata: &Metadata, owns: bool) -> Result<bool, ObjectError> {

@@ -45,7 +45,13 @@ impl Caller {
         space: &NamespaceRow,
         object: Option<&ObjectRow>,
     ) -> Result<(), Problem> {
-        self.may_giving(&[], door, right, (name, key), space, object).await
+        self.may_saying(&|_| Vec::new(), door, right, (name, key), space, object).await
+    }
+
+    /// Whether they may list what begins with a prefix.
+    pub(crate) async fn may_list(&self, door: &Door, name: &str, space: &NamespaceRow, prefix: &str) -> Result<(), Problem> {
+        let says = |asked: &str| if asked.eq_ignore_ascii_case("s3:prefix") { vec![prefix.to_owned()] } else { Vec::new() };
+        self.may_saying(&says, door, Right::ListBucket, (name, None), space, None).await
     }
 
     /// Whether they may with an object, where the request gives it tags.
@@ -58,13 +64,26 @@ impl Caller {
         space: &NamespaceRow,
         object: Option<&ObjectRow>,
     ) -> Result<(), Problem> {
-        let (who, of_key) = (self.0.as_ref(), |asked: &str| of_tags(asked, tags));
-        let question = Question { who, right, name, space, key, object, of_key: &of_key };
+        self.may_saying(&|asked: &str| of_tags(asked, tags), door, right, (name, key), space, object).await
+    }
+
+    async fn may_saying(
+        &self,
+        of_key: &(dyn Fn(&str) -> Vec<String> + Send + Sync),
+        door: &Door,
+        right: Right,
+        (name, key): (&str, Option<&str>),
+        space: &NamespaceRow,
+        object: Option<&ObjectRow>,
+    ) -> Result<(), Problem> {
+        let question = Question { who: self.0.as_ref(), right, name, space, key, object, of_key };
         if question.may(door.metadata()).await? {
             return Ok(());
         }
+        if question.might_once_fresh(door.metadata()).await? {
+            return Err(Problem::stale());
+        }
         Err(match (&self.0, space.settings.visibility) {
-            (Some(who), _) if who.is_reading_only() => Problem::stale(),
             (None, _) => Problem::unauthorized(),
             // That it exists is nobody's business.
             (Some(_), Visibility::Private) => Problem::no_namespace(name),

@@ -100,6 +100,11 @@ impl Right {
         }
     }
 
+    /// Whether it is to see what there is, of which a prefix may say where.
+    pub(crate) fn lists(self) -> bool {
+        matches!(self, Self::ListBucket | Self::ListBucketVersions | Self::ListBucketMultipartUploads)
+    }
+
     /// Whether anyone may where the namespace is public.
     pub(crate) fn is_public(self) -> bool {
         matches!(

@@ -125,7 +125,8 @@ pub(super) async fn list(
     Name(namespace): Name,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Page>, Problem> {
-    let space = caller.namespace(&door, Right::ListBucket, &namespace).await?;
+    let space = caller.known(&door, &namespace).await?;
+    caller.may_list(&door, &namespace, &space, &asked.prefix).await?;
     let Asked { prefix, delimiter, after, limit } = asked;
     let limit = limit.unwrap_or(PAGE);
     if !(1..=PAGE).contains(&limit) {

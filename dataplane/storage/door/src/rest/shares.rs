@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use eddy_authz::{Action, Authenticator, Kind, Resource, Secret, Signer};
+use eddy_authz::{Action, Authenticator, Kind, Refused, Resource, Secret, Signer};
 use eddy_object::schema::NamespaceRow;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
@@ -88,9 +88,11 @@ pub(super) fn check(known: &Authenticator, share: &str, space: &NamespaceRow, (n
     };
     let expires: u64 = expires.parse().map_err(|_| refused())?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| refused())?;
-    let Signer { secret, principal, .. } = known.signer(id).map_err(|_| refused())?;
+    let signer = known.signer(id).map_err(|why| if why == Refused::Stale { Problem::stale() } else { refused() })?;
+    let Signer { secret, principal, .. } = signer;
     sign(&secret, space.id, key, expires)?.verify_slice(&signature).map_err(|_| refused())?;
-    // Who made it may have lost the namespace since.
+    // Who made it may have lost the namespace since. What is opened is only read, however old what is known of them is.
+    let principal = principal.once_fresh().unwrap_or(principal);
     let resource = Resource { owner: &space.settings.owner, kind: Kind::Files, id: &scoped_id(name, Some(key)) };
     let may = [Action::Share, Action::Read].into_iter().all(|action| principal.may(action, &resource));
     if expires < now() || !may { Err(refused()) } else { Ok(()) }
@@ -113,8 +115,41 @@ fn now() -> u64 {
 mod tests {
     use eddy_object::schema::NamespaceSettings;
 
+    use std::time::Duration;
+
     use super::*;
-    use eddy_authz::Keys;
+    use eddy_authz::feed::{Ages, Feed};
+    use eddy_authz::{Entry, Keys, Permissions, SigningKey, Token, TokenEntry, UserEntry, token_key, user_key};
+
+    #[test]
+    fn a_link_is_only_read_however_old_what_is_known_of_its_maker() {
+        let token = Token::draw().unwrap();
+        let entry = TokenEntry {
+            user: "alice".into(),
+            name: "t".into(),
+            account: None,
+            scopes: None,
+            hash: token.hash(),
+            expires_s: None,
+        };
+        let signing = SigningKey::new(&[3; 32]).unwrap();
+        let secret = signing.secret_of(token.id(), &token.hash());
+        let settings = NamespaceSettings { owner: "alice".to_owned(), ..NamespaceSettings::default() };
+        let space = NamespaceRow { id: 7, created_ms: 0, settings };
+        let expires = now() + 60;
+        let mac = sign(&secret, 7, "x", expires).unwrap().finalize().into_bytes();
+        let link = format!("{}~{expires}~{}", token.id(), URL_SAFE_NO_PAD.encode(mac));
+        let opens = |writes_s, reads_s| {
+            let permissions = Permissions::default();
+            permissions.set(&user_key("alice"), Some(&Entry::User(UserEntry::default()).to_bytes().unwrap()));
+            permissions.set(&token_key(token.id()), Some(&Entry::Token(entry.clone()).to_bytes().unwrap()));
+            let ages = Ages { writes_max: Duration::from_secs(writes_s), reads_max: Duration::from_secs(reads_s) };
+            let feed = Feed::fixed_at(permissions, ages, Duration::from_secs(5));
+            let known = Authenticator::of_keys(Keys::default()).with_tokens(feed, Some(signing.clone()));
+            check(&known, &link, &space, ("files", "x")).map_err(|problem| problem.status().as_u16())
+        };
+        assert_eq!([opens(9, 9), opens(0, 9), opens(0, 0)], [Ok(()), Ok(()), Err(503)]);
+    }
 
     #[test]
     fn a_link_is_of_one_file_and_ends() {

@@ -60,6 +60,11 @@ pub(super) struct SharedNew {
 }
 
 impl Wanted {
+    /// Whether the request says anything of it.
+    pub(super) fn is_any(&self) -> bool {
+        self.canned.is_some() || self.named.iter().any(|(who, _)| who.is_some())
+    }
+
     /// Grants for something of an owner, in a bucket of an owner; none where the request says nothing.
     pub(super) fn grants(&self, door: &Door, owner: &str, bucket_owner: &str) -> Result<Option<Vec<Grant>>, Failure> {
         let named = self.named.iter().any(|(who, _)| who.is_some());

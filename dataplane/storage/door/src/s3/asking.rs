@@ -213,7 +213,8 @@ impl Asking {
         };
         let who = self.principal.as_ref();
         let question = Question { who, right, name: &bucket.name, space: &bucket.space, key, object, of_key: &of_key };
-        Ok(question.may(self.door.metadata()).await?)
+        let may = question.may(self.door.metadata()).await?;
+        if !may && question.might_once_fresh(self.door.metadata()).await? { Err(Failure::stale()) } else { Ok(may) }
     }
 
     pub(super) async fn check(
@@ -227,11 +228,7 @@ impl Asking {
         if expected.is_some_and(|owner| owner != bucket.space.settings.owner.as_bytes()) {
             return Err(Failure::new(S3ErrorCode::AccessDenied, "the bucket has another owner than the request expects"));
         }
-        if self.may(bucket, key, object, right).await? {
-            return Ok(());
-        }
-        let is_stale = self.principal.as_ref().is_some_and(Principal::is_reading_only);
-        Err(if is_stale { Failure::stale() } else { Failure::denied() })
+        if self.may(bucket, key, object, right).await? { Ok(()) } else { Err(Failure::denied()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Buckets, which are namespaces.
 
-use eddy_authz::{Action, Kind, Resource};
+use eddy_authz::{Action, Kind, Principal, Resource};
 use eddy_object::ObjectError;
 use eddy_object::schema::{LockRule, NamespaceSettings, Ownership, Sharing, Versioning};
 use s3s::S3ErrorCode;
@@ -19,17 +19,18 @@ use crate::access::Right;
 
 pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Result<CreateBucketOutput, Failure> {
     let owner = asking.user()?.to_owned();
-    let asked = Resource { owner: &owner, kind: Kind::Namespaces, id: &input.bucket };
-    if !asking.principal.as_ref().is_some_and(|principal| principal.may(Action::Create, &asked)) {
-        return Err(Failure::denied());
-    }
+    let list = wanted!(input with write);
+    // Whoever may only make one decides nothing about it.
+    let decides = list.is_any() || input.object_ownership.is_some() || input.object_lock_enabled_for_bucket == Some(true);
+    let actions: &[Action] = if decides { &[Action::Create, Action::Update] } else { &[Action::Create] };
+    may_all(&asking, actions, &Resource { owner: &owner, kind: Kind::Namespaces, id: &input.bucket })?;
     // The protocol's library checks the rest.
     if input.bucket.contains(".-") || input.bucket.contains("-.") {
         return Err(Failure::new(S3ErrorCode::InvalidBucketName, "a bucket's name has no dot beside a dash"));
     }
     let lock = (input.object_lock_enabled_for_bucket == Some(true)).then(LockRule::default);
     let ownership = input.object_ownership.as_ref().map(|ownership| ownership_of(ownership.as_str())).transpose()?;
-    let grants = wanted!(input with write).grants(&asking.door, &owner, &owner)?;
+    let grants = list.grants(&asking.door, &owner, &owner)?;
     if ownership == Some(Ownership::Enforced) && grants.as_ref().is_some_and(|grants| grants.len() > 1) {
         let message = "a list does not count where the bucket's owner is the owner of all";
         return Err(Failure::new(S3ErrorCode::InvalidBucketAclWithObjectOwnership, message));
@@ -56,6 +57,16 @@ pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Resu
         Err(error) => return Err(error.into()),
     }
     Ok(CreateBucketOutput { location: Some(format!("/{}", input.bucket)) })
+}
+
+fn may_all(asking: &Asking, actions: &[Action], asked: &Resource<'_>) -> Result<(), Failure> {
+    let principal = asking.principal.as_ref().ok_or_else(Failure::denied)?;
+    let may = |who: &Principal| actions.iter().all(|action| who.may(*action, asked));
+    match principal.once_fresh() {
+        _ if may(principal) => Ok(()),
+        Some(fresh) if may(&fresh) => Err(Failure::stale()),
+        _ => Err(Failure::denied()),
+    }
 }
 
 pub(super) async fn head(asking: Asking, input: HeadBucketInput) -> Result<HeadBucketOutput, Failure> {

@@ -81,6 +81,11 @@ impl House {
 
     /// The same with an access key, `id:secret`.
     pub(crate) fn s3_put_as(&self, key: &str, path: &str, data: &[u8]) -> (u16, String) {
+        self.s3_put_with(key, path, data, "")
+    }
+
+    /// The same with a canned list of who may what, unless that is empty.
+    pub(crate) fn s3_put_with(&self, key: &str, path: &str, data: &[u8], acl: &str) -> (u16, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), data).unwrap();
         let mut curl = std::process::Command::new("curl");
@@ -89,6 +94,9 @@ impl House {
             .arg("--upload-file")
             .arg(file.path())
             .arg(format!("http://{}/{path}", self.address));
+        if !acl.is_empty() {
+            curl.args(["--header", &format!("x-amz-acl: {acl}")]);
+        }
         let output = tokio::task::block_in_place(|| curl.output()).unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let (body, status) = said.rsplit_once('\n').unwrap();

@@ -113,8 +113,8 @@ async fn every_way_in_is_refused_without_the_scope_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_of_one_folder_opens_that_and_what_anyone_may_see() {
     let mut world = World::of(&["alice"]);
-    let narrow =
-        world.token("alice", None, Some(scopes(&[("storage.alice.files.private/a", &["read", "write", "share"])])), None);
+    let folder = scopes(&[("storage.alice.files.private/a", &["list", "read", "write", "share"])]);
+    let narrow = world.token("alice", None, Some(folder), None);
     let narrow = format!("Bearer {narrow}");
     let blind = format!("Bearer {}", world.token("alice", None, Some(scopes(&[("storage.alice.files", &["share"])])), None));
     let house = house(&world).await;
@@ -132,6 +132,9 @@ async fn a_token_of_one_folder_opens_that_and_what_anyone_may_see() {
     assert_eq!(status(Method::PUT, "/v1/files/public/all").await, 403);
     for path in ["/v1/files/private/ab", "/v1/files/private/b", "/v1/files/private"] {
         assert_eq!(status(Method::GET, path).await, 404, "{path}");
+    }
+    for (prefix, expected) in [("a/", 200), ("a/x", 200), ("a", 404), ("ab/", 404), ("b", 404), ("a/../b", 200), ("", 404)] {
+        assert_eq!(status(Method::GET, &format!("/v1/files/private?prefix={prefix}")).await, expected, "{prefix:?}");
     }
     assert_eq!(status(Method::DELETE, "/v1/files/private/a/x").await, 404);
     assert_eq!(status(Method::POST, "/v1/shares/private/b").await, 404);
@@ -151,6 +154,8 @@ async fn a_token_signs_requests_of_s3() {
         world.token("alice", None, None, None),
         world.token("alice", None, Some(scopes(&[("storage.alice.files", &["read"])])), None),
     );
+    let maker = world.token("alice", None, Some(scopes(&[("storage.alice.namespaces", &["create"])])), None);
+    let writer = world.token("alice", None, Some(scopes(&[("storage.alice.files", &["read", "write"])])), None);
     let house = house(&world).await;
     let key = |token: &str| {
         let token = Token::parse(token).unwrap();
@@ -161,6 +166,11 @@ async fn a_token_signs_requests_of_s3() {
     assert!(status == 403 && body.contains("AccessDenied"), "{status} {body}");
     let (status, body) = house.s3_put_as(&key(&less), "made", b"");
     assert!(status == 403 && body.contains("AccessDenied"), "{status} {body}");
+    let make = |name: &str, acl: &str| house.s3_put_with(&key(&maker), name, b"", acl);
+    assert_eq!((make("mine", "").0, make("shared", "public-read").0), (200, 403), "whoever makes one decides nothing about it");
+    // Nor may whoever only writes share what they write.
+    let write = |acl: &str| house.s3_put_with(&key(&writer), "private/w", b"data", acl).0;
+    assert_eq!((write(""), write("public-read")), (200, 403));
     // The token itself signs nothing.
     let token = Token::parse(&all).unwrap();
     let (status, body) = house.s3_put_as(&format!("{}:{all}", token.id()), "private/s3", b"other");
@@ -171,8 +181,9 @@ async fn a_token_signs_requests_of_s3() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_from_too_long_ago_opens_what_is_public() {
-    let mut world = World::of(&["alice"]);
+    let mut world = World::of(&["alice", "bob"]);
     let good = format!("Bearer {}", world.token("alice", None, None, None));
+    let other = format!("Bearer {}", world.token("bob", None, None, None));
     let old = |writes_s, reads_s| Ages { writes_max: Duration::from_secs(writes_s), reads_max: Duration::from_secs(reads_s) };
     for (ages, reads, writes) in [(old(9, 9), 200, 200), (old(0, 9), 200, 503), (old(0, 0), 503, 503)] {
         let feed = Feed::fixed_at(world.permissions(), ages, Duration::from_secs(1));
@@ -188,6 +199,11 @@ async fn what_is_known_from_too_long_ago_opens_what_is_public() {
         };
         assert_eq!(status(&good, Method::GET, "/v1/files/private/key").await, reads, "{ages:?}");
         assert_eq!(status(&good, Method::PUT, "/v1/files/private/key").await, writes, "{ages:?}");
+        // Who might not anyway hears nothing of what is there.
+        if reads == 200 {
+            assert_eq!(status(&other, Method::PUT, "/v1/files/private/key").await, 404, "{ages:?}");
+            assert_eq!(status(&other, Method::PUT, "/v1/files/nowhere/key").await, 404, "{ages:?}");
+        }
         assert_eq!(status("", Method::GET, "/v1/files/public/key").await, 200, "{ages:?}");
     }
 }
