@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use eddy_api::ApiOptions;
 use eddy_gateway::GatewayOptions;
 use eddy_identity::IdentityOptions;
 use eddy_kv::component::KvOptions;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Component {
     /// HTTP from clients to tenants' Containers.
     Gateway(GatewayOptions),
+    /// The REST API.
+    Api(ApiOptions),
     /// Who there is and what they may, published to all others.
     Identity(IdentityOptions),
     /// The platform's transactional key-value store.
@@ -66,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Component::Gateway(options) => {
             eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await.map_err(Into::into)
         }
+        Component::Api(options) => eddy_api::run(options, shutdown).await.map_err(Into::into),
         Component::Identity(options) => eddy_identity::run(options, shutdown).await.map_err(Into::into),
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
@@ -82,6 +86,7 @@ impl Component {
     fn name(&self) -> &'static str {
         match self {
             Self::Gateway(_) => "eddy-gateway",
+            Self::Api(_) => "eddy-api",
             Self::Identity(_) => "eddy-identity",
             Self::Kv(_) => "eddy-kv",
             Self::Chunkserver(_) => "eddy-chunkserver",

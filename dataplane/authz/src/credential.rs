@@ -70,7 +70,7 @@ impl Credential {
 
 impl Credential {
     /// The token that was shown, if one was, by itself or as the password of whatever name; and what was shown, with the token's id.
-    pub(crate) fn into_token(self) -> (Option<Token>, Self) {
+    pub fn into_token(self) -> (Option<Token>, Self) {
         let whole = Zeroizing::new(format!("eddy_{}_{}", self.id, self.secret.expose()));
         match Token::parse(&whole).or_else(|| Token::parse(self.secret.expose())) {
             Some(token) => (Some(token.clone()), Self { id: token.id().to_owned(), ..self }),

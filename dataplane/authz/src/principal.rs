@@ -65,6 +65,16 @@ impl Principal {
         &self.user
     }
 
+    /// Whether what they showed is good for less than all that is theirs.
+    pub fn is_limited(&self) -> bool {
+        self.limits.iter().any(Option::is_some)
+    }
+
+    /// The ServiceAccount that it is, if it is one.
+    pub fn account(&self) -> Option<&str> {
+        self.account.as_deref()
+    }
+
     /// Whether they manage every tenant.
     pub fn is_admin(&self) -> bool {
         self.is_admin

@@ -68,6 +68,8 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         &format!("gateway.image.repository={},gateway.image.tag={}", dataplane.0, dataplane.1),
         "--set",
         &format!("identity.image.repository={},identity.image.tag={}", dataplane.0, dataplane.1),
+        "--set",
+        &format!("api.image.repository={},api.image.tag={}", dataplane.0, dataplane.1),
         "--wait",
         "--timeout",
         "180s",

@@ -1,24 +1,17 @@
 //! Connections: how many, how long, how slow.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use eddy_listen::listen;
 use eddy_telemetry::Shutdown;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::door::Door;
 use crate::front::Front;
 use crate::metrics::DoorMetrics;
 use crate::watched::Watched;
-
-/// After the end was requested, requests that are under way have so long.
-const DRAIN: Duration = Duration::from_secs(25);
-/// Between tries to take a connection, where that failed.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// What connections may cost.
 #[derive(Clone, Debug)]
@@ -40,39 +33,17 @@ impl Default for ServeOptions {
 /// Serves until the end is requested, and what is under way then.
 pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, metrics: DoorMetrics, shutdown: Shutdown) {
     let front = Front::new(&door, &options.s3_domains, metrics.clone());
-    let room = Arc::new(Semaphore::new(options.connections_max));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(permit) = room.clone().acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.requested() => break,
-        };
-        while connections.try_join_next().is_some() {}
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // As when this process has too many files open.
-                tracing::warn!(%error, "failed to take a connection");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
+    let until = shutdown.clone();
+    let serve = |stream| {
         let (front, door, shutdown) = (front.clone(), door.clone(), shutdown.clone());
-        let head_timeout = options.head_timeout;
-        let open = metrics.connections.clone();
-        connections.spawn(async move {
+        let (head_timeout, open) = (options.head_timeout, metrics.connections.clone());
+        async move {
             open.inc();
             connection(stream, front, &door, head_timeout, &shutdown).await;
             open.dec();
-            drop(permit);
-        });
-    }
-    drop(listener);
-    let ended = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
-    if ended.await.is_err() {
-        tracing::warn!(seconds = DRAIN.as_secs(), "requests were cut off");
-    }
+        }
+    };
+    listen(listener, options.connections_max, &until, serve).await;
 }
 
 async fn connection(stream: TcpStream, front: Front, door: &Door, head_timeout: Duration, shutdown: &Shutdown) {

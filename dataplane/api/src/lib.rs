@@ -1,0 +1,25 @@
+//! The REST API: every kind's objects over HTTP, for whoever shows a token.
+//!
+//! What is read comes from a copy of all objects in memory that a watch of the Kubernetes API keeps up to date (`board`, pure; `follow`
+//! feeds it): lists, single objects, and streams of changes. What is written goes to the Kubernetes API as the tenant whose it is, so that
+//! RBAC is a second lock after `authz`. Nothing is written but custom resources.
+
+mod access;
+mod board;
+mod component;
+mod delegation;
+mod follow;
+mod idempotency;
+mod item;
+mod kinds;
+mod metrics;
+mod openapi;
+mod problem;
+mod read;
+mod router;
+mod selector;
+mod stream;
+mod upstream;
+mod write;
+
+pub use self::component::{ApiError, ApiOptions, run};

@@ -1,0 +1,43 @@
+//! What the API counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// From a list that is in memory to a Kubernetes API under load, in seconds.
+const SECONDS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0, 10.0];
+
+/// A request's method and what it was answered with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Answered {
+    pub(crate) method: String,
+    pub(crate) status: u16,
+}
+
+/// What the API counts. Clones count together.
+#[derive(Clone)]
+pub(crate) struct ApiMetrics {
+    pub(crate) requests: Family<Answered, Counter>,
+    pub(crate) seconds: Histogram,
+    pub(crate) connections: Gauge,
+    pub(crate) streams: Gauge,
+}
+
+impl ApiMetrics {
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Histogram::new(SECONDS),
+            connections: Gauge::default(),
+            streams: Gauge::default(),
+        };
+        registry.register("eddy_api_requests", "Requests that were answered", metrics.requests.clone());
+        registry.register("eddy_api_request_seconds", "From a request to the head of its answer", metrics.seconds.clone());
+        registry.register("eddy_api_connections", "Open connections", metrics.connections.clone());
+        registry.register("eddy_api_streams", "Open streams of changes", metrics.streams.clone());
+        metrics
+    }
+}
