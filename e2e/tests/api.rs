@@ -66,6 +66,12 @@ fn token(cluster: &Cluster, tenant: &str, name: &str, spec: &str) -> String {
     String::from_utf8(STANDARD.decode(secret["data"]["token"].as_str().unwrap()).unwrap()).unwrap()
 }
 
+/// A tenant with nothing of an earlier run.
+fn tenant(cluster: &Cluster, name: &str) {
+    cluster.tenant(name);
+    cluster.kubectl(&["-n", &format!("u-{name}"), "delete", "serviceaccounts.eddy.cloud,tokens.eddy.cloud", "--all"]);
+}
+
 fn account(name: &str, labels: &Value) -> Value {
     json!({"metadata": {"name": name, "labels": labels}, "spec": {"scopes": []}})
 }
@@ -74,7 +80,7 @@ fn account(name: &str, labels: &Value) -> Value {
 #[ignore = "needs a cluster: run ./test"]
 async fn objects_are_made_read_changed_and_removed() {
     let cluster = Cluster::connect().await;
-    cluster.tenant("restful");
+    tenant(&cluster, "restful");
     let (api, token) = (Api::of(&cluster), token(&cluster, "restful", "all", "{}"));
     api.wait_known(&token);
     let (all, one) = ("/tenants/restful/serviceaccounts", "/tenants/restful/serviceaccounts/a");
@@ -172,7 +178,7 @@ async fn objects_are_made_read_changed_and_removed() {
 #[ignore = "needs a cluster: run ./test"]
 async fn changes_are_followed_and_gone_on_with() {
     let cluster = Cluster::connect().await;
-    cluster.tenant("follows");
+    tenant(&cluster, "follows");
     let (api, token) = (Api::of(&cluster), token(&cluster, "follows", "all", "{}"));
     api.wait_known(&token);
     let all = "/tenants/follows/serviceaccounts";
@@ -239,8 +245,8 @@ impl Events {
 #[ignore = "needs a cluster: run ./test"]
 async fn every_way_in_is_refused_to_whom_it_is_not_for() {
     let cluster = Cluster::connect().await;
-    for tenant in ["mine", "theirs"] {
-        cluster.tenant(tenant);
+    for name in ["mine", "theirs"] {
+        tenant(&cluster, name);
     }
     let api = Api::of(&cluster);
     let good = token(&cluster, "mine", "all", "{}");
@@ -278,7 +284,7 @@ async fn every_way_in_is_refused_to_whom_it_is_not_for() {
                 &revoked,
             ] {
                 let (status, problem) = api.send(wrong, method.clone(), &path, &account("x", &json!({}))).await;
-                assert_eq!((status, problem["code"].as_str()), (401, Some("Unauthorized")), "{verb} {path} with {:.30}", wrong);
+                assert_eq!((status, problem["code"].as_str()), (401, Some("Unauthorized")), "{verb} {path} with {wrong:.30}");
             }
             if path == "/whoami" {
                 continue;
@@ -318,8 +324,8 @@ async fn every_way_in_is_refused_to_whom_it_is_not_for() {
 #[ignore = "needs a cluster: run ./test"]
 async fn nobody_gives_on_more_than_they_have_and_only_administrators_make_users() {
     let cluster = Cluster::connect().await;
-    cluster.tenant("gives");
-    cluster.tenant("chief");
+    tenant(&cluster, "gives");
+    tenant(&cluster, "chief");
     cluster.kubectl(&["patch", "users.eddy.cloud", "chief", "--type=merge", "-p", r#"{"spec": {"admin": true}}"#]);
     let api = Api::of(&cluster);
     let all = token(&cluster, "gives", "all", "{}");

@@ -21,6 +21,17 @@ async fn the_operator_and_the_gateway_hold_no_more_rights_than_they_use() {
         may(&cluster, &format!("system:serviceaccount:eddy-system:{account}"), "--all-namespaces", verb, resource)
     };
     assert!(may("eddy-operator", "patch", "deployments.apps"));
+    assert!(may("eddy-api", "list", "tokens.eddy.cloud"));
+    for (verb, resource) in [
+        ("create", "containers.eddy.cloud"),
+        ("patch", "users.eddy.cloud"),
+        ("get", "secrets"),
+        ("list", "pods"),
+        ("impersonate", "serviceaccounts"),
+        ("impersonate", "groups"),
+    ] {
+        assert!(!may("eddy-api", verb, resource), "the API writes as tenants only: {verb} {resource}");
+    }
     for (verb, resource) in [
         ("get", "secrets"),
         ("list", "secrets"),

@@ -179,3 +179,32 @@ async fn a_token_opens_storage_as_far_as_it_goes_until_it_is_taken_back() {
     cluster.kubectl(&["patch", "users.eddy.cloud", "opens", "--type=merge", "-p", r#"{"spec": {"suspended": false}}"#]);
     wait("doors that know that they are not", || everywhere(&all, Method::GET, "e2e-opens/other", 200));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn another_identity_takes_over_and_goes_on_revoking() {
+    let cluster = Cluster::connect().await;
+    let door = Door::on(&cluster, "node1");
+    cluster.tenant("survives");
+    let core = "u-survives";
+    let made = |name: &str| {
+        cluster.apply(&object("Token", core, name, "{}"));
+        cluster.wait_ready(TOKENS, core, name);
+        secret(&cluster, core, name, "token")
+    };
+    let status = |token: &str| {
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| handle.block_on(door.by_token(token, Method::GET, ""))).unwrap_or_default()
+    };
+    let everywhere = |token: &str, expected: u16| (0..20).all(|_| status(token) == expected);
+    let before = made("before");
+    wait("doors that know the token", || everywhere(&before, 200));
+    let holder = || system(&cluster, &["get", "lease", "eddy-identity", "-o", "jsonpath={.spec.holderIdentity}"]);
+    let lost = holder();
+    system(&cluster, &["delete", "pod", &lost, "--grace-period=0", "--force"]);
+    cluster.kubectl(&["-n", core, "delete", TOKENS, "before"]);
+    wait("doors that know that it was taken back", || everywhere(&before, 401));
+    assert_ne!(holder(), lost);
+    let after = made("after");
+    wait("doors that know a new one", || everywhere(&after, 200));
+}

@@ -6,6 +6,7 @@
 
 mod access;
 mod board;
+mod body;
 mod component;
 mod delegation;
 mod follow;

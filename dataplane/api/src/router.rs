@@ -16,17 +16,16 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use kube::Client;
+use tokio::sync::Semaphore;
 
 use crate::access::Target;
+use crate::body::{AT_ONCE, gathered};
 use crate::follow::Followed;
 use crate::item::Place;
 use crate::kinds::ServedKind;
 use crate::metrics::{Answered, ApiMetrics};
 use crate::problem::Problem;
 use crate::{read, write};
-
-/// Longer than any object may be.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// What requests reach. Clones reach the same.
 #[derive(Clone)]
@@ -39,6 +38,7 @@ struct Shared {
     metrics: ApiMetrics,
     openapi: Bytes,
     shutdown: Shutdown,
+    bodies: Semaphore,
 }
 
 impl Api {
@@ -50,7 +50,7 @@ impl Api {
         openapi: Bytes,
         shutdown: Shutdown,
     ) -> Self {
-        Self(Arc::new(Shared { feed, client, kinds, metrics, openapi, shutdown }))
+        Self(Arc::new(Shared { feed, client, kinds, metrics, openapi, shutdown, bodies: Semaphore::new(AT_ONCE) }))
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -67,6 +67,11 @@ impl Api {
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// Of requests with bodies.
+    pub(crate) fn bodies(&self) -> &Semaphore {
+        &self.0.bodies
     }
 
     /// The kind that a path names, whose objects are in core namespaces where the path names a tenant.
@@ -91,7 +96,9 @@ impl Api {
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes no such method")
             })
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            // Bodies are whole by then, and no longer than they may be.
+            .layer(DefaultBodyLimit::disable())
+            .layer(from_fn_with_state(self.clone(), gathered))
             .layer(from_fn_with_state(self.clone(), counted))
             .with_state(self)
     }
@@ -110,8 +117,7 @@ async fn counted(State(api): State<Api>, request: Request, next: Next) -> Respon
     if status.is_client_error() && !is_ours {
         let (_, body) = response.into_parts();
         let said = axum::body::to_bytes(body, 4096).await.unwrap_or_default();
-        let code = if status == StatusCode::PAYLOAD_TOO_LARGE { "TooLong" } else { "BadRequest" };
-        response = Problem::new(status, code, String::from_utf8_lossy(&said)).into_response();
+        response = Problem::new(status, "BadRequest", String::from_utf8_lossy(&said)).into_response();
     }
     api.0.metrics.seconds.observe(began.elapsed().as_secs_f64());
     // Methods are whatever clients make up.

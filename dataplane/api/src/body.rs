@@ -1,0 +1,75 @@
+//! Bodies of requests: whole in memory, only of whoever is known, and so many at once.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures::StreamExt;
+use http::{Method, StatusCode};
+use tokio::time::timeout;
+
+use crate::access::Caller;
+use crate::problem::Problem;
+use crate::router::Api;
+
+/// Longer than any object may be.
+const BYTES_MAX: usize = 1024 * 1024;
+/// Requests with bodies that are dealt with at once; more wait. What they hold is less than this process has.
+pub(crate) const AT_ONCE: usize = 64;
+/// A body must come within this.
+const WITHIN: Duration = Duration::from_secs(20);
+/// What whoever was refused already goes on to send is thrown away: a connection that is closed meanwhile may lose the answer.
+const REST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// But not for longer.
+const REST_WITHIN: Duration = Duration::from_secs(5);
+
+/// Gathers a request's body before it is dealt with.
+pub(crate) async fn gathered(State(api): State<Api>, request: Request, next: Next) -> Response {
+    if !matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let mut coming = body.into_data_stream();
+    let problem = match Caller::of(&parts.headers, api.feed()) {
+        Err(problem) => problem,
+        Ok(_) => {
+            let Ok(_permit) = api.bodies().acquire().await else { return Problem::unavailable("it ends").into_response() };
+            match timeout(WITHIN, gather(&mut coming)).await.unwrap_or_else(|_| Err(late())) {
+                Ok(body) => return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await,
+                Err(problem) => problem,
+            }
+        }
+    };
+    let rest = async {
+        let mut length = 0;
+        while let Some(Ok(chunk)) = coming.next().await {
+            length += chunk.len();
+            if length > REST_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    let _ = timeout(REST_WITHIN, rest).await;
+    problem.into_response()
+}
+
+async fn gather(coming: &mut axum::body::BodyDataStream) -> Result<BytesMut, Problem> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = coming.next().await {
+        let chunk = chunk.map_err(|_| Problem::bad("the body broke off"))?;
+        if body.len() + chunk.len() > BYTES_MAX {
+            let detail = format!("an object has at most {BYTES_MAX} bytes");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLong", detail));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn late() -> Problem {
+    let detail = format!("the body did not come within {} s", WITHIN.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "Silence", detail)
+}
