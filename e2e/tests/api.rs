@@ -354,4 +354,25 @@ async fn nobody_gives_on_more_than_they_have_and_only_administrators_make_users(
     assert!(status == 201 || status == 409, "{made}");
     wait("they have a core namespace", || cluster.get("namespace", "", "u-newcomer").is_some());
     assert_eq!(api.send(&chief, Method::DELETE, "/users/newcomer", &json!(null)).await.0 / 100, 2);
+
+    // With whom a Container is shared may see and remove it; what it runs is its owner's.
+    tenant(&cluster, "guest");
+    let guest = token(&cluster, "guest", "all", "{}");
+    api.wait_known(&guest);
+    let containers = "/tenants/gives/containers";
+    let shared = json!({"metadata": {"name": "shared"}, "spec": {"image": "example.com/x:1", "replicas": 0, "access": {"manage": ["user/guest"]}}});
+    let made = api.send(&all, Method::POST, containers, &shared).await.0;
+    assert!(made == 201 || made == 409, "{made}");
+    let one = format!("{containers}/shared");
+    let handle = tokio::runtime::Handle::current();
+    wait("replicas that know that it is shared", || {
+        (0..20).all(|_| tokio::task::block_in_place(|| handle.block_on(async { api.get(&guest, &one).await.0 == 200 })))
+    });
+    assert_eq!(api.get(&guest, containers).await.0, 404);
+    assert_eq!(api.send(&guest, Method::PUT, &one, &shared).await.0, 403);
+    assert_eq!(api.send(&guest, Method::DELETE, &one, &json!(null)).await.0 / 100, 2);
+    assert_eq!(api.get(&all, "/containers/gives").await.0, 404, "what is a tenant's is reached by the tenant");
+    let odd = json!({"metadata": {"name": "odd", "annotations": "x"}, "spec": {}});
+    let keyed = api.ask(&all, Method::POST, tokens).header("content-type", "application/json").header("idempotency-key", "k");
+    assert_eq!(keyed.body(odd.to_string()).send().await.unwrap().status(), 400);
 }

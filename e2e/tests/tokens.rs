@@ -4,7 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use eddy_e2e::{Cluster, Door, STORAGE_NAMESPACES, storage_namespace, system, wait};
+use eddy_e2e::{Cluster, Door, Gateway, STORAGE_NAMESPACES, storage_namespace, system, wait};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -207,4 +207,52 @@ async fn another_identity_takes_over_and_goes_on_revoking() {
     assert_ne!(holder(), lost);
     let after = made("after");
     wait("doors that know a new one", || everywhere(&after, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn a_route_lets_in_whoever_holds_what_it_requires() {
+    let cluster = Cluster::connect().await;
+    let gateway = Gateway::of(&cluster);
+    cluster.tenant("lets-in");
+    cluster.tenant("outsider");
+    let (core, host) = ("u-lets-in", "lets-in.example");
+    // It tells what it is asked by.
+    let command = r#"["sh", "-c", "mkdir -p /tmp/cgi-bin; printf '#!/bin/sh\necho Content-Type: text/plain; echo; echo user=$HTTP_X_EDDY_USER authorization=$HTTP_AUTHORIZATION' >/tmp/cgi-bin/who; chmod +x /tmp/cgi-bin/who; httpd -p 8080 -h /tmp; trap 'exit 0' TERM; sleep infinity & wait"]"#;
+    let container =
+        format!("{{image: 'busybox:1.35', command: {command}, ports: [{{port: 8080}}], resources: {{cpu: 10m, memory: 16Mi}}}}");
+    cluster.apply(&object("Container", core, "web", &container));
+    let route = |action: &str| {
+        let scopes = format!("[{{scope: networking.lets-in.routes.web, actions: [{action}]}}]");
+        object(
+            "Route",
+            core,
+            "web",
+            &format!("{{hosts: [{host}], backends: [{{container: web, port: 8080}}], requiredScopes: {scopes}}}"),
+        )
+    };
+    cluster.apply(&route("march"));
+    cluster.wait_reason("routes.eddy.cloud", core, "web", "InvalidScope");
+    assert_eq!(gateway.get(host, "/").await.0, 404, "it is not served without what it requires");
+    cluster.apply(&route("open"));
+    cluster.wait_ready("routes.eddy.cloud", core, "web");
+    let made = |core: &str, name: &str, spec: &str| {
+        cluster.apply(&object("Token", core, name, spec));
+        cluster.wait_ready(TOKENS, core, name);
+        secret(&cluster, core, name, "token")
+    };
+    let opens = made(core, "opens", "{scopes: [{scope: networking.lets-in.routes.web, actions: [open]}]}");
+    let reads = made(core, "reads", "{scopes: [{scope: storage.lets-in.files, actions: [read]}]}");
+    let other = made("u-outsider", "all", "{}");
+    let answered = |token: &str| {
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| handle.block_on(gateway.by_token(token, host, "/cgi-bin/who")))
+    };
+    let everywhere = |token: &str, status: u16| (0..20).all(|_| answered(token).0 == status);
+    wait("gateways that know the token", || everywhere(&opens, 200));
+    assert_eq!(answered(&opens).1.trim(), "user=lets-in authorization=", "the backend gets no token, and is told no lies");
+    wait("gateways that know the others", || everywhere(&reads, 403) && everywhere(&other, 403));
+    assert!(everywhere("", 401) && everywhere("x", 401));
+    cluster.kubectl(&["-n", core, "delete", TOKENS, "opens"]);
+    wait("gateways that know that it was taken back", || everywhere(&opens, 401));
 }

@@ -4,14 +4,14 @@ use eddy_authz::Scope;
 
 use crate::reason::{Reason, Verdict};
 
-/// The scopes, read.
+/// The scopes of a field, read.
 ///
 /// # Errors
 /// What to say of the first that is none.
-pub(crate) fn read(written: &[eddy_crds::Scope]) -> Result<Vec<Scope>, Verdict> {
+pub(crate) fn read(field: &str, written: &[eddy_crds::Scope]) -> Result<Vec<Scope>, Verdict> {
     let scope = |(at, one): (usize, &eddy_crds::Scope)| {
         let read = Scope::parse(&one.scope, one.actions.iter().map(String::as_str));
-        read.map_err(|error| Verdict::new(Reason::InvalidScope, format!("spec.scopes[{at}] {:?}: {error}", one.scope)))
+        read.map_err(|error| Verdict::new(Reason::InvalidScope, format!("{field}[{at}] {:?}: {error}", one.scope)))
     };
     written.iter().enumerate().map(scope).collect()
 }
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn the_first_scope_that_is_none_is_named() {
         let scopes = [written("storage.ada.files", "read"), written("storage.ada.files", "exec")];
-        let verdict = read(&scopes).expect_err("nobody runs files");
+        let verdict = read("spec.scopes", &scopes).expect_err("nobody runs files");
         assert_eq!(verdict.reason, Reason::InvalidScope);
         assert!(
             verdict.message.starts_with("spec.scopes[1] \"storage.ada.files\": nothing called \"exec\""),
@@ -46,7 +46,8 @@ mod tests {
 
     #[test]
     fn scopes_of_others_are_remarked_on() {
-        let scopes = read(&[written("storage.ada.files", "read"), written("compute.bob.vms.x", "ssh")]).expect("scopes");
+        let scopes =
+            read("spec.scopes", &[written("storage.ada.files", "read"), written("compute.bob.vms.x", "ssh")]).expect("scopes");
         assert_eq!(remark(&scopes, "ada", false).as_deref(), Some("compute.bob.vms.x counts only for what is shared with ada"));
         assert_eq!((remark(&scopes, "ada", true), remark(&scopes[..1], "ada", false)), (None, None));
     }

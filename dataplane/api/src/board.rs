@@ -11,8 +11,10 @@ use kube::runtime::watcher::Event;
 
 use crate::item::{Item, Place};
 
-/// Changes that are kept for whoever comes back.
+/// Changes that are kept for whoever comes back,
 const LOG_MAX: usize = 4096;
+/// and bytes of their objects.
+const LOG_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What happened to an object.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,13 @@ pub(crate) struct Change {
     pub(crate) after: Option<Arc<Item>>,
 }
 
+impl Change {
+    /// What it keeps in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        [&self.before, &self.after].into_iter().flatten().map(|item| item.json.len()).sum()
+    }
+}
+
 /// All objects of a kind.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
@@ -35,8 +44,10 @@ pub(crate) struct Board {
     /// Of the last change.
     number: u64,
     version: u64,
-    /// Whoever has seen everything up to here, or later, misses nothing of what is in the log.
-    floor: u64,
+    log_bytes: usize,
+    /// Whoever has seen everything up to here, or later, misses nothing of what is in the log. None after a list, until the next change: of
+    /// which version that was, and when what is not in it went, is not known.
+    floor: Option<u64>,
     /// A new list, until it is whole.
     listing: Option<BTreeMap<Place, Arc<Item>>>,
     is_filled: bool,
@@ -54,12 +65,21 @@ impl Board {
                 let listed = self.listing.take().unwrap_or_default();
                 self.relist(listed);
             }
-            Event::Apply(item) => self.put(item),
+            Event::Apply(item) => {
+                self.put(item);
+                self.watched();
+            }
             Event::Delete(item) => {
                 let before = self.items.remove(&item.place);
                 self.note(item.version, before, None);
+                self.watched();
             }
         }
+    }
+
+    /// The last change was watched: everything up to its version was seen.
+    fn watched(&mut self) {
+        self.floor.get_or_insert(self.version);
     }
 
     fn put(&mut self, item: Arc<Item>) {
@@ -74,26 +94,24 @@ impl Board {
         for (_, item) in listed {
             self.put(item);
         }
-        // When they went is not known: after everything that is known, and each going is a version of its own.
-        let after = self.version + u64::from(!gone.is_empty());
         for place in gone {
             let before = self.items.remove(&place);
-            self.note(after, before, None);
+            self.note(self.version, before, None);
         }
-        self.version = self.version.max(after);
-        // What happened between is not in the log.
-        self.floor = self.version;
+        self.floor = None;
         self.is_filled = true;
     }
 
     fn note(&mut self, version: u64, before: Option<Arc<Item>>, after: Option<Arc<Item>>) {
         self.version = self.version.max(version);
         self.number += 1;
-        self.log.push_back(Change { number: self.number, version: self.version, before, after });
-        if self.log.len() > LOG_MAX
-            && let Some(oldest) = self.log.pop_front()
-        {
-            self.floor = self.floor.max(oldest.version);
+        let change = Change { number: self.number, version: self.version, before, after };
+        self.log_bytes += change.bytes();
+        self.log.push_back(change);
+        while self.log.len() > LOG_MAX || (self.log_bytes > LOG_BYTES_MAX && self.log.len() > 1) {
+            let Some(oldest) = self.log.pop_front() else { return };
+            self.log_bytes -= oldest.bytes();
+            self.floor = self.floor.map(|floor| floor.max(oldest.version));
         }
     }
 
@@ -143,7 +161,7 @@ impl Board {
     /// The number of the last change that somebody has seen who has seen everything up to a version; none if the log no longer says.
     pub(crate) fn since(&self, version: u64) -> Option<u64> {
         // A version that is not known yet is of another cluster, or of a copy that is ahead of this one.
-        if version < self.floor || version > self.version {
+        if version < self.floor? || version > self.version {
             return None;
         }
         let seen = self.log.iter().take_while(|change| change.version <= version).last();
@@ -199,18 +217,35 @@ mod tests {
     #[test]
     fn who_comes_back_hears_what_they_missed_or_that_they_must_read_anew() {
         let mut board = listed(&[item("", "a", 5)]);
+        let missed = |board: &Board, version| board.since(version).map(|number| board.after(number).unwrap().count());
+        // Something else may have gone since version 5, before the list.
+        assert_eq!([4, 5, 6].map(|version| missed(&board, version)), [None; 3]);
         board.take(Event::Apply(item("", "b", 7)));
         board.take(Event::Delete(item("", "a", 9)));
-        let missed = |board: &Board, version| board.since(version).map(|number| board.after(number).unwrap().count());
-        assert_eq!(
-            [4, 5, 6, 7, 8, 9, 10].map(|version| missed(&board, version)),
-            [None, Some(2), Some(2), Some(1), Some(1), Some(0), None]
-        );
+        let all = [5, 6, 7, 8, 9, 10].map(|version| missed(&board, version));
+        assert_eq!(all, [None, None, Some(1), Some(1), Some(0), None]);
         // While nobody watched, b went: whoever has seen 9 has not seen that.
         relist(&mut board, &[]);
-        assert_eq!((missed(&board, 9), missed(&board, 10), board.len()), (None, Some(0), 0));
+        assert_eq!((missed(&board, 9), board.len()), (None, 0));
         // Readers who are there hear of it all the same.
         assert_eq!(board.after(board.number() - 1).unwrap().filter(|change| change.after.is_none()).count(), 1);
+        board.take(Event::Apply(item("", "c", 12)));
+        assert_eq!([9, 11, 12].map(|version| missed(&board, version)), [None, None, Some(0)]);
+    }
+
+    #[test]
+    fn the_log_is_no_longer_than_memory_allows() {
+        let mut board = listed(&[]);
+        let long = |version| {
+            let mut item = Arc::into_inner(item("", "a", version)).unwrap();
+            item.json = vec![0; LOG_BYTES_MAX / 4].into();
+            Arc::new(item)
+        };
+        for version in 1..=20 {
+            board.take(Event::Apply(long(version)));
+        }
+        assert!(board.log.len() <= 3 && board.log_bytes <= LOG_BYTES_MAX, "{}", board.log.len());
+        assert!(board.since(10).is_none() && board.since(20).is_some());
     }
 
     #[test]
@@ -247,12 +282,13 @@ mod tests {
                     if let Some(before) = &change.before { reader.remove(&format!("{}@{}", before.place.name, before.version)); }
                     if let Some(after) = &change.after { reader.insert(format!("{}@{}", after.place.name, after.version)); }
                 }
-                prop_assert!(board.since(resumed).is_none_or(|number| number <= seen || number == board.number()) );
+                prop_assert!(board.since(resumed).is_none_or(|number| number <= seen));
                 seen = board.number();
                 resumed = board.version();
                 let now: BTreeSet<String> = truth.iter().map(|(name, at)| format!("{name}@{at}")).collect();
                 prop_assert_eq!(&reader, &now);
-                prop_assert_eq!(board.since(resumed), Some(board.number()));
+                // It may be that everything has to be read anew, never that something is missed.
+                prop_assert!(board.since(resumed).is_none_or(|number| number == board.number()));
             }
         }
     }

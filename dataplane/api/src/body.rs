@@ -17,8 +17,12 @@ use crate::router::Api;
 
 /// Longer than any object may be.
 const BYTES_MAX: usize = 1024 * 1024;
+/// More values in it are more than any object has, and many times as long in memory as they are here.
+const VALUES_MAX: usize = 20_000;
 /// Requests with bodies that are dealt with at once; more wait. What they hold is less than this process has.
-pub(crate) const AT_ONCE: usize = 64;
+pub(crate) const AT_ONCE: usize = 16;
+/// For so long.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 /// A body must come within this.
 const WITHIN: Duration = Duration::from_secs(20);
 /// What whoever was refused already goes on to send is thrown away: a connection that is closed meanwhile may lose the answer.
@@ -35,8 +39,9 @@ pub(crate) async fn gathered(State(api): State<Api>, request: Request, next: Nex
     let mut coming = body.into_data_stream();
     let problem = match Caller::of(&parts.headers, api.feed()) {
         Err(problem) => problem,
-        Ok(_) => {
-            let Ok(_permit) = api.bodies().acquire().await else { return Problem::unavailable("it ends").into_response() };
+        Ok(caller) => {
+            let Some(_entered) = api.bodies_by_user().enter(caller.0.user()) else { return busy().into_response() };
+            let Ok(Ok(_permit)) = timeout(WAIT_MAX, api.bodies().acquire()).await else { return busy().into_response() };
             match timeout(WITHIN, gather(&mut coming)).await.unwrap_or_else(|_| Err(late())) {
                 Ok(body) => return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await,
                 Err(problem) => problem,
@@ -66,7 +71,16 @@ async fn gather(coming: &mut axum::body::BodyDataStream) -> Result<BytesMut, Pro
         }
         body.extend_from_slice(&chunk);
     }
+    // Each value but the first has one before it.
+    if body.iter().filter(|byte| matches!(byte, b',' | b':')).count() > VALUES_MAX {
+        return Err(Problem::bad(format!("an object has at most {VALUES_MAX} values")));
+    }
     Ok(body)
+}
+
+fn busy() -> Problem {
+    let detail = "too many requests with bodies are under way: try again in a few seconds";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail)
 }
 
 fn late() -> Problem {

@@ -12,7 +12,6 @@ use eddy_telemetry::{Admin, AdminError, Gauges, Health, Shutdown, figure};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use kube::Client;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::follow::Followed;
@@ -92,7 +91,7 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     let admin = Admin::bind(options.admin_address).await?;
     let bound = TcpListener::bind(options.bind).await;
     let listener = bound.map_err(|source| ApiError::Bind { address: options.bind, source })?;
-    let client = Client::try_default().await.map_err(|error| ApiError::Kubernetes(Box::new(error)))?;
+    let client = eddy_watch::client().await.map_err(|error| ApiError::Kubernetes(Box::new(error)))?;
     let ages = Ages {
         writes_max: Duration::from_secs(options.writes_age_seconds_max),
         reads_max: Duration::from_secs(options.reads_age_seconds_max),

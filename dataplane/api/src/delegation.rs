@@ -5,6 +5,7 @@
 //! taken from those as well.
 
 use eddy_authz::{Kind, Principal, Resource, Scope};
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// Whether an object gives on no more than its maker has.
@@ -12,10 +13,18 @@ use serde_json::Value;
 /// # Errors
 /// What it gives that they do not have, as a sentence.
 pub(crate) fn check(who: &Principal, kind: Kind, object: &Value) -> Result<(), String> {
-    if !who.is_limited() || !gives(kind) {
+    let spec = &object["spec"];
+    match kind {
+        Kind::Users if who.is_limited() => return Err("whoever showed a token with limits changes no Users".to_owned()),
+        Kind::Containers if who.is_limited() && !spec["access"].is_null() => {
+            return Err("whoever showed a token with limits lets nobody into Containers: leave spec.access out".to_owned());
+        }
+        Kind::Tokens => ends_no_later(who, spec)?,
+        _ => {}
+    }
+    if !who.is_limited() || !matches!(kind, Kind::Tokens | Kind::ServiceAccounts) {
         return Ok(());
     }
-    let spec = &object["spec"];
     if kind == Kind::Tokens {
         if let Some(account) = who.account()
             && spec["serviceAccount"].as_str() != Some(account)
@@ -29,9 +38,23 @@ pub(crate) fn check(who: &Principal, kind: Kind, object: &Value) -> Result<(), S
     spec["scopes"].as_array().into_iter().flatten().try_for_each(|written| held(who, written))
 }
 
-/// Whether objects of a kind give anything on.
-pub(crate) fn gives(kind: Kind) -> bool {
-    matches!(kind, Kind::Tokens | Kind::ServiceAccounts)
+/// Whether it must be seen what an object becomes before whoever asks may change it.
+pub(crate) fn is_judged(who: &Principal, kind: Kind) -> bool {
+    match kind {
+        Kind::Tokens => who.is_limited() || who.expires_s().is_some(),
+        Kind::ServiceAccounts | Kind::Users | Kind::Containers => who.is_limited(),
+        _ => false,
+    }
+}
+
+/// A Token ends no later than the one that it was made with.
+fn ends_no_later(who: &Principal, spec: &Value) -> Result<(), String> {
+    let Some(end_s) = who.expires_s() else { return Ok(()) };
+    let said = spec["expiresAt"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    match said {
+        Some(said) if said.as_second() <= end_s => Ok(()),
+        _ => Err("what you showed ends, and a Token of it no later: say spec.expiresAt".to_owned()),
+    }
 }
 
 fn held(who: &Principal, written: &Value) -> Result<(), String> {
@@ -83,6 +106,16 @@ mod tests {
         assert!(check(&some, Kind::ServiceAccounts, &given(&[], None)).is_ok(), "it may nothing");
         assert!(check(&some, Kind::ServiceAccounts, &given(&[("storage.ada.files", &["read"])], None)).is_err());
         assert!(check(&some, Kind::Containers, &json!({})).is_ok());
+        assert!(check(&some, Kind::Containers, &json!({"spec": {"access": {"exec": ["user/bob"]}}})).is_err());
+        assert!(check(&some, Kind::Users, &json!({})).is_err() && check(&all, Kind::Users, &json!({})).is_ok());
+    }
+
+    #[test]
+    fn a_token_ends_no_later_than_the_one_that_makes_it() {
+        let who = Principal::of_user("ada").until(Some(1000));
+        let ends = |text: Value| check(&who, Kind::Tokens, &json!({"spec": {"expiresAt": text}})).is_ok();
+        assert!(ends(json!("1970-01-01T00:16:40Z")));
+        assert!(!ends(json!("1970-01-01T00:16:41Z")) && !ends(Value::Null) && !ends(json!("soon")));
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::time::Duration;
 use eddy_telemetry::{Readiness, error_chain};
 use futures::StreamExt;
 use kube::api::DynamicObject;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::Event;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::board::Board;
-use crate::item::Item;
+use crate::item::{Item, Place};
 use crate::kinds::ServedKind;
 
 /// A board that many read and one watch changes. Clones are of the same.
@@ -45,6 +45,13 @@ impl Followed {
         matches!(timeout(within, news.wait_for(|(_, here)| *here >= version)).await, Ok(Ok(_)))
     }
 
+    /// Waits until the object of this identity is not here any more; false if it does not go in time.
+    pub(crate) async fn is_gone(&self, place: &Place, uid: &str, within: Duration) -> bool {
+        let mut news = self.news();
+        let gone = |_: &(u64, u64)| self.read().get(place).is_none_or(|item| item.uid != uid);
+        matches!(timeout(within, news.wait_for(gone)).await, Ok(Ok(_)))
+    }
+
     pub(crate) fn take(&self, event: Event<Arc<Item>>) {
         let mut board = self.0.board.write().unwrap_or_else(PoisonError::into_inner);
         board.take(event);
@@ -56,7 +63,7 @@ impl Followed {
     /// Follows a kind for ever.
     pub(crate) async fn follow(self, client: Client, kind: ServedKind, ready: Readiness) {
         let api = Api::<DynamicObject>::all_with(client, &kind.resource);
-        let mut events = std::pin::pin!(eddy_watch::watch(api, watcher::Config::default()));
+        let mut events = std::pin::pin!(eddy_watch::watch(api, eddy_watch::prompt()));
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {

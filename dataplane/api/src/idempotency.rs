@@ -66,6 +66,15 @@ impl Idempotency {
     }
 }
 
+/// An object that takes the place of another still knows the request that made it.
+pub(crate) fn keep(there: &[u8], object: &mut Value) {
+    let there: Value = serde_json::from_slice(there).unwrap_or_default();
+    let noted = &there["metadata"]["annotations"][ANNOTATION];
+    if noted.is_string() && object["metadata"]["annotations"][ANNOTATION].is_null() {
+        object["metadata"]["annotations"][ANNOTATION] = noted.clone();
+    }
+}
+
 /// Of a name that was used for something else.
 pub(crate) fn reused() -> Problem {
     let detail = "this Idempotency-Key was used for another object: take another for each request that asks for something else";

@@ -15,6 +15,7 @@ mod item;
 mod kinds;
 mod metrics;
 mod openapi;
+mod per_user;
 mod problem;
 mod read;
 mod router;

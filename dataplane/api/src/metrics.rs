@@ -13,7 +13,7 @@ const SECONDS: [f64; 10] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2
 /// A request's method and what it was answered with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Answered {
-    pub(crate) method: String,
+    pub(crate) method: &'static str,
     pub(crate) status: u16,
 }
 

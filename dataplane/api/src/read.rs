@@ -18,7 +18,7 @@ use crate::kinds::ServedKind;
 use crate::problem::Problem;
 use crate::router::{Api, Found, Listed};
 use crate::selector;
-use crate::stream;
+use crate::stream::{self, Following};
 
 /// More of a list come by pages.
 const PAGE_MAX: usize = 5000;
@@ -78,7 +78,7 @@ pub(crate) async fn list(
     headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let (kind, followed) = api.kind(&listed.plural, listed.tenant.is_some())?;
+    let (kind, followed) = api.listed(&listed.plural, listed.tenant.is_some())?;
     let tenant = listed.tenant.as_deref().unwrap_or_default();
     caller.check(api.feed(), Action::Read, Target { kind, tenant, name: "" })?;
     let selector = selector::parse(&asked.label_selector).map_err(|error| Problem::bad(error.to_string()))?;
@@ -88,7 +88,13 @@ pub(crate) async fn list(
     if wants_stream {
         let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
         let filter = stream::Filter { namespace, selector };
-        return Ok(stream::changes(api.clone(), kind.clone(), listed.tenant, followed.clone(), filter, headers, last_seen));
+        let entered = api.streams_by_user().enter(caller.0.user()).ok_or_else(|| {
+            let detail = "you have as many streams open as you may: close some";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail)
+        })?;
+        let (kind, followed) = (kind.clone(), followed.clone());
+        let asked = Following { kind, tenant: listed.tenant, headers, followed, filter, last_seen, _entered: entered };
+        return Ok(stream::changes(api.clone(), asked));
     }
     let limit = asked.limit.unwrap_or(PAGE_MAX);
     if !(1..=PAGE_MAX).contains(&limit) {

@@ -14,7 +14,7 @@ use eddy_authz::is_user_name;
 use eddy_telemetry::Shutdown;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use kube::Client;
 use tokio::sync::Semaphore;
 
@@ -24,8 +24,14 @@ use crate::follow::Followed;
 use crate::item::Place;
 use crate::kinds::ServedKind;
 use crate::metrics::{Answered, ApiMetrics};
+use crate::per_user::PerUser;
 use crate::problem::Problem;
 use crate::{read, write};
+
+/// Requests with bodies that one user may have under way.
+const BODIES_A_USER: usize = 8;
+/// Streams that one user may have open.
+const STREAMS_A_USER: usize = 2000;
 
 /// What requests reach. Clones reach the same.
 #[derive(Clone)]
@@ -39,6 +45,8 @@ struct Shared {
     openapi: Bytes,
     shutdown: Shutdown,
     bodies: Semaphore,
+    bodies_by_user: PerUser,
+    streams_by_user: PerUser,
 }
 
 impl Api {
@@ -50,7 +58,9 @@ impl Api {
         openapi: Bytes,
         shutdown: Shutdown,
     ) -> Self {
-        Self(Arc::new(Shared { feed, client, kinds, metrics, openapi, shutdown, bodies: Semaphore::new(AT_ONCE) }))
+        let (bodies, bodies_by_user, streams_by_user) =
+            (Semaphore::new(AT_ONCE), PerUser::new(BODIES_A_USER), PerUser::new(STREAMS_A_USER));
+        Self(Arc::new(Shared { feed, client, kinds, metrics, openapi, shutdown, bodies, bodies_by_user, streams_by_user }))
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -74,11 +84,33 @@ impl Api {
         &self.0.bodies
     }
 
-    /// The kind that a path names, whose objects are in core namespaces where the path names a tenant.
+    /// Of requests with bodies of one user.
+    pub(crate) fn bodies_by_user(&self) -> &PerUser {
+        &self.0.bodies_by_user
+    }
+
+    /// Of streams of one user.
+    pub(crate) fn streams_by_user(&self) -> &PerUser {
+        &self.0.streams_by_user
+    }
+
+    /// The kind that a path names, whose objects are in core namespaces exactly where the path names a tenant.
     pub(crate) fn kind(&self, plural: &str, is_tenanted: bool) -> Result<(&ServedKind, &Followed), Problem> {
-        // All tenants' objects have a list as well; single ones are reached by their tenant.
+        self.listed(plural, is_tenanted).and_then(|found| match found.0.is_tenanted == is_tenanted {
+            true => Ok(found),
+            false => Err(no_kind(plural)),
+        })
+    }
+
+    /// The same for a list, which all tenants' objects have together as well.
+    pub(crate) fn listed(&self, plural: &str, is_tenanted: bool) -> Result<(&ServedKind, &Followed), Problem> {
         let found = self.0.kinds.iter().find(|(kind, _)| kind.plural == plural && (kind.is_tenanted || !is_tenanted));
-        found.map(|(kind, followed)| (kind, followed)).ok_or_else(|| Problem::not_found(format!("kind {plural:?}")))
+        let (kind, followed) = found.ok_or_else(|| no_kind(plural))?;
+        if followed.read().is_filled() {
+            Ok((kind, followed))
+        } else {
+            Err(Problem::unavailable("this replica has just started"))
+        }
     }
 
     /// All paths.
@@ -104,13 +136,23 @@ impl Api {
     }
 }
 
+fn no_kind(plural: &str) -> Problem {
+    Problem::not_found(format!("kind {plural:?}"))
+}
+
 async fn openapi(State(api): State<Api>) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], api.0.openapi.clone()).into_response()
 }
 
+/// A method as metrics have it: clients make up whatever they like.
+fn known(method: &Method) -> &'static str {
+    let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    all.into_iter().find(|known| method.as_str() == *known).unwrap_or("other")
+}
+
 /// Counts a request, and tells in our form what the library told in its own.
 async fn counted(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let (began, method) = (Instant::now(), request.method().as_str().to_owned());
+    let (began, method) = (Instant::now(), known(request.method()));
     let mut response = next.run(request).await;
     let status = response.status();
     let is_ours = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != "text/plain; charset=utf-8");
@@ -120,8 +162,6 @@ async fn counted(State(api): State<Api>, request: Request, next: Next) -> Respon
         response = Problem::new(status, "BadRequest", String::from_utf8_lossy(&said)).into_response();
     }
     api.0.metrics.seconds.observe(began.elapsed().as_secs_f64());
-    // Methods are whatever clients make up.
-    let method = if status == StatusCode::METHOD_NOT_ALLOWED { "other".to_owned() } else { method };
     api.0.metrics.requests.get_or_create(&Answered { method, status: status.as_u16() }).inc();
     response
 }

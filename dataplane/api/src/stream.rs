@@ -25,12 +25,16 @@ use crate::follow::Followed;
 use crate::item::Item;
 use crate::kinds::ServedKind;
 use crate::metrics::ApiMetrics;
+use crate::per_user::Entered;
 use crate::read::page;
 use crate::router::Api;
 use crate::selector;
 
 /// Between signs of life, in which it is also seen whether whoever listens still may.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
+
+/// What is gathered at a time for whoever is behind.
+const GATHER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Whose changes.
 #[derive(Debug)]
@@ -39,14 +43,23 @@ pub(crate) struct Filter {
     pub(crate) selector: Selector,
 }
 
+/// What whoever follows asked for.
+pub(crate) struct Following {
+    pub(crate) kind: ServedKind,
+    pub(crate) tenant: Option<String>,
+    /// What they showed.
+    pub(crate) headers: HeaderMap,
+    pub(crate) followed: Followed,
+    pub(crate) filter: Filter,
+    /// The version up to which they have seen everything.
+    pub(crate) last_seen: Option<u64>,
+    pub(crate) _entered: Entered,
+}
+
 /// One stream.
 struct Listener {
     api: Api,
-    kind: ServedKind,
-    tenant: Option<String>,
-    headers: HeaderMap,
-    followed: Followed,
-    filter: Filter,
+    asked: Following,
     news: watch::Receiver<(u64, u64)>,
     alive: Interval,
     /// The number of the last change that was sent; none before the first snapshot.
@@ -65,20 +78,12 @@ impl Drop for Open {
 }
 
 /// The answer that goes on for as long as whoever asked may hear it.
-pub(crate) fn changes(
-    api: Api,
-    kind: ServedKind,
-    tenant: Option<String>,
-    followed: Followed,
-    filter: Filter,
-    headers: HeaderMap,
-    last_seen: Option<u64>,
-) -> Response {
+pub(crate) fn changes(api: Api, asked: Following) -> Response {
     api.metrics().streams.inc();
     let open = Open(api.metrics().clone());
-    let (news, seen) = (followed.news(), last_seen.and_then(|version| followed.read().since(version)));
-    let (alive, ready) = (interval(ALIVE_EVERY), VecDeque::new());
-    let listener = Listener { api, kind, tenant, headers, followed, filter, news, alive, seen, ready, _open: open };
+    let seen = asked.last_seen.and_then(|version| asked.followed.read().since(version));
+    let (news, alive, ready) = (asked.followed.news(), interval(ALIVE_EVERY), VecDeque::new());
+    let listener = Listener { api, asked, news, alive, seen, ready, _open: open };
     let body = Body::from_stream(stream::unfold(listener, |mut listener| async move {
         let next = listener.next().await?;
         Some((Ok::<_, Infallible>(next), listener))
@@ -100,8 +105,10 @@ impl Listener {
                 return Some(ready);
             }
             self.news.mark_unchanged();
+            let seen = self.seen;
             self.gather();
-            if !self.ready.is_empty() {
+            // There may be more.
+            if self.seen != seen {
                 continue;
             }
             tokio::select! {
@@ -113,26 +120,36 @@ impl Listener {
     }
 
     fn still_may(&self) -> bool {
-        let target = Target { kind: &self.kind, tenant: self.tenant.as_deref().unwrap_or_default(), name: "" };
-        Caller::of(&self.headers, self.api.feed()).is_ok_and(|caller| caller.may(self.api.feed(), Action::Read, target))
+        let target = Target { kind: &self.asked.kind, tenant: self.asked.tenant.as_deref().unwrap_or_default(), name: "" };
+        Caller::of(&self.asked.headers, self.api.feed()).is_ok_and(|caller| caller.may(self.api.feed(), Action::Read, target))
     }
 
     /// Puts what is new among what is to be sent.
     fn gather(&mut self) {
-        let board = self.followed.read();
+        let board = self.asked.followed.read();
         match self.seen.and_then(|seen| board.after(seen)) {
-            Some(changes) => self.ready.extend(changes.filter_map(|change| self.filter.event(change))),
+            Some(changes) => {
+                let mut bytes = 0;
+                for change in changes {
+                    self.ready.extend(self.asked.filter.event(change));
+                    self.seen = Some(change.number);
+                    bytes += change.bytes();
+                    if bytes > GATHER_BYTES_MAX {
+                        break;
+                    }
+                }
+            }
             None => {
-                let listed = board.list(self.filter.namespace.as_deref(), None);
+                let listed = board.list(self.asked.filter.namespace.as_deref(), None);
                 let listed = listed
-                    .filter(|item| selector::matches(&self.filter.selector, &item.labels))
+                    .filter(|item| selector::matches(&self.asked.filter.selector, &item.labels))
                     .map(|item| &item.json)
                     .collect::<Vec<_>>();
-                let list = page(&self.kind, board.version(), None, listed.into_iter());
+                let list = page(&self.asked.kind, board.version(), None, listed.into_iter());
                 self.ready.push_back(event("snapshot", board.version(), &list));
+                self.seen = Some(board.number());
             }
         }
-        self.seen = Some(board.number());
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use eddy_authz::Action;
+use eddy_authz::{Action, Resource};
 use http::header::{CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::access::{Caller, Target};
 use crate::delegation;
 use crate::follow::Followed;
-use crate::idempotency::{Idempotency, Made, reused};
+use crate::idempotency::{Idempotency, Made, keep, reused};
 use crate::kinds::ServedKind;
 use crate::problem::Problem;
 use crate::read::etag;
@@ -69,6 +69,9 @@ pub(crate) async fn create(
     let (kind, followed) = api.kind(&listed.plural, listed.tenant.is_some())?;
     let mut object = object(&headers, &body, kind, listed.tenant.as_deref())?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if object["metadata"]["name"] == "" {
+        object["metadata"]["name"] = Value::Null;
+    }
     if name.is_empty() && object["metadata"]["generateName"].as_str().is_none() {
         return Err(Problem::bad("metadata.name is missing"));
     }
@@ -117,6 +120,7 @@ pub(crate) async fn replace(
 ) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&found.plural, found.is_tenanted)?;
     caller.check(api.feed(), Action::Update, found.target(kind))?;
+    own(&caller, &found, kind)?;
     let mut object = object(&headers, &body, kind, found.is_tenanted.then_some(&*found.tenant))?;
     match object["metadata"]["name"].as_str() {
         None => object["metadata"]["name"] = json!(found.name),
@@ -130,6 +134,9 @@ pub(crate) async fn replace(
     }
     // Whoever says of which version it is replaces that one, others whichever there is.
     let is_bound = object["metadata"]["resourceVersion"].is_string();
+    if let Some(item) = followed.read().get(&found.place()) {
+        keep(&item.json, &mut object);
+    }
     let who = as_whom(kind, &found.tenant, &caller);
     for attempt in 1.. {
         if !is_bound {
@@ -160,7 +167,8 @@ pub(crate) async fn patch(
 ) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&found.plural, found.is_tenanted)?;
     caller.check(api.feed(), Action::Update, found.target(kind))?;
-    if caller.0.is_limited() && delegation::gives(kind.scope) {
+    own(&caller, &found, kind)?;
+    if delegation::is_judged(&caller.0, kind.scope) {
         return Err(forbidden("what a part of it becomes is not known before: replace the whole object, with PUT"));
     }
     let condition = condition(&headers)?;
@@ -168,9 +176,7 @@ pub(crate) async fn patch(
     let mut query = how.query()?;
     if content_type == APPLY {
         // It makes what is not there.
-        if followed.read().get(&found.place()).is_none() {
-            caller.check(api.feed(), Action::Create, found.target(kind))?;
-        }
+        caller.check(api.feed(), Action::Create, found.target(kind))?;
         query.push(("force", how.force.to_string()));
     }
     let ask = ask(Method::PATCH, kind.path(&found.tenant, Some(&found.name)), query, content_type, body);
@@ -201,7 +207,14 @@ pub(crate) async fn delete(
     let ask = ask(Method::DELETE, path, Vec::new(), "application/json", options.to_string().into_bytes());
     let gone = send(api.client(), as_whom(kind, &found.tenant, &caller), ask).await;
     let gone = gone.map_err(|problem| conditioned(problem, condition.is_some()))?;
-    seen(followed, &gone, how.dry_run).await;
+    if !how.dry_run {
+        let uid = gone["metadata"]["uid"].as_str().or_else(|| gone["details"]["uid"].as_str()).unwrap_or_default();
+        if gone["metadata"]["finalizers"].is_array() {
+            seen(followed, &gone, false).await;
+        } else {
+            followed.is_gone(&found.place(), uid, SEEN_WITHIN).await;
+        }
+    }
     // It is there until what holds it up is done, and gone else.
     let status = if gone["metadata"]["finalizers"].is_array() { StatusCode::ACCEPTED } else { StatusCode::OK };
     answer(status, gone, None)
@@ -216,6 +229,10 @@ fn object(headers: &HeaderMap, body: &[u8], kind: &ServedKind, tenant: Option<&s
         serde_json::from_slice(body).map_err(|error| Problem::bad(format!("the body is no JSON: {error}")))?;
     if !object.is_object() || !(object["metadata"].is_object() || object["metadata"].is_null()) {
         return Err(Problem::bad("the body is no object of Kubernetes, with metadata and spec"));
+    }
+    let notes = &object["metadata"]["annotations"];
+    if !(notes.is_object() || notes.is_null()) {
+        return Err(Problem::bad("metadata.annotations is no object"));
     }
     let namespace = tenant.map(eddy_crds::core_namespace);
     let expected = [("apiVersion", Some(kind.resource.api_version.clone())), ("kind", Some(kind.resource.kind.clone()))];
@@ -274,6 +291,12 @@ fn unsupported(expected: &str) -> Problem {
 
 fn forbidden(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "Forbidden", detail)
+}
+
+/// Whoever something is shared with may see and remove it, not change it: what a Container becomes, it does as its owner.
+fn own(caller: &Caller, found: &Found, kind: &ServedKind) -> Result<(), Problem> {
+    let resource = Resource { owner: &found.tenant, kind: kind.scope, id: &found.name };
+    if caller.0.may(Action::Update, &resource) { Ok(()) } else { Err(forbidden("only its owner changes it")) }
 }
 
 fn delegated(caller: &Caller, kind: &ServedKind, object: &Value) -> Result<(), Problem> {

@@ -13,6 +13,8 @@ pub struct Principal {
     is_admin: bool,
     account: Option<Arc<str>>,
     token: Option<Arc<str>>,
+    /// When what they showed ends, in seconds since 1970.
+    expires_s: Option<i64>,
     /// What is known of them is too old for more than reading.
     reads_only: bool,
     /// Of its account, and of its token: each must hold what is asked.
@@ -22,7 +24,15 @@ pub struct Principal {
 impl Principal {
     /// A user, with all that is theirs.
     pub fn of_user(user: impl Into<Arc<str>>) -> Self {
-        Self { user: user.into(), is_admin: false, account: None, token: None, reads_only: false, limits: [None, None] }
+        Self {
+            user: user.into(),
+            is_admin: false,
+            account: None,
+            token: None,
+            expires_s: None,
+            reads_only: false,
+            limits: [None, None],
+        }
     }
 
     /// Who manages every tenant.
@@ -41,6 +51,17 @@ impl Principal {
     #[must_use]
     pub fn by_token(self, token: Arc<str>) -> Self {
         Self { token: Some(token), ..self }
+    }
+
+    /// Who may only until then, in seconds since 1970.
+    #[must_use]
+    pub fn until(self, expires_s: Option<i64>) -> Self {
+        Self { expires_s, ..self }
+    }
+
+    /// When what they showed ends, in seconds since 1970, if it does.
+    pub fn expires_s(&self) -> Option<i64> {
+        self.expires_s
     }
 
     /// Who may no more than this.

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::election::elect;
+use crate::election::{ConfirmError, confirm, elect};
 use crate::fact::Says;
 use crate::metrics::IdentityMetrics;
 use crate::outage::Outages;
@@ -81,13 +81,14 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
     let metrics = IdentityMetrics::register(&mut registry);
     let admin = Admin::bind(options.admin_address).await?;
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
-    let client = Client::try_default().await.map_err(|error| IdentityError::Kubernetes(Box::new(error)))?;
+    let client = eddy_watch::client().await.map_err(|error| IdentityError::Kubernetes(Box::new(error)))?;
     let nats = options.nats.connect("eddy-identity").await?;
     let (leads, led) = watch::channel(false);
     let bid =
         Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
     let mut lease = None;
-    let publishing = publish(watched(&client), led, (&nats, usize::from(options.bucket_replicas)), published, metrics);
+    let publishing =
+        publish(watched(&client), led, (&client, bid), (&nats, usize::from(options.bucket_replicas)), published, metrics);
     tokio::select! {
         () = publishing => {}
         () = elect(&client, bid, &mut lease, &leads) => {}
@@ -141,6 +142,7 @@ where
 async fn publish(
     mut changes: BoxStream<'static, Heard>,
     leads: watch::Receiver<bool>,
+    (client, bid): (&Client, Bid<'_>),
     (nats, replicas): (&Nats, usize),
     health: Readiness,
     metrics: IdentityMetrics,
@@ -173,12 +175,14 @@ async fn publish(
             health.ready();
             continue;
         }
-        // Who may no longer see what changes does not say that nothing does.
-        let is_whole =
-            outages.lasting(Instant::now()).inspect(|kind| health.not_ready(format!("failed to watch {kind}s"))).is_none();
-        match step(&mut publisher, &mut world, (nats, replicas), is_whole, &metrics).await {
-            Ok(()) if is_whole => health.ready(),
-            Ok(()) => {}
+        // Who may no longer see what changes neither says that nothing does, nor what it knows.
+        if let Some(kind) = outages.lasting(Instant::now()) {
+            health.not_ready(format!("failed to watch {kind}s"));
+            publisher = None;
+            continue;
+        }
+        match step(&mut publisher, &mut world, (client, bid), (nats, replicas), &metrics).await {
+            Ok(()) => health.ready(),
             Err(error) => {
                 tracing::warn!(error = error_chain(&error), "failed to publish permissions; it is tried again");
                 metrics.failures.inc();
@@ -190,14 +194,23 @@ async fn publish(
     }
 }
 
-/// Publishes what changed, and that nothing else did if that is known.
+/// Why nothing was published. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Confirm(#[from] ConfirmError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// Publishes what changed, and that nothing else did.
 async fn step(
     publisher: &mut Option<Publisher>,
     world: &mut World,
+    (client, bid): (&Client, Bid<'_>),
     (nats, replicas): (&Nats, usize),
-    is_whole: bool,
     metrics: &IdentityMetrics,
-) -> Result<(), PublishError> {
+) -> Result<(), StepError> {
     let changes = world.changes();
     let (publisher, count) = match publisher {
         Some(publisher) => {
@@ -205,6 +218,8 @@ async fn step(
             (publisher, changes.len())
         }
         None => {
+            // Whoever lost it unawares would take over from whoever has it now, with what they knew before.
+            confirm(client, bid).await?;
             let mut opened = Publisher::open(nats, replicas).await?;
             let count = opened.publish_all(&world.all()).await?;
             (publisher.insert(opened), count)
@@ -215,5 +230,5 @@ async fn step(
         metrics.changes.inc_by(count as u64);
         tracing::debug!(entries = world.len(), changed = count, "published permissions");
     }
-    if is_whole { publisher.beat().await } else { Ok(()) }
+    Ok(publisher.beat().await?)
 }

@@ -62,6 +62,9 @@ pub enum PublishError {
     /// A sign of life was not taken.
     #[error("failed to give a sign of life in the bucket {BUCKET}: another may publish to it by now")]
     Beat(#[from] kv::UpdateError),
+    /// Something is in the bucket that was not put here: what another had sent before it was replaced, and that came late.
+    #[error("somebody else wrote to the bucket {BUCKET}: everything is published anew")]
+    Foreign,
 }
 
 /// Puts entries into the bucket. Of several, only the one that was opened last can.
@@ -70,6 +73,8 @@ pub struct Publisher {
     epoch: u64,
     /// Of the bucket's last sign of life, which must be ours.
     revision: u64,
+    /// Entries that were put since: the bucket counts no others, unless somebody else writes.
+    written: u64,
     beaten: Instant,
 }
 
@@ -93,7 +98,7 @@ impl Publisher {
         // No sign of life: until everything was published, the bucket is good for nobody who reads it anew.
         let put = store.put(HEARTBEAT_KEY, Bytes::from_static(b"{}")).await;
         let revision = put.map_err(|source| PublishError::Put { key: HEARTBEAT_KEY.to_owned(), source })?;
-        Ok(Self { store, epoch: fastrand::u64(..), revision, beaten: Instant::now() })
+        Ok(Self { store, epoch: fastrand::u64(..), revision, written: 0, beaten: Instant::now() })
     }
 
     /// Makes the bucket say this and nothing else, whatever it says now. Returns how many entries changed.
@@ -117,16 +122,18 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]. Whatever of it was put until then is not known.
     pub async fn publish(&mut self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
-        // Held up for long, it may be told only now that another has taken over.
+        // Held up for long, it may be told only now that another has taken over. That is no sign of life: it may not know everything.
         if !changes.is_empty() && self.beaten.elapsed() > SURE_FOR {
-            self.beat().await?;
+            self.say(Bytes::from_static(b"{}")).await?;
         }
         self.put_all(changes).await
     }
 
-    async fn put_all(&self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
+    async fn put_all(&mut self, changes: &[(String, Option<Entry>)]) -> Result<(), PublishError> {
         let put = stream::iter(changes).map(|(key, entry)| self.put(key, entry.as_ref()));
-        put.buffered(AT_ONCE).try_collect().await
+        let () = put.buffered(AT_ONCE).try_collect().await?;
+        self.written += changes.len() as u64;
+        Ok(())
     }
 
     async fn put(&self, key: &str, entry: Option<&Entry>) -> Result<(), PublishError> {
@@ -147,11 +154,17 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`]; one of them is that another publishes by now.
     pub async fn beat(&mut self) -> Result<(), PublishError> {
-        let began = Instant::now();
         let beat = serde_json::to_vec(&Heartbeat { epoch: self.epoch })?;
-        self.revision = self.store.update(HEARTBEAT_KEY, beat.into(), self.revision).await?;
-        self.beaten = began;
-        Ok(())
+        self.say(beat.into()).await
+    }
+
+    /// Puts something in the place of the last sign of life, which must be ours, with nothing between that is not.
+    async fn say(&mut self, what: Bytes) -> Result<(), PublishError> {
+        let began = Instant::now();
+        let revision = self.store.update(HEARTBEAT_KEY, what, self.revision).await?;
+        let expected = self.revision + self.written + 1;
+        (self.revision, self.written, self.beaten) = (revision, 0, began);
+        if revision == expected { Ok(()) } else { Err(PublishError::Foreign) }
     }
 }
 

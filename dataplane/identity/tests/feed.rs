@@ -367,3 +367,30 @@ async fn a_bucket_that_is_not_wholly_published_is_taken_by_nobody() {
     until("it is known", || late.authenticate(&kept).is_ok() && feed.authenticate(&kept).is_ok()).await;
     assert!(!late.permissions().is_user("eve") && !feed.permissions().is_user("eve"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_sent_before_it_was_replaced_does_not_stay() {
+    let nats = Nats::start();
+    let (mut world, _, revoked) = World::of_two();
+    let client = nats.identity().await;
+    world.0.remove(&token_key(revoked.id()));
+    let mut publisher = Publisher::open(&client, 1).await.unwrap();
+    publisher.publish_all(&world.0).await.unwrap();
+    publisher.beat().await.unwrap();
+    // It comes late.
+    let subject = format!("$KV.eddy-permissions.{}", token_key(revoked.id()));
+    async_nats::jetstream::new(client.clone()).publish(subject, "{}".into()).await.unwrap().await.unwrap();
+    assert!(matches!(publisher.beat().await, Err(PublishError::Foreign)));
+    let mut publisher = Publisher::open(&client, 1).await.unwrap();
+    assert_eq!(publisher.publish_all(&world.0).await.unwrap(), 1, "it is taken away again");
+    publisher.beat().await.unwrap();
+    // Of what is published here, nothing is foreign: neither entries nor what is taken away.
+    let added = world.token("ada");
+    publisher.publish_all(&world.0).await.unwrap();
+    world.0.remove(&token_key(added.id()));
+    publisher
+        .publish(&[(token_key(added.id()), None), (user_key("bob"), Some(Entry::User(UserEntry::default())))])
+        .await
+        .unwrap();
+    publisher.beat().await.unwrap();
+}

@@ -24,6 +24,29 @@ pub const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// The longest pause, but for up to a quarter more by chance: so long a change may go unseen after an outage.
 pub const PAUSE_MAX: Duration = Duration::from_secs(4);
 
+/// A watch that was not told anything for so long asks again, so that one whose server is gone without a word is noticed.
+const WATCH_SECONDS: u32 = 30;
+/// A server that does not answer within this is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// Longer than a watch is silent.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+
+/// A client that notices within a minute that the API is gone without a word. Its watches are of [`prompt`].
+///
+/// # Errors
+/// That there is no Kubernetes to ask.
+pub async fn client() -> Result<Client, kube::Error> {
+    let mut config = kube::Config::infer().await.map_err(kube::Error::InferConfig)?;
+    config.connect_timeout = Some(CONNECT_WITHIN);
+    config.read_timeout = Some(SILENCE_MAX);
+    Client::try_from(config)
+}
+
+/// Watches of a [`client`].
+pub fn prompt() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
 /// What happens to the objects of `api`, for ever. An error is for the log only: what was known stays known until a
 /// complete new list ([`Event::Init`] to [`Event::InitDone`]) is there.
 pub fn watch<K>(
@@ -41,7 +64,7 @@ pub fn watch_well_formed<K>(client: &Client) -> impl Stream<Item = Result<Event<
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).filter_map(|event| {
+    watch(Api::<DeserializeGuard<K>>::all(client.clone()), prompt()).filter_map(|event| {
         future::ready(match event {
             Ok(Event::Apply(object)) => well_formed(object).map(|object| Ok(Event::Apply(object))),
             Ok(Event::InitApply(object)) => well_formed(object).map(|object| Ok(Event::InitApply(object))),

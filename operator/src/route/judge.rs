@@ -7,6 +7,7 @@ use eddy_router::{Claimant, Claims, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
+use crate::scopes;
 use crate::tenancy::tenant;
 
 pub(super) fn claimant(route: &Route) -> Claimant {
@@ -43,6 +44,9 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
             "this version of Eddy does not do what {field} asks for, and serves nothing rather than without it: remove {field}"
         );
         return Verdict::new(Reason::NotSupported, message);
+    }
+    if let Err(obstacle) = scopes::read("spec.requiredScopes", &route.spec.required_scopes) {
+        return obstacle;
     }
     let taken = hosts_taken(route, claims);
     if !taken.is_empty() {

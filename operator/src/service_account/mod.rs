@@ -44,7 +44,7 @@ pub(crate) async fn run(
 
 fn judge(account: &ServiceAccount, users: &Store<User>) -> Result<Verdict, Verdict> {
     let owner = provisioned_tenant(account, users)?;
-    let scopes = scopes::read(&account.spec.scopes)?;
+    let scopes = scopes::read("spec.scopes", &account.spec.scopes)?;
     let is_admin = users.get(&ObjectRef::new(&owner)).is_some_and(|user| user.spec.admin);
     let holds = match (account.spec.suspended, scopes.len()) {
         (true, _) => "suspended: its tokens are refused".to_owned(),

@@ -107,7 +107,7 @@ fn known(token: &Token) -> &[TokenSecret] {
 /// What keeps it from being.
 fn judge(token: &Token, stores: &Stores, now: Timestamp) -> Result<Option<String>, Verdict> {
     let owner = provisioned_tenant(token, &stores.users)?;
-    let scopes = scopes::read(&token.spec.scopes)?;
+    let scopes = scopes::read("spec.scopes", &token.spec.scopes)?;
     if token.spec.expires_at.as_ref().is_some_and(|end| end.0 <= now) {
         return Err(Verdict::new(Reason::Expired, "it has expired: give it another spec.expiresAt, or delete it"));
     }

@@ -73,7 +73,7 @@ impl Permissions {
         if user.suspended {
             return Err(Refused::Suspended);
         }
-        let mut principal = Principal::of_user(token.user.clone()).by_token(token.name.clone());
+        let mut principal = Principal::of_user(token.user.clone()).by_token(token.name.clone()).until(token.expires_s);
         if user.admin {
             principal = principal.as_admin();
         }

@@ -17,6 +17,8 @@ use crate::snapshot::RouteEntry;
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Whom a request was let in as, where its Route requires scopes.
+static X_EDDY_USER: HeaderName = HeaderName::from_static("x-eddy-user");
 
 impl Gateway {
     /// Picks an endpoint of the request's route, and counts the request as under way there.
@@ -43,6 +45,14 @@ impl Gateway {
             upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
         }
         upstream.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
+        if let Some(user) = &context.user {
+            // The backend is somebody else's, perhaps: it learns who asks, and gets nothing that it could ask with elsewhere.
+            upstream.remove_header(&header::AUTHORIZATION);
+            upstream.insert_header(&X_EDDY_USER, &**user)?;
+        } else {
+            // Whoever says so of themselves is not believed.
+            upstream.remove_header(&X_EDDY_USER);
+        }
         if let Some(trace) = &context.trace {
             trace.propagate(upstream);
         }

@@ -5,6 +5,7 @@
 //! a connection pool of its own, so that a request never crosses threads.
 
 mod access_log;
+mod admission;
 mod attempt;
 mod balance;
 mod direct;

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 pub(crate) struct Metrics {
     /// By the status's first digit; looked up by index, since a family's look-up is a lock and a hash.
     requests: Arc<[Counter; 6]>,
-    refusals: Arc<[Counter; 5]>,
+    refusals: Arc<[Counter; Refusal::ALL.len()]>,
     duration_seconds: Histogram,
     pub(crate) connections: Gauge,
     pub(crate) upstream_connections: Counter,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use eddy_authz::feed::Feed;
 use eddy_router::{check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::header;
@@ -35,12 +36,16 @@ pub(crate) struct Gateway {
     pub(crate) tracer: Option<Tracer>,
     /// Connections for requests that go the short way.
     pub(crate) pool: Arc<Pool>,
+    /// Who may what; none where nobody says.
+    pub(crate) permissions: Option<Feed>,
 }
 
 /// What is known of a request so far.
 pub(crate) struct RequestContext {
     started: Instant,
     pub(crate) route: Option<Arc<RouteEntry>>,
+    /// Whom the request was let in as, where its route requires something.
+    pub(crate) user: Option<Box<str>>,
     pub(crate) in_flight: Option<InFlight>,
     /// Connections tried, the first among them.
     pub(crate) tries: u32,
@@ -58,6 +63,7 @@ impl ProxyHttp for Gateway {
         RequestContext {
             started: Instant::now(),
             route: None,
+            user: None,
             in_flight: None,
             tries: 0,
             failed: None,
@@ -77,7 +83,15 @@ impl ProxyHttp for Gateway {
         }
         match self.route(session.req_header()) {
             Ok(route) => {
+                let admitted = self.admit(session.req_header(), &route);
                 context.route = Some(route);
+                match admitted {
+                    Ok(user) => context.user = user,
+                    Err(refusal) => {
+                        self.refuse(session, context, refusal).await?;
+                        return Ok(true);
+                    }
+                }
                 if !is_plain(session.req_header()) {
                     return Ok(false);
                 }
@@ -207,6 +221,14 @@ impl Gateway {
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
         self.snapshot.load().table.find(&host, path).cloned().ok_or(Refusal::NoRoute)
+    }
+
+    /// Whom a request is let in as, where that matters.
+    fn admit(&self, request: &RequestHeader, route: &RouteEntry) -> Result<Option<Box<str>>, Refusal> {
+        if route.requirement.is_empty() {
+            return Ok(None);
+        }
+        route.requirement.admit(&request.headers, self.permissions.as_ref()).map(Some)
     }
 
     async fn refuse(&self, session: &mut Session, context: &mut RequestContext, refusal: Refusal) -> Result<()> {

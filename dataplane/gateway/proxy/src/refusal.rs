@@ -15,6 +15,12 @@ pub(crate) enum Refusal {
     BadRequest,
     /// No route has the host and path.
     NoRoute,
+    /// The Route wants a token, and none is shown that is good.
+    Unauthorized,
+    /// The token that is shown does not hold what the Route requires.
+    Forbidden,
+    /// Whose token it is cannot be known now.
+    Stale,
     /// No endpoint is there to answer.
     NoEndpoint,
     /// The backend did not take the connection, or broke it.
@@ -24,7 +30,16 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 5] = [Self::BadRequest, Self::NoRoute, Self::NoEndpoint, Self::Upstream, Self::Timeout];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::BadRequest,
+        Self::NoRoute,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Stale,
+        Self::NoEndpoint,
+        Self::Upstream,
+        Self::Timeout,
+    ];
 
     /// Whose fault an error was; none where the client left.
     pub(crate) fn of(error: &Error) -> Option<Self> {
@@ -42,6 +57,9 @@ impl Refusal {
         match self {
             Self::BadRequest => "bad_request",
             Self::NoRoute => "no_route",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Stale => "stale",
             Self::NoEndpoint => "no_endpoint",
             Self::Upstream => "upstream",
             Self::Timeout => "timeout",
@@ -52,7 +70,9 @@ impl Refusal {
         match self {
             Self::BadRequest => 400,
             Self::NoRoute => 404,
-            Self::NoEndpoint => 503,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NoEndpoint | Self::Stale => 503,
             Self::Upstream => 502,
             Self::Timeout => 504,
         }
@@ -62,6 +82,11 @@ impl Refusal {
         match self {
             Self::BadRequest => "400: the host or path of this request is malformed\n",
             Self::NoRoute => "404: no Route has this host and path\n",
+            Self::Unauthorized => {
+                "401: this Route wants a token: Authorization: Bearer, or as the password of basic authentication\n"
+            }
+            Self::Forbidden => "403: the token does not hold the scopes that this Route requires\n",
+            Self::Stale => "503: whose token this is cannot be known now; try again later\n",
             Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
             Self::Upstream => "502: the backend of this Route refused or broke the connection\n",
             Self::Timeout => "504: the backend of this Route took too long\n",
@@ -78,6 +103,11 @@ impl Refusal {
         // A cache must not go on to refuse what works again.
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
         response.insert_header(&X_REQUEST_ID, request_id)?;
+        if self == Self::Unauthorized {
+            // Browsers ask for a password then, which a token is as well.
+            response.append_header(header::WWW_AUTHENTICATE, "Bearer realm=\"eddy\"")?;
+            response.append_header(header::WWW_AUTHENTICATE, "Basic realm=\"eddy\"")?;
+        }
         let head = session.req_header().method == Method::HEAD;
         let body = if head { Bytes::new() } else { Bytes::from_static(sentence.as_bytes()) };
         session.as_downstream_mut().write_error_response(response, body).await

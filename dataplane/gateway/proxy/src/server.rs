@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use eddy_authz::feed::{Ages, Feed, NatsError};
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
@@ -24,6 +25,8 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
+/// Who may what is known by then, or is not to be known just now.
+const FILLED_WITHIN: Duration = Duration::from_secs(10);
 /// More tries of one request than any route may ask for.
 const RETRIES_MAX: usize = 16;
 
@@ -50,6 +53,9 @@ pub enum GatewayError {
     /// A snapshot file cannot be used.
     #[error(transparent)]
     Persist(#[from] PersistError),
+    /// NATS cannot be reached as it was said.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
     /// Health and metrics cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -68,6 +74,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let health = Health::default();
     let (routes, draining) = (health.part("routes"), health.part("listener"));
     let admin = Admin::bind(options.admin_address).await?;
+    let permissions = permissions(&options, &mut registry).await?;
     // Health and metrics are there to the very end, so they do not heed the request to end.
     tokio::spawn(admin.serve(health, registry, Shutdown::default()));
 
@@ -85,9 +92,17 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         access_log: access_log.clone(),
         tracer: tracer.clone(),
         pool: Arc::new(Pool::new(UPSTREAM_POOL)),
+        permissions: permissions.clone(),
     };
     let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
+    if let Some(permissions) = &permissions {
+        // One that knows nobody yet would refuse whom others know; without NATS it serves what everyone may see all the same.
+        tokio::select! {
+            _ = tokio::time::timeout(FILLED_WITHIN, permissions.filled()) => {}
+            () = shutdown.requested() => {}
+        }
+    }
     draining.ready();
 
     shutdown.requested().await;
@@ -105,6 +120,18 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let _ = drained?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// Who may what, where that is said.
+async fn permissions(options: &GatewayOptions, registry: &mut Registry) -> Result<Option<Feed>, GatewayError> {
+    let Some(file) = &options.permissions_file else { return Ok(None) };
+    let ages = Ages {
+        writes_max: Duration::from_secs(options.writes_age_seconds_max),
+        reads_max: Duration::from_secs(options.reads_age_seconds_max),
+    };
+    let feed = Feed::open(options.nats.connect("eddy-gateway").await?, file.clone(), ages);
+    feed.register(registry);
+    Ok(Some(feed))
 }
 
 /// Starts what keeps the snapshot up to date.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use eddy_crds::{PathMatchType, RouteSpec};
 use eddy_router::{Claimant, Claims, PathRule, Rule, Table, unsupported};
 
+use crate::admission::Requirement;
 use crate::balance::Backends;
 use crate::endpoints::{Registry, ServicePort};
 use crate::inputs::{Place, RouteInput};
@@ -21,6 +22,8 @@ pub(crate) struct RouteEntry {
     pub(crate) retries: u32,
     /// The prefixes that are removed from the path, the longest first; none to leave it as it is.
     pub(crate) strip: Vec<Box<str>>,
+    /// What whoever asks must hold.
+    pub(crate) requirement: Requirement,
 }
 
 /// All routes.
@@ -51,7 +54,16 @@ pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry
             tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
             left_out += 1;
         } else {
-            rules.push(Rule { hosts, paths: paths(&route.spec), value: Arc::new(entry(route, registry)) });
+            match Requirement::of(&route.spec) {
+                Ok(requirement) => {
+                    let value = Arc::new(entry(route, requirement, registry));
+                    rules.push(Rule { hosts, paths: paths(&route.spec), value });
+                }
+                Err(error) => {
+                    tracing::debug!(route = %route.place, %error, "left out: a scope that it requires is none");
+                    left_out += 1;
+                }
+            }
         }
     }
     let served = rules.len();
@@ -79,7 +91,7 @@ fn paths(spec: &RouteSpec) -> Vec<PathRule> {
     spec.paths.iter().map(rule).collect()
 }
 
-fn entry(route: &RouteInput, registry: &mut Registry) -> RouteEntry {
+fn entry(route: &RouteInput, requirement: Requirement, registry: &mut Registry) -> RouteEntry {
     let spec = &route.spec;
     let backends = spec.backends.iter().filter_map(|backend| {
         let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
@@ -93,6 +105,7 @@ fn entry(route: &RouteInput, registry: &mut Registry) -> RouteEntry {
         idle_timeout: seconds(spec.timeouts.idle_seconds),
         retries: u32::try_from(spec.retries.attempts).unwrap_or(0),
         strip: if spec.strip_prefix { prefixes(spec) } else { Vec::new() },
+        requirement,
     }
 }
 
@@ -168,7 +181,7 @@ mod tests {
     fn a_prefix_is_stripped_by_whole_elements() {
         let spec =
             json!({"hosts": ["a"], "paths": [{"path": "/api"}, {"path": "/api/v1/"}], "stripPrefix": true, "backends": []});
-        let entry = entry(&route("u-ada", "a", 1, spec), &mut Registry::default());
+        let entry = entry(&route("u-ada", "a", 1, spec), Requirement::default(), &mut Registry::default());
         for (path, seen) in [("/api", "/"), ("/api/x?q=/api", "/x?q=/api"), ("/api/v1/y", "/y"), ("/api?q", "/?q")] {
             assert_eq!(entry.rewrite(path).as_deref(), Some(seen), "{path}");
         }

@@ -11,7 +11,6 @@ pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
         (!matches!(spec.protocol, RouteProtocol::HTTP), "spec.protocol"),
         (spec.ip_filter.is_some(), "spec.ipFilter"),
-        (!spec.required_scopes.is_empty(), "spec.requiredScopes"),
         (spec.rate_limit.is_some(), "spec.rateLimit"),
         (spec.tls.is_some(), "spec.tls"),
         (spec.domain.is_some(), "spec.domain"),
@@ -30,11 +29,6 @@ mod tests {
         assert_eq!(unsupported(&plain), None);
         let filtered = RouteSpec { ip_filter: Some(eddy_crds::IpFilter::default()), ..plain.clone() };
         assert_eq!(unsupported(&filtered), Some("spec.ipFilter"));
-        let scoped = RouteSpec {
-            required_scopes: vec![eddy_crds::Scope { scope: "storage.ada.files".into(), actions: vec![] }],
-            ..plain.clone()
-        };
-        assert_eq!(unsupported(&scoped), Some("spec.requiredScopes"));
         let stream = RouteSpec { protocol: RouteProtocol::TCP, ..plain };
         assert_eq!(unsupported(&stream), Some("spec.protocol"));
     }
