@@ -138,7 +138,9 @@ pub(crate) async fn replace(
         keep(&item.json, &mut object);
     }
     let who = as_whom(kind, &found.tenant, &caller);
-    for attempt in 1.. {
+    let mut tries = TRIES;
+    loop {
+        tries -= 1;
         if !is_bound {
             let there = send(api.client(), who, ask_for(kind, &found.tenant, &found.name)).await?;
             object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
@@ -146,7 +148,7 @@ pub(crate) async fn replace(
         let path = kind.path(&found.tenant, Some(&found.name));
         let ask = ask(Method::PUT, path, how.query()?, "application/json", object.to_string().into_bytes());
         match send(api.client(), who, ask).await {
-            Err(problem) if problem.code == "Conflict" && !is_bound && attempt < TRIES => {}
+            Err(problem) if problem.code == "Conflict" && !is_bound && tries > 0 => {}
             written => {
                 let written = written.map_err(|problem| conditioned(problem, condition.is_some()))?;
                 seen(followed, &written, how.dry_run).await;
@@ -154,7 +156,6 @@ pub(crate) async fn replace(
             }
         }
     }
-    Err(Problem::unavailable("the object changes all the time: try again"))
 }
 
 pub(crate) async fn patch(

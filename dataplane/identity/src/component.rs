@@ -47,8 +47,7 @@ pub struct IdentityOptions {
     #[arg(long, env = "POD_NAME", default_value = "eddy-identity")]
     identity: String,
 
-    /// Seconds after which a replica that publishes and was not heard of is replaced; as long after losing the Kubernetes API it says no
-    /// more that it knows everything
+    /// Seconds after which a replica that publishes and was not heard of is replaced
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(5..=60))]
     lease_seconds: u64,
 
