@@ -92,6 +92,8 @@ pub(crate) async fn list(
             let detail = "you have as many streams open as you may: close some";
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", detail)
         })?;
+        // Of a replica that was ahead. If it does not come, everything is read anew.
+        followed.reaches(last_seen.unwrap_or_default(), REACHES_WITHIN).await;
         let (kind, followed) = (kind.clone(), followed.clone());
         let asked = Following { kind, tenant: listed.tenant, headers, followed, filter, last_seen, _entered: entered };
         return Ok(stream::changes(api.clone(), asked));
