@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use eddy_api::ApiOptions;
 use eddy_gateway::GatewayOptions;
-use eddy_identity::IdentityOptions;
+use eddy_identity::{IdentityOptions, InviteOptions};
 use eddy_kv::component::KvOptions;
 use eddy_storage::{ChunkserverOptions, StorageDoorOptions, StorageMasterOptions, StorageNamespaceOptions, StorageServerOptions};
 use eddy_telemetry::{Shutdown, Telemetry, TelemetryOptions, error_chain};
@@ -34,6 +34,8 @@ enum Component {
     Api(ApiOptions),
     /// Who there is and what they may, published to all others.
     Identity(IdentityOptions),
+    /// An invitation to sign in, by hand: for the first administrator.
+    Invite(InviteOptions),
     /// The platform's transactional key-value store.
     Kv(KvOptions),
     /// One disk of storage.
@@ -71,6 +73,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         }
         Component::Api(options) => eddy_api::run(options, shutdown).await.map_err(Into::into),
         Component::Identity(options) => eddy_identity::run(options, shutdown).await.map_err(Into::into),
+        Component::Invite(options) => invite(options).await.map_err(Into::into),
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),
         Component::StorageDoor(options) => eddy_storage::run_door(options, shutdown).await.map_err(Into::into),
@@ -82,12 +85,19 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     ended
 }
 
+#[allow(clippy::print_stdout, reason = "it is what was asked for")]
+async fn invite(options: InviteOptions) -> Result<(), eddy_identity::IdentityError> {
+    println!("{}", eddy_identity::invite(options).await?);
+    Ok(())
+}
+
 impl Component {
     fn name(&self) -> &'static str {
         match self {
             Self::Gateway(_) => "eddy-gateway",
             Self::Api(_) => "eddy-api",
             Self::Identity(_) => "eddy-identity",
+            Self::Invite(_) => "eddy-invite",
             Self::Kv(_) => "eddy-kv",
             Self::Chunkserver(_) => "eddy-chunkserver",
             Self::StorageMaster(_) => "eddy-storage-master",

@@ -1,7 +1,7 @@
 //! The cluster under test, by its real clients.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,18 +67,19 @@ impl Cluster {
         stdout
     }
 
+    /// Runs kubectl as whoever shows this token, and nothing else; returns what it printed, and whether it succeeded.
+    pub fn kubectl_by_token(&self, token: &str, arguments: &[&str]) -> (bool, String) {
+        let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&self.kubeconfig).unwrap()).unwrap();
+        config["users"][0]["user"] = serde_json::json!({"token": token});
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, config.to_string()).unwrap();
+        let Output { status, stdout, stderr } = run_kubectl(&kubeconfig, arguments, None);
+        (status.success(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
+    }
+
     fn run_kubectl(&self, arguments: &[&str], input: Option<&str>) -> Output {
-        let mut child = Command::new("kubectl")
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl is on PATH");
-        child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+        run_kubectl(&self.kubeconfig, arguments, input)
     }
 
     /// Runs kubectl, which must succeed.
@@ -171,4 +172,18 @@ pub fn wait_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bo
 #[allow(clippy::disallowed_methods)]
 fn pause() {
     std::thread::sleep(POLL);
+}
+
+fn run_kubectl(kubeconfig: &Path, arguments: &[&str], input: Option<&str>) -> Output {
+    let mut child = Command::new("kubectl")
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is on PATH");
+    child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+
 use crate::{Cluster, wait};
 
 /// The gateway's address, as a client outside the cluster sees it.
@@ -41,6 +44,22 @@ impl Gateway {
         let request = if token.is_empty() { request } else { request.bearer_auth(token) };
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Sends a request; the connection must work. The status, the head and the body of its answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> (u16, HeaderMap, String) {
+        let request = self.client.request(method, format!("{}{path}", self.url)).header("Host", host).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let response = request.send().await.unwrap();
+        let (status, head) = (response.status().as_u16(), response.headers().clone());
+        (status, head, response.text().await.unwrap())
     }
 
     /// A request's status and body. The connection must work.

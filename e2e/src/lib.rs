@@ -13,6 +13,7 @@ mod http;
 mod load;
 mod ports;
 mod storage;
+mod token;
 
 pub use self::cluster::{Cluster, cluster_tool, repository, wait, wait_within};
 pub use self::collector::Collector;
@@ -24,3 +25,4 @@ pub use self::ports::reserved_address;
 pub use self::storage::{
     Chunkserver, STORAGE_NAMESPACES, chunkservers, storage_namespace, storage_ready, storage_server, system, wait_figure,
 };
+pub use self::token::{TOKENS, secret, token};

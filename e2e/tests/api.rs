@@ -4,13 +4,9 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use eddy_e2e::{Cluster, wait};
+use eddy_e2e::{Cluster, Gateway, TOKENS, token, wait};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
-
-const TOKENS: &str = "tokens.eddy.cloud";
 
 /// The API, as a client outside the cluster sees it.
 struct Api {
@@ -53,17 +49,6 @@ impl Api {
 async fn read(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     (status, serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default())
-}
-
-/// A token of a tenant, with these limits if any.
-fn token(cluster: &Cluster, tenant: &str, name: &str, spec: &str) -> String {
-    let core = format!("u-{tenant}");
-    cluster.apply(&format!(
-        "apiVersion: eddy.cloud/v1alpha1\nkind: Token\nmetadata: {{name: {name}, namespace: {core}}}\nspec: {spec}\n"
-    ));
-    cluster.wait_ready(TOKENS, &core, name);
-    let secret = cluster.get("secret", &core, name).unwrap();
-    String::from_utf8(STANDARD.decode(secret["data"]["token"].as_str().unwrap()).unwrap()).unwrap()
 }
 
 /// A tenant with nothing of an earlier run.
@@ -376,4 +361,24 @@ async fn nobody_gives_on_more_than_they_have_and_only_administrators_make_users(
     let odd = json!({"metadata": {"name": "odd", "annotations": "x"}, "spec": {}});
     let keyed = api.ask(&all, Method::POST, tokens).header("content-type", "application/json").header("idempotency-key", "k");
     assert_eq!(keyed.body(odd.to_string()).send().await.unwrap().status(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn the_platforms_own_host_leads_to_the_api_and_to_files_and_is_no_tenants() {
+    let cluster = Cluster::connect().await;
+    tenant(&cluster, "fronted");
+    let (api, token) = (Api::of(&cluster), token(&cluster, "fronted", "all", "{}"));
+    api.wait_known(&token);
+    let (gateway, host) = (Gateway::of(&cluster), "cloud.eddy.example");
+    let (status, who) = gateway.by_token(&token, host, "/api/v1/whoami").await;
+    assert_eq!((status, serde_json::from_str::<Value>(&who).unwrap()["user"].as_str()), (200, Some("fronted")));
+    assert_eq!(gateway.by_token(&token, host, "/v1/files").await.0, 200);
+    assert_eq!(gateway.by_token(&token[1..], host, "/api/v1/whoami").await.0, 401);
+    assert_eq!(gateway.get(host, "/").await.0, 404);
+    let grabs = "{apiVersion: eddy.cloud/v1alpha1, kind: Route, metadata: {name: grabs, namespace: u-fronted}, \
+                 spec: {hosts: [cloud.eddy.example], backends: [{container: x, port: 80}]}}";
+    cluster.apply(grabs);
+    let said = cluster.wait_reason("routes.eddy.cloud", "u-fronted", "grabs", "HostTaken");
+    assert!(said.contains("the platform itself"), "{said}");
 }

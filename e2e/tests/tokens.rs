@@ -2,22 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use eddy_e2e::{Cluster, Door, Gateway, STORAGE_NAMESPACES, storage_namespace, system, wait};
+use eddy_e2e::{Cluster, Door, Gateway, STORAGE_NAMESPACES, TOKENS, secret, storage_namespace, system, wait};
 use reqwest::Method;
 use serde_json::Value;
 
-const TOKENS: &str = "tokens.eddy.cloud";
 const ACCOUNTS: &str = "serviceaccounts.eddy.cloud";
 
 fn object(kind: &str, core: &str, name: &str, spec: &str) -> String {
     format!("apiVersion: eddy.cloud/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {core}}}\nspec: {spec}\n")
-}
-
-fn secret(cluster: &Cluster, core: &str, name: &str, key: &str) -> String {
-    let secret = cluster.get("secret", core, name).unwrap();
-    String::from_utf8(STANDARD.decode(secret["data"][key].as_str().unwrap()).unwrap()).unwrap()
 }
 
 fn known(cluster: &Cluster, core: &str, name: &str) -> Vec<Value> {

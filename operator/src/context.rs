@@ -5,6 +5,7 @@ use std::sync::Arc;
 use eddy_authz::SigningKey;
 use eddy_kv::Remote;
 use eddy_object::Metadata;
+use eddy_router::Claimant;
 use eddy_rpc::TlsError;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) backoff: Backoff,
     /// The core namespace of the gateway, which tenants' policies let in.
     pub(crate) system_namespace: String,
+    /// Of the platform's own host, which no tenant has.
+    pub(crate) platform: Option<Claimant>,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
     /// What access keys of S3 are derived with, if tokens are to be such.
@@ -45,6 +48,10 @@ impl Context {
             metrics,
             backoff: Backoff::default(),
             system_namespace: options.namespace.clone(),
+            platform: options
+                .platform_host
+                .as_ref()
+                .map(|host| Claimant::platform(&options.namespace, vec![host.to_ascii_lowercase()])),
             storage,
             signing_key,
         }

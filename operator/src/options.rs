@@ -42,6 +42,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) signing_key_file: Option<PathBuf>,
 
+    /// The host of the platform itself, which no tenant's Route may have
+    #[arg(long, env = "EDDY_PLATFORM_HOST")]
+    pub(crate) platform_host: Option<String>,
+
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]
     pub(crate) shutdown_deadline_seconds: u64,

@@ -2,13 +2,14 @@
 
 use axum::extract::FromRequestParts;
 use eddy_authz::feed::Feed;
-use eddy_authz::{Action, Credential, Principal, Resource};
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use eddy_authz::{Action, Credential, Principal, Refused, Resource, session_of_cookies};
+use eddy_http::is_same_origin;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::kinds::ServedKind;
-use crate::problem::Problem;
+use crate::problem::{Problem, of_refused, unauthorized};
 use crate::router::Api;
 
 /// Who asks.
@@ -28,18 +29,31 @@ impl FromRequestParts<Api> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        Self::of(&parts.headers, api.feed())
+        Self::of(&parts.method, &parts.headers, api.feed())
     }
 }
 
 impl Caller {
-    /// Who shows these headers.
-    pub(crate) fn of(headers: &HeaderMap, feed: &Feed) -> Result<Self, Problem> {
+    /// Who shows these headers: a token, or, from a page of this site, that they have signed in.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap, feed: &Feed) -> Result<Self, Problem> {
         let mut shown = headers.get_all(AUTHORIZATION).iter();
-        let (Some(header), None) = (shown.next(), shown.next()) else { return Err(Problem::unauthorized()) };
-        let credential = Credential::of_header(header.as_bytes()).ok_or_else(Problem::unauthorized)?;
-        let (token, _) = credential.into_token();
-        Ok(Self(feed.authenticate(&token.ok_or_else(Problem::unauthorized)?)?))
+        let token = match (shown.next(), shown.next()) {
+            (Some(header), None) => Credential::of_header(header.as_bytes()).and_then(|credential| credential.into_token().0),
+            (None, _) => return Self::of_cookie(method, headers, feed),
+            _ => None,
+        };
+        feed.authenticate(&token.ok_or_else(unauthorized)?).map(Self).map_err(of_refused)
+    }
+
+    fn of_cookie(method: &Method, headers: &HeaderMap, feed: &Feed) -> Result<Self, Problem> {
+        let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+        let secret = session_of_cookies(cookies).ok_or_else(unauthorized)?;
+        // A browser shows it for whoever's page makes it ask.
+        if !method.is_safe() && !is_same_origin(headers) {
+            return Err(Problem::forbidden("a page of another site asks for this"));
+        }
+        let who = feed.authenticate(&secret).map_err(of_refused)?;
+        if who.is_session() { Ok(Self(who)) } else { Err(unauthorized()) }
     }
 
     /// Whether they may; else, what they are told says no more than they may know.
@@ -51,12 +65,12 @@ impl Caller {
             return Ok(());
         }
         if self.0.once_fresh().is_some_and(|fresh| Self(fresh).may(feed, action, target)) {
-            return Err(Problem::stale());
+            return Err(of_refused(Refused::Stale));
         }
         let plural = &target.kind.plural;
         if self.may(feed, Action::Read, target) {
             let detail = format!("what you showed is not good for {action} on {plural}");
-            return Err(Problem::new(http::StatusCode::FORBIDDEN, "Forbidden", detail));
+            return Err(Problem::forbidden(detail));
         }
         Err(Problem::not_found(match (target.tenant, target.name) {
             ("", _) => format!("list of {plural} of all tenants"),

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::StreamExt;
+use http::request::Parts;
 use http::{Method, StatusCode};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use crate::access::Caller;
+use crate::per_user::Entered;
 use crate::problem::Problem;
 use crate::router::Api;
 
@@ -37,16 +40,9 @@ pub(crate) async fn gathered(State(api): State<Api>, request: Request, next: Nex
     }
     let (parts, body) = request.into_parts();
     let mut coming = body.into_data_stream();
-    let problem = match Caller::of(&parts.headers, api.feed()) {
+    let problem = match taken(&api, &parts, &mut coming).await {
+        Ok((body, _held)) => return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await,
         Err(problem) => problem,
-        Ok(caller) => {
-            let Some(_entered) = api.bodies_by_user().enter(caller.0.user()) else { return busy().into_response() };
-            let Ok(Ok(_permit)) = timeout(WAIT_MAX, api.bodies().acquire()).await else { return busy().into_response() };
-            match timeout(WITHIN, gather(&mut coming)).await.unwrap_or_else(|_| Err(late())) {
-                Ok(body) => return next.run(Request::from_parts(parts, Body::from(body.freeze()))).await,
-                Err(problem) => problem,
-            }
-        }
     };
     let rest = async {
         let mut length = 0;
@@ -61,7 +57,20 @@ pub(crate) async fn gathered(State(api): State<Api>, request: Request, next: Nex
     problem.into_response()
 }
 
-async fn gather(coming: &mut axum::body::BodyDataStream) -> Result<BytesMut, Problem> {
+/// A body of somebody who is known, and their place among those whose bodies are dealt with.
+async fn taken<'a>(
+    api: &'a Api,
+    parts: &Parts,
+    coming: &mut BodyDataStream,
+) -> Result<(BytesMut, (Entered, SemaphorePermit<'a>)), Problem> {
+    let caller = Caller::of(&parts.method, &parts.headers, api.feed())?;
+    let entered = api.bodies_by_user().enter(caller.0.user()).ok_or_else(busy)?;
+    let permit = timeout(WAIT_MAX, api.bodies().acquire()).await.ok().and_then(Result::ok).ok_or_else(busy)?;
+    let body = timeout(WITHIN, gather(coming)).await.unwrap_or_else(|_| Err(late()))?;
+    Ok((body, (entered, permit)))
+}
+
+async fn gather(coming: &mut BodyDataStream) -> Result<BytesMut, Problem> {
     let mut body = BytesMut::new();
     while let Some(chunk) = coming.next().await {
         let chunk = chunk.map_err(|_| Problem::bad("the body broke off"))?;

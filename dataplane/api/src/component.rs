@@ -1,30 +1,24 @@
 //! The API as a process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::Router;
-use eddy_authz::feed::{Ages, Feed, NatsError, NatsOptions};
-use eddy_listen::listen;
+use eddy_authz::feed::{FeedOptions, NatsError};
+use eddy_http::{HEAD_WITHIN, connection, listen};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, AdminError, Gauges, Health, Shutdown, figure};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::follow::Followed;
 use crate::metrics::ApiMetrics;
 use crate::router::Api;
+use crate::token_review::{TokenReviewError, TokenReviewOptions};
 use crate::{kinds, openapi};
 
-/// The head of a request must come within this.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Whoever takes nothing of what is sent for so long has gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// Who may what is known by then, or is not to be known just now.
-const FILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Options of the API.
 #[derive(clap::Args, Clone, Debug)]
@@ -37,24 +31,15 @@ pub struct ApiOptions {
     #[arg(long, default_value = "0.0.0.0:9090")]
     admin_address: SocketAddr,
 
-    /// A file for what is known of permissions, for when this starts anew while NATS is away
-    #[arg(long)]
-    permissions_file: PathBuf,
-
-    /// Seconds that permissions may be old for changing anything
-    #[arg(long, default_value_t = Ages::default().writes_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    writes_age_seconds_max: u64,
-
-    /// Seconds that permissions may be old for reading
-    #[arg(long, default_value_t = Ages::default().reads_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    reads_age_seconds_max: u64,
-
     /// More connections at once wait
     #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections_max: u32,
 
     #[command(flatten)]
-    nats: NatsOptions,
+    permissions: FeedOptions,
+
+    #[command(flatten)]
+    token_reviews: TokenReviewOptions,
 }
 
 /// Why the API ended.
@@ -69,6 +54,12 @@ pub enum ApiError {
     /// NATS cannot be reached as it was said.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// Tokens cannot be reviewed as it was said.
+    #[error(transparent)]
+    TokenReviews(#[from] TokenReviewError),
+    /// Nobody is known.
+    #[error("the API asks who may what: give --permissions-file and --nats-servers")]
+    NoPermissions,
     /// The address cannot be listened on.
     #[error("failed to listen on {address}: choose another --bind")]
     Bind {
@@ -91,13 +82,9 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     let admin = Admin::bind(options.admin_address).await?;
     let bound = TcpListener::bind(options.bind).await;
     let listener = bound.map_err(|source| ApiError::Bind { address: options.bind, source })?;
+    let reviews = options.token_reviews.open().await?;
     let client = eddy_watch::client().await.map_err(|error| ApiError::Kubernetes(Box::new(error)))?;
-    let ages = Ages {
-        writes_max: Duration::from_secs(options.writes_age_seconds_max),
-        reads_max: Duration::from_secs(options.reads_age_seconds_max),
-    };
-    let feed = Feed::open(options.nats.connect("eddy-api").await?, options.permissions_file, ages);
-    feed.register(&mut registry);
+    let feed = options.permissions.open("eddy-api", &mut registry).await?.ok_or(ApiError::NoPermissions)?;
     let kinds: Vec<_> = kinds::all().into_iter().map(|kind| (kind, Followed::new())).collect();
     let all: Vec<_> = kinds.iter().map(|(_, followed)| followed.clone()).collect();
     let objects = move || {
@@ -111,8 +98,11 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     }
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     tokio::select! {
-        _ = tokio::time::timeout(FILLED_WITHIN, feed.filled()) => permissions.ready(),
+        () = feed.filled_soon() => permissions.ready(),
         () = shutdown.requested() => return Ok(()),
+    }
+    if let Some(reviews) = reviews {
+        tokio::spawn(reviews.serve(feed.clone(), metrics.clone(), shutdown.clone()));
     }
     tracing::info!(address = %options.bind, "serving the API");
     let document = openapi::document().to_string().into();
@@ -121,7 +111,7 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
         let (router, open, shutdown) = (router.clone(), metrics.connections.clone(), shutdown.clone());
         async move {
             open.inc();
-            connection(stream, router, &shutdown).await;
+            served(stream, router, &shutdown).await;
             open.dec();
         }
     };
@@ -129,23 +119,11 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     Ok(())
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: &Shutdown) {
+async fn served(stream: TcpStream, router: Router, shutdown: &Shutdown) {
     let socket = socket2::SockRef::from(&stream);
     if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(SILENCE_MAX))) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(64 * 1024);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = shutdown.requested() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection was cut off");
-    }
+    connection(stream, TowerToHyperService::new(router), HEAD_WITHIN, shutdown).await;
 }

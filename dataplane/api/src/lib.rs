@@ -21,6 +21,7 @@ mod read;
 mod router;
 mod selector;
 mod stream;
+mod token_review;
 mod upstream;
 mod write;
 

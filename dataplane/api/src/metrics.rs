@@ -17,6 +17,12 @@ pub(crate) struct Answered {
     pub(crate) status: u16,
 }
 
+/// What became of a token that the Kubernetes API asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Reviewed {
+    pub(crate) outcome: &'static str,
+}
+
 /// What the API counts. Clones count together.
 #[derive(Clone)]
 pub(crate) struct ApiMetrics {
@@ -24,6 +30,7 @@ pub(crate) struct ApiMetrics {
     pub(crate) seconds: Histogram,
     pub(crate) connections: Gauge,
     pub(crate) streams: Gauge,
+    pub(crate) reviews: Family<Reviewed, Counter>,
 }
 
 impl ApiMetrics {
@@ -33,11 +40,13 @@ impl ApiMetrics {
             seconds: Histogram::new(SECONDS),
             connections: Gauge::default(),
             streams: Gauge::default(),
+            reviews: Family::default(),
         };
         registry.register("eddy_api_requests", "Requests that were answered", metrics.requests.clone());
         registry.register("eddy_api_request_seconds", "From a request to the head of its answer", metrics.seconds.clone());
         registry.register("eddy_api_connections", "Open connections", metrics.connections.clone());
         registry.register("eddy_api_streams", "Open streams of changes", metrics.streams.clone());
+        registry.register("eddy_api_token_reviews", "Tokens that the Kubernetes API asked about", metrics.reviews.clone());
         metrics
     }
 }

@@ -162,7 +162,7 @@ fn common_schemas() -> Map<String, Value> {
     let texts = || json!({"type": "object", "additionalProperties": {"type": "string"}});
     [
         ("Who", json!({"type": "object", "properties": {
-            "user": text(), "admin": {"type": "boolean"}, "serviceAccount": text(), "token": text(), "limited": {"type": "boolean"},
+            "user": text(), "admin": {"type": "boolean"}, "serviceAccount": text(), "token": text(), "limited": {"type": "boolean"}, "session": {"type": "boolean"},
         }})),
         ("Problem", json!({"type": "object", "required": ["status", "code", "detail"], "properties": {
             "type": text(), "title": text(), "status": {"type": "integer"}, "code": text(), "detail": text(),

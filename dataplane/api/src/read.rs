@@ -59,6 +59,9 @@ pub(crate) struct Who {
     token: Option<String>,
     /// Whether what they showed is good for less than all that is theirs.
     limited: bool,
+    /// Whether they have signed in, rather than shown a Token.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    session: bool,
 }
 
 pub(crate) async fn whoami(Caller(who): Caller) -> Json<Who> {
@@ -68,6 +71,7 @@ pub(crate) async fn whoami(Caller(who): Caller) -> Json<Who> {
         service_account: who.account().map(str::to_owned),
         token: who.token().map(str::to_owned),
         limited: who.is_limited(),
+        session: who.is_session(),
     })
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use eddy_authz::Action;
 use futures::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use kube::core::Selector;
 use tokio::sync::watch;
 use tokio::time::{Interval, interval};
@@ -121,7 +121,8 @@ impl Listener {
 
     fn still_may(&self) -> bool {
         let target = Target { kind: &self.asked.kind, tenant: self.asked.tenant.as_deref().unwrap_or_default(), name: "" };
-        Caller::of(&self.asked.headers, self.api.feed()).is_ok_and(|caller| caller.may(self.api.feed(), Action::Read, target))
+        Caller::of(&Method::GET, &self.asked.headers, self.api.feed())
+            .is_ok_and(|caller| caller.may(self.api.feed(), Action::Read, target))
     }
 
     /// Puts what is new among what is to be sent.

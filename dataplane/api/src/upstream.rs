@@ -10,12 +10,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::problem::Problem;
+use crate::problem::{Problem, of_status};
 
 /// Longer than the Kubernetes API takes for one object.
 const WITHIN: Duration = Duration::from_secs(30);
 /// Of administrators: who may change Users.
-const ADMINS: &str = "eddy:admins";
+pub(crate) const ADMINS: &str = "eddy:admins";
 
 /// Who a request is to the Kubernetes API.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(crate) async fn send(client: &Client, who: As<'_>, ask: Ask) -> Result<Value
     let request = request(who, ask).ok_or_else(|| Problem::bad("the path or a parameter has what no path may have"))?;
     match timeout(WITHIN, client.request::<Value>(request)).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => Err(Problem::of_status(&status)),
+        Ok(Err(kube::Error::Api(status))) => Err(of_status(&status)),
         Ok(Err(error)) => {
             tracing::warn!(error = error_chain(&error), "failed to reach the Kubernetes API");
             Err(unreachable())

@@ -150,9 +150,7 @@ pub(crate) async fn replace(
         match send(api.client(), who, ask).await {
             Err(problem) if problem.code == "Conflict" && !is_bound && tries > 0 => {}
             written => {
-                let written = written.map_err(|problem| conditioned(problem, condition.is_some()))?;
-                seen(followed, &written, how.dry_run).await;
-                return answer(StatusCode::OK, written, None);
+                return changed(written, condition.as_deref(), followed, &how).await;
             }
         }
     }
@@ -170,7 +168,7 @@ pub(crate) async fn patch(
     caller.check(api.feed(), Action::Update, found.target(kind))?;
     own(&caller, &found, kind)?;
     if delegation::is_judged(&caller.0, kind.scope) {
-        return Err(forbidden("what a part of it becomes is not known before: replace the whole object, with PUT"));
+        return Err(Problem::forbidden("what a part of it becomes is not known before: replace the whole object, with PUT"));
     }
     let condition = condition(&headers)?;
     let (content_type, body) = patched(&headers, &body, condition.as_deref())?;
@@ -182,9 +180,7 @@ pub(crate) async fn patch(
     }
     let ask = ask(Method::PATCH, kind.path(&found.tenant, Some(&found.name)), query, content_type, body);
     let written = send(api.client(), as_whom(kind, &found.tenant, &caller), ask).await;
-    let written = written.map_err(|problem| conditioned(problem, condition.is_some()))?;
-    seen(followed, &written, how.dry_run).await;
-    answer(StatusCode::OK, written, None)
+    changed(written, condition.as_deref(), followed, &how).await
 }
 
 pub(crate) async fn delete(
@@ -207,7 +203,7 @@ pub(crate) async fn delete(
     let path = kind.path(&found.tenant, Some(&found.name));
     let ask = ask(Method::DELETE, path, Vec::new(), "application/json", options.to_string().into_bytes());
     let gone = send(api.client(), as_whom(kind, &found.tenant, &caller), ask).await;
-    let gone = gone.map_err(|problem| conditioned(problem, condition.is_some()))?;
+    let gone = gone.map_err(|problem| conditioned(problem, condition.as_deref()))?;
     if !how.dry_run {
         let uid = gone["metadata"]["uid"].as_str().or_else(|| gone["details"]["uid"].as_str()).unwrap_or_default();
         if gone["metadata"]["finalizers"].is_array() {
@@ -290,18 +286,14 @@ fn unsupported(expected: &str) -> Problem {
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", detail)
 }
 
-fn forbidden(detail: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "Forbidden", detail)
-}
-
 /// Whoever something is shared with may see and remove it, not change it: what a Container becomes, it does as its owner.
 fn own(caller: &Caller, found: &Found, kind: &ServedKind) -> Result<(), Problem> {
     let resource = Resource { owner: &found.tenant, kind: kind.scope, id: &found.name };
-    if caller.0.may(Action::Update, &resource) { Ok(()) } else { Err(forbidden("only its owner changes it")) }
+    if caller.0.may(Action::Update, &resource) { Ok(()) } else { Err(Problem::forbidden("only its owner changes it")) }
 }
 
 fn delegated(caller: &Caller, kind: &ServedKind, object: &Value) -> Result<(), Problem> {
-    delegation::check(&caller.0, kind.scope, object).map_err(forbidden)
+    delegation::check(&caller.0, kind.scope, object).map_err(Problem::forbidden)
 }
 
 /// The version that whoever asks wants to change, if they say one.
@@ -327,12 +319,24 @@ fn wrong_condition() -> Problem {
 }
 
 /// What a conflict is to whoever said a version.
-fn conditioned(problem: Problem, is_conditional: bool) -> Problem {
-    if is_conditional && problem.code == "Conflict" {
+fn conditioned(problem: Problem, condition: Option<&str>) -> Problem {
+    if condition.is_some() && problem.code == "Conflict" {
         let detail = "the object is not of that version any more: read it again";
         return Problem::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", detail);
     }
     problem
+}
+
+/// The end of a change: what became of it, once whoever reads next sees it.
+async fn changed(
+    written: Result<Value, Problem>,
+    condition: Option<&str>,
+    followed: &Followed,
+    how: &How,
+) -> Result<Response, Problem> {
+    let written = written.map_err(|problem| conditioned(problem, condition))?;
+    seen(followed, &written, how.dry_run).await;
+    answer(StatusCode::OK, written, None)
 }
 
 fn as_whom<'a>(kind: &ServedKind, tenant: &'a str, caller: &'a Caller) -> As<'a> {

@@ -46,9 +46,9 @@ impl Authenticator {
     }
 
     /// Resolves once tokens can be known, if they ever are.
-    pub async fn filled(&self) {
+    pub async fn filled_soon(&self) {
         if let Some(tokens) = &self.tokens {
-            tokens.feed.filled().await;
+            tokens.feed.filled_soon().await;
         }
     }
 

@@ -79,10 +79,36 @@ impl Credential {
     }
 }
 
+/// The cookie that somebody who has signed in shows. Its prefix makes browsers take it only from this very host, and by TLS (RFC 6265bis).
+pub const SESSION_COOKIE: &str = "__Host-eddy";
+
+/// The secret of the session among cookies; none if there is none, or more than one.
+pub fn session_of_cookies<'a>(headers: impl Iterator<Item = &'a [u8]>) -> Option<Token> {
+    let all = headers.filter_map(|header| std::str::from_utf8(header).ok()).flat_map(|header| header.split(';'));
+    let mut ours = all.filter_map(|cookie| cookie.trim().strip_prefix(SESSION_COOKIE)?.strip_prefix('='));
+    match (ours.next(), ours.next()) {
+        (Some(secret), None) => Token::parse(secret),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_one_cookie() {
+        let secret = Token::draw().unwrap();
+        let of = |cookies: &[&str]| session_of_cookies(cookies.iter().map(|cookie| cookie.as_bytes())).is_some();
+        let ours = format!("__Host-eddy={}", secret.expose());
+        assert!(of(&[&ours]) && of(&[&format!("a=b; {ours};c=d")]) && of(&["a=b", &ours]));
+        for wrong in [&[][..], &["a=b"], &["__Host-eddy=x"], &[&ours[..ours.len() - 1]], &[&ours, &ours], &[&format!("x{ours}")]]
+        {
+            assert!(!of(wrong), "{wrong:?}");
+        }
+        assert!(!of(&[&ours.replace("__Host-", "")]));
+    }
 
     #[test]
     fn headers_are_read_and_nonsense_is_none() {

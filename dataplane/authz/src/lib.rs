@@ -20,12 +20,12 @@ mod token;
 
 pub use self::authenticator::{Authenticator, Signer};
 pub use self::catalog::{Action, Actions, Kind, Service};
-pub use self::credential::{Credential, Secret};
+pub use self::credential::{Credential, SESSION_COOKIE, Secret, session_of_cookies};
 pub use self::grants::{Grant, Grantee, Permission};
 pub use self::keys::{Keys, KeysError};
 pub use self::permissions::{
-    AccessEntry, AccountEntry, Entry, Permissions, Refused, Table, TokenEntry, UserEntry, access_key, account_key, token_key,
-    user_key,
+    AccessEntry, AccountEntry, Entry, Permissions, Refused, SessionEntry, Table, TokenEntry, UserEntry, access_key, account_key,
+    session_key, token_key, user_key,
 };
 pub use self::principal::Principal;
 pub use self::scope::{Resource, SCOPE_BYTES_MAX, Scope, ScopeError, is_user_name};

@@ -13,6 +13,7 @@ pub struct Principal {
     is_admin: bool,
     account: Option<Arc<str>>,
     token: Option<Arc<str>>,
+    is_session: bool,
     /// When what they showed ends, in seconds since 1970.
     expires_s: Option<i64>,
     /// What is known of them is too old for more than reading.
@@ -29,6 +30,7 @@ impl Principal {
             is_admin: false,
             account: None,
             token: None,
+            is_session: false,
             expires_s: None,
             reads_only: false,
             limits: [None, None],
@@ -51,6 +53,12 @@ impl Principal {
     #[must_use]
     pub fn by_token(self, token: Arc<str>) -> Self {
         Self { token: Some(token), ..self }
+    }
+
+    /// Who has signed in.
+    #[must_use]
+    pub fn in_session(self) -> Self {
+        Self { is_session: true, ..self }
     }
 
     /// Who may only until then, in seconds since 1970.
@@ -104,6 +112,11 @@ impl Principal {
     /// The Token that was shown, if one was.
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
+    }
+
+    /// Whether they have signed in, rather than shown a Token.
+    pub fn is_session(&self) -> bool {
+        self.is_session
     }
 
     /// As others name them who share something with them: `user/ada`, or `serviceaccount/ada/ci`.

@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_nats::Client as Nats;
-use eddy_authz::feed::{HEARTBEAT_EVERY, NatsError, NatsOptions};
+use eddy_authz::feed::{HEARTBEAT_EVERY, NatsError};
 use eddy_crds::{Container, ServiceAccount, Token, User};
+use eddy_kv::component::KvStoreError;
+use eddy_people::{People, PeopleError, SealingKeyError, SignInError};
+use eddy_rpc::TlsError;
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, error_chain};
 use eddy_watch::{Bid, watch_well_formed};
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
+use jiff::Timestamp;
 use kube::Client;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -22,11 +26,17 @@ use crate::election::{ConfirmError, confirm, elect};
 use crate::fact::Says;
 use crate::metrics::IdentityMetrics;
 use crate::outage::Outages;
+use crate::people::PeopleOptions;
 use crate::publish::{PublishError, Publisher};
+use crate::signed_in;
 use crate::world::{Change, Listing, World};
 
 /// Between tries to open the bucket.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Between two times that what has ended is removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// What keys of sessions begin with.
+const SESSIONS: &str = "session.";
 
 /// Options of identity.
 #[derive(clap::Args, Clone, Debug)]
@@ -52,7 +62,7 @@ pub struct IdentityOptions {
     lease_seconds: u64,
 
     #[command(flatten)]
-    nats: NatsOptions,
+    people: PeopleOptions,
 }
 
 /// Why identity ended.
@@ -67,6 +77,38 @@ pub enum IdentityError {
     /// NATS cannot be reached as it was said.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// The address cannot be listened on.
+    #[error("failed to listen on {address}: choose another --bind")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// Nobody is known who could sign in.
+    #[error("signing in asks who there is: give --permissions-file")]
+    NoPermissions,
+    /// Rows of people cannot be sealed.
+    #[error(transparent)]
+    SealingKey(#[from] SealingKeyError),
+    /// The store cannot be talked to.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] KvStoreError),
+    /// Who there is cannot be asked.
+    #[error("failed to ask the Kubernetes API for the User")]
+    Users(#[source] Box<kube::Error>),
+    /// There is no such User.
+    #[error("there is no User {0:?}: make it first")]
+    NoUser(String),
+    /// What is kept of people cannot be written.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// Nobody can sign in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
 }
 
 /// Publishes permissions until the end is requested.
@@ -79,29 +121,46 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
     let mut registry = Registry::default();
     let metrics = IdentityMetrics::register(&mut registry);
     let admin = Admin::bind(options.admin_address).await?;
-    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let client = eddy_watch::client().await.map_err(|error| IdentityError::Kubernetes(Box::new(error)))?;
-    let nats = options.nats.connect("eddy-identity").await?;
+    let nats = options.people.nats().connect("eddy-identity").await?;
+    let signing_in = tokio::select! {
+        signing_in = options.people.open(&nats, &mut registry) => signing_in?,
+        () = shutdown.requested() => return Ok(()),
+    };
+    tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let (leads, led) = watch::channel(false);
     let bid =
         Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
     let mut lease = None;
+    let mut changes = watched(&client);
+    let mut swept = None;
+    let serving = match signing_in {
+        Some(signing_in) => {
+            let signed_in = signed_in::changes(signing_in.sessions.clone(), nats.clone()).map(Heard::Change);
+            changes = stream::select(changes, signed_in).boxed();
+            swept = Some(signing_in.people.clone());
+            tokio::spawn(signing_in.serve(shutdown.clone()))
+        }
+        None => tokio::spawn(async {}),
+    };
     let publishing =
-        publish(watched(&client), led, (&client, bid), (&nats, usize::from(options.bucket_replicas)), published, metrics);
+        publish(changes, led.clone(), (&client, bid), (&nats, usize::from(options.bucket_replicas)), published, metrics);
     tokio::select! {
         () = publishing => {}
         () = elect(&client, bid, &mut lease, &leads) => {}
+        () = sweep(swept, led) => {}
         () = shutdown.requested() => {}
     }
     // Nothing is published any more: another may begin at once.
     if let Some(lease) = lease {
         lease.release().await;
     }
+    let _ = serving.await;
     Ok(())
 }
 
-/// Kinds that are watched.
-const KINDS: usize = 4;
+/// Kinds that are watched. Sessions are not among them: while the store is away, tokens go on being published.
+const KINDS: [&str; 4] = [User::KIND, ServiceAccount::KIND, Token::KIND, Container::KIND];
 
 /// What is heard of what is watched.
 enum Heard {
@@ -138,6 +197,22 @@ where
     changes.boxed()
 }
 
+/// Removes what has ended of people, where this replica leads; for ever.
+async fn sweep(people: Option<People>, leads: watch::Receiver<bool>) {
+    let Some(people) = people else { return std::future::pending().await };
+    loop {
+        sleep(SWEEP_EVERY).await;
+        if !*leads.borrow() {
+            continue;
+        }
+        match people.sweep(Timestamp::now().as_second()).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed what had ended of people"),
+            Err(error) => tracing::warn!(error = error_chain(&error), "failed to remove what has ended of people"),
+        }
+    }
+}
+
 async fn publish(
     mut changes: BoxStream<'static, Heard>,
     leads: watch::Receiver<bool>,
@@ -165,7 +240,7 @@ async fn publish(
             _ = beats.tick() => {}
         }
         // What is not whole yet would take away what is only still to come.
-        if !world.is_whole(KINDS) {
+        if !world.knows(&KINDS) {
             continue;
         }
         if !*leads.borrow() {
@@ -220,7 +295,11 @@ async fn step(
             // Whoever lost it unawares would take over from whoever has it now, with what they knew before.
             confirm(client, bid).await?;
             let mut opened = Publisher::open(nats, replicas).await?;
-            let count = opened.publish_all(&world.all()).await?;
+            let count = {
+                // Who has signed in goes on to be, until it is known who has.
+                let is_left = |key: &str| !world.knows(&[signed_in::KIND]) && key.starts_with(SESSIONS);
+                opened.publish_all_but(&world.all(), is_left).await?
+            };
             (publisher.insert(opened), count)
         }
     };

@@ -38,7 +38,8 @@ impl Says for User {
     const KIND: &'static str = "User";
 
     fn entries(&self, owner: &str) -> Vec<(String, Entry)> {
-        vec![(user_key(owner), Entry::User(UserEntry { admin: self.spec.admin, suspended: self.spec.suspended }))]
+        let since_s = self.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
+        vec![(user_key(owner), Entry::User(UserEntry { admin: self.spec.admin, suspended: self.spec.suspended, since_s }))]
     }
 }
 

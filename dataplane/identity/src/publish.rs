@@ -106,8 +106,20 @@ impl Publisher {
     /// # Errors
     /// See [`PublishError`].
     pub async fn publish_all(&mut self, entries: &BTreeMap<String, Entry>) -> Result<usize, PublishError> {
+        self.publish_all_but(entries, |_| false).await
+    }
+
+    /// The same, but for what is there under keys of which it is not known yet what to say.
+    ///
+    /// # Errors
+    /// See [`PublishError`].
+    pub async fn publish_all_but(
+        &mut self,
+        entries: &BTreeMap<String, Entry>,
+        is_left: impl Fn(&str) -> bool,
+    ) -> Result<usize, PublishError> {
         let there = timeout(READ_WITHIN, read(&self.store)).await.map_err(|_| PublishError::Late)??;
-        let gone = there.keys().filter(|key| !entries.contains_key(*key)).map(|key| (key.clone(), None));
+        let gone = there.keys().filter(|key| !entries.contains_key(*key) && !is_left(key)).map(|key| (key.clone(), None));
         let mut changes: Vec<(String, Option<Entry>)> = gone.collect();
         for (key, entry) in entries {
             if there.get(key).map(|bytes| &bytes[..]) != Some(&entry.to_bytes()?) {

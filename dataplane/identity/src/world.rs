@@ -62,6 +62,13 @@ impl<K: Says> Listing<K> {
     }
 }
 
+impl Place {
+    /// What is of a user, of this kind and name.
+    pub(crate) fn new(owner: &str, kind: &'static str, name: &str) -> Self {
+        Self { owner: owner.to_owned(), kind, name: name.to_owned() }
+    }
+}
+
 fn place<K: Says>(object: &K) -> Option<Place> {
     let name = object.name_any();
     let owner = match &object.meta().namespace {
@@ -108,9 +115,9 @@ impl World {
         }
     }
 
-    /// Whether all of so many kinds were listed: before that, what is missing may only be still to come.
-    pub(crate) fn is_whole(&self, kinds: usize) -> bool {
-        self.listed.len() == kinds
+    /// Whether all of these kinds were listed: before that, what is missing may only be still to come.
+    pub(crate) fn knows(&self, kinds: &[&str]) -> bool {
+        kinds.iter().all(|kind| self.listed.contains(kind))
     }
 
     /// What changed of what is to be said since this was last asked: entries, and keys without any. What takes something away comes first.
@@ -325,11 +332,11 @@ mod tests {
             }
         };
         world.take(Listing::default().change(Event::Apply(user("ada", 1))).unwrap());
-        assert!(!world.is_whole(1));
+        assert!(!world.knows(&["Token"]));
         for event in [Event::Init, Event::InitApply(token("u-ada", 1, TokenSpec::default(), &one, None)), Event::InitDone] {
             put(&mut world, event);
         }
-        assert!(world.is_whole(1));
+        assert!(world.knows(&["Token"]) && !world.knows(&["Token", "User"]));
         assert_eq!((world.changes().len(), world.changes().len()), (2, 0));
         // The same again is nothing new.
         put(&mut world, Event::Apply(token("u-ada", 1, TokenSpec::default(), &one, None)));

@@ -17,5 +17,6 @@ pub use self::client::{Answers, CallError, Client};
 pub use self::frame::{FRAME_BYTES_MAX, Frame, FrameCodec, FrameError, Kind};
 pub use self::memory::MemoryTransport;
 pub use self::server::{Gone, Handler, Parts, ServerLimits, serve};
-pub use self::tls::{TLS_NAME, TlsError, TlsTransport};
+pub use self::tls::{TLS_NAME, TlsTransport};
 pub use self::transport::{Connection, Listener, TcpTransport, Transport};
+pub use eddy_tls::TlsError;

@@ -13,12 +13,20 @@ use rcgen::{
 
 use crate::addresses::Addresses;
 
+/// The certificate of whoever says whom a token stands for.
+pub(crate) const TOKEN_REVIEW: &str = "token-review";
+
 /// The certificate files of a cluster.
 pub(crate) struct Certificates {
     folder: PathBuf,
 }
 
 impl Certificates {
+    /// Those that were made before.
+    pub(crate) fn of(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
     pub(crate) fn certificate(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.crt"))
     }
@@ -29,7 +37,7 @@ impl Certificates {
     /// Makes every certificate that a cluster of this size needs, if it is not there yet.
     pub(crate) fn ensure(folder: &Path, addresses: Addresses, control_planes: u8, nodes: u8) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
-        let certificates = Self { folder: folder.to_owned() };
+        let certificates = Self::of(folder);
         let cluster = certificates.authority("ca", "kubernetes-ca")?;
         let etcd = certificates.authority("etcd-ca", "etcd-ca")?;
         if !certificates.key("service-accounts").exists() {
@@ -60,6 +68,8 @@ impl Certificates {
         certificates.issue(&cluster, "kubelet-client", "kube-apiserver-kubelet-client", masters, &[], &[])?;
         certificates.issue(&cluster, "controller-manager", "system:kube-controller-manager", None, &[], &[])?;
         certificates.issue(&cluster, "scheduler", "system:kube-scheduler", None, &[], &[])?;
+        // At a node's port, which the API server asks whom a token stands for.
+        certificates.issue(&cluster, TOKEN_REVIEW, TOKEN_REVIEW, None, &[], &[addresses.node(1)])?;
         certificates.issue(&cluster, "proxy", "system:kube-proxy", None, &[], &[])?;
         for number in 1..=nodes {
             let user = format!("system:node:node{number}");

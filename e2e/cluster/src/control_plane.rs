@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::command::output;
 use crate::kubeconfig;
 use crate::process::{Processes, wait_until};
+use crate::token_review;
 
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// The port that every API server, and the address that stands for all, listens on.
@@ -149,6 +150,10 @@ fn ensure_api_server(
         "--service-account-issuer=https://kubernetes.default.svc".into(),
         format!("--service-cluster-ip-range={}", addresses.service_network()),
         "--authorization-mode=Node,RBAC".into(),
+        format!("--authentication-token-webhook-config-file={}", path(&token_review::configuration(cluster, certificates)?)),
+        "--authentication-token-webhook-version=v1".into(),
+        // A token that is taken back is refused at once.
+        "--authentication-token-webhook-cache-ttl=0s".into(),
         "--enable-admission-plugins=NodeRestriction".into(),
         format!("--kubelet-certificate-authority={}", path(&certificates.certificate("ca"))),
         format!("--kubelet-client-certificate={}", path(&certificates.certificate("kubelet-client"))),

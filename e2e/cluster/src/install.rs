@@ -13,10 +13,12 @@ use crate::command::{output, run};
 use crate::images::Images;
 use crate::process::wait_until;
 use crate::progress::Progress;
-use crate::volumes;
+use crate::{token_review, volumes};
 
 /// The core namespace of Eddy's own parts.
 const SYSTEM: &str = "eddy-system";
+/// The platform's own host, on clusters of our own.
+const PLATFORM_HOST: &str = "cloud.eddy.example";
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What is installed, from where, to where.
@@ -43,6 +45,7 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
     if let Some(cluster) = own {
         installation.dns(cluster)?;
         installation.apply(&volumes::manifest(cluster)?.to_string())?;
+        installation.apply(&token_review::manifest(cluster, SYSTEM)?)?;
     }
     if let Some(registry) = &installation.registry {
         installation.push(registry)?;
@@ -74,7 +77,9 @@ pub fn install(installation: &Installation<'_>, own: Option<&Cluster>, progress:
         "--timeout",
         "180s",
     ];
-    installation.helm(&[&arguments[..], &nats, &values].concat())?;
+    let of_own = own.map(|_| [token_review::values(), format!("platform.host={PLATFORM_HOST}")]);
+    let of_own: Vec<&str> = of_own.iter().flatten().flat_map(|value| ["--set", value.as_str()]).collect();
+    installation.helm(&[&arguments[..], &nats, &of_own, &values].concat())?;
     progress.done("chart eddy installed: operator, gateway and storage ready");
     Ok(())
 }

@@ -24,6 +24,7 @@ mod process;
 mod progress;
 mod startup;
 mod teardown;
+mod token_review;
 mod volumes;
 
 pub use self::cluster::{Cluster, Shape};

@@ -50,7 +50,8 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
     }
     let taken = hosts_taken(route, claims);
     if !taken.is_empty() {
-        let message = format!("an older Route of another tenant keeps {}: choose another host", taken.join(", "));
+        let message =
+            format!("an older Route of another tenant, or the platform itself, keeps {}: choose another host", taken.join(", "));
         return Verdict::new(Reason::HostTaken, message);
     }
     let mut ready = 0;

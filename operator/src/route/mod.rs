@@ -6,7 +6,7 @@ mod judge;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eddy_crds::{Container, Route};
-use eddy_router::Claims;
+use eddy_router::{Claimant, Claims};
 use futures::StreamExt;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -23,6 +23,8 @@ struct Stores {
     /// Every Route, kept by a watch of its own: the one that drives the controller does not show deletions.
     routes: Store<Route>,
     containers: Store<Container>,
+    /// Of the platform's own host.
+    platform: Option<Claimant>,
     /// Who holds which host, until a Route changes.
     claims: Mutex<Option<Arc<Claims>>>,
 }
@@ -30,8 +32,11 @@ struct Stores {
 impl Stores {
     fn claims(&self) -> Arc<Claims> {
         let mut kept = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get_or_insert_with(|| Arc::new(Claims::decide(self.routes.state().iter().map(|route| judge::claimant(route)))))
-            .clone()
+        let decide = || {
+            let routes = self.routes.state();
+            Claims::decide(self.platform.iter().cloned().chain(routes.iter().map(|route| judge::claimant(route))))
+        };
+        kept.get_or_insert_with(|| Arc::new(decide())).clone()
     }
 
     fn forget_claims(&self) {
@@ -50,7 +55,7 @@ pub(crate) async fn run(
     let (routes, route_changes) = all::<Route>(&client);
     let (containers, container_changes) = all::<Container>(&client);
     let filled = all_filled([filled(&routes), filled(&containers)]);
-    let stores = Arc::new(Stores { filled, routes, containers, claims: Mutex::default() });
+    let stores = Arc::new(Stores { filled, routes, containers, platform: context.platform.clone(), claims: Mutex::default() });
 
     // A Route that comes or goes may give or take hosts of others.
     let affected = stores.clone();

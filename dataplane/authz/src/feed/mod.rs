@@ -33,7 +33,7 @@ use crate::permissions::{Permissions, Refused};
 use crate::principal::Principal;
 use crate::token::{Token, TokenHash};
 
-pub use self::options::{NatsError, NatsOptions};
+pub use self::options::{FeedOptions, NatsError, NatsOptions};
 pub use self::standing::{Ages, Standing};
 
 /// The bucket's name.
@@ -44,6 +44,9 @@ pub const HEARTBEAT_KEY: &str = "meta.heartbeat";
 pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 /// A file older than this is not gone on from: marks of deletions may not be there any more.
 pub const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Permissions are known by then, or are not to be known just now.
+const FILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A sign of life of identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +139,14 @@ impl Feed {
     pub async fn filled(&self) {
         // An error means that this is gone, which it is not while it is asked.
         let _ = self.0.filled.subscribe().wait_for(|filled| *filled).await;
+    }
+
+    /// Resolves then, or soon: whoever starts without knowing anybody refuses whom others know, but without NATS serves what is public
+    /// all the same.
+    pub async fn filled_soon(&self) {
+        if tokio::time::timeout(FILLED_WITHIN, self.filled()).await.is_err() {
+            tracing::warn!("nothing is known of permissions yet");
+        }
     }
 
     /// How long ago all that identity had said was here; none if it never was.

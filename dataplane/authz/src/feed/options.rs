@@ -1,9 +1,50 @@
-//! How NATS is reached.
+//! How NATS is reached, and what is kept of permissions.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, ServerAddr};
+use eddy_telemetry::prometheus::registry::Registry;
 use zeroize::Zeroizing;
+
+use super::{Ages, Feed};
+
+/// Who may what, as a process is told to follow it.
+#[derive(clap::Args, Clone, Debug)]
+pub struct FeedOptions {
+    /// A file for what is known of permissions, for when this starts anew while NATS is away; with it, tokens are taken
+    #[arg(long, requires = "nats_servers")]
+    pub permissions_file: Option<PathBuf>,
+
+    /// Seconds that permissions may be old for changing anything
+    #[arg(long, default_value_t = Ages::default().writes_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub writes_age_seconds_max: u64,
+
+    /// Seconds that permissions may be old for reading what is not public
+    #[arg(long, default_value_t = Ages::default().reads_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub reads_age_seconds_max: u64,
+
+    /// How NATS is reached
+    #[command(flatten)]
+    pub nats: NatsOptions,
+}
+
+impl FeedOptions {
+    /// The feed, with its figures in the registry; none where no file was given. `name` is who this is to whoever looks after NATS.
+    ///
+    /// # Errors
+    /// See [`NatsError`].
+    pub async fn open(&self, name: &str, registry: &mut Registry) -> Result<Option<Feed>, NatsError> {
+        let Some(file) = &self.permissions_file else { return Ok(None) };
+        let ages = Ages {
+            writes_max: Duration::from_secs(self.writes_age_seconds_max),
+            reads_max: Duration::from_secs(self.reads_age_seconds_max),
+        };
+        let feed = Feed::open(self.nats.connect(name).await?, file.clone(), ages);
+        feed.register(registry);
+        Ok(Some(feed))
+    }
+}
 
 /// How NATS is reached.
 #[derive(clap::Args, Clone, Debug)]

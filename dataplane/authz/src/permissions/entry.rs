@@ -10,7 +10,7 @@ use crate::scopes::Scopes;
 use crate::token::TokenHash;
 
 /// A user.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserEntry {
     /// They manage every tenant.
     #[serde(default)]
@@ -18,6 +18,9 @@ pub struct UserEntry {
     /// Nothing that stands for them is accepted.
     #[serde(default)]
     pub suspended: bool,
+    /// When they became a user, in seconds since 1970: what is older was of another of the same name.
+    #[serde(default)]
+    pub since_s: i64,
 }
 
 /// A ServiceAccount.
@@ -51,6 +54,18 @@ pub struct TokenEntry {
     pub expires_s: Option<i64>,
 }
 
+/// Somebody who has signed in, and shows a secret of the form of a token for as long as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionEntry {
+    /// Who.
+    pub user: Arc<str>,
+    /// The hash of the secret.
+    pub hash: TokenHash,
+    /// When it ends, in seconds since 1970.
+    pub expires_s: i64,
+}
+
 /// With whom an object is shared: actions, by principal, as `user/ada` or `serviceaccount/ada/ci`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessEntry(pub BTreeMap<String, Vec<String>>);
@@ -64,6 +79,8 @@ pub enum Entry {
     Account(AccountEntry),
     /// Of a token, `token.<id>`.
     Token(TokenEntry),
+    /// Of somebody who has signed in, `session.<id>`.
+    Session(SessionEntry),
     /// Of an object, `access.<resource>.<owner>.<id>`.
     Access(AccessEntry),
 }
@@ -77,6 +94,8 @@ pub enum Table {
     Accounts,
     /// Tokens.
     Tokens,
+    /// Those who have signed in.
+    Sessions,
     /// Objects that are shared.
     Access,
 }
@@ -89,6 +108,7 @@ impl Table {
             "user" => Self::Users,
             "account" => Self::Accounts,
             "token" => Self::Tokens,
+            "session" => Self::Sessions,
             "access" => Self::Access,
             _ => return None,
         };
@@ -109,6 +129,11 @@ pub fn account_key(user: &str, name: &str) -> String {
 /// The key of a token's entry.
 pub fn token_key(id: &str) -> String {
     format!("token.{id}")
+}
+
+/// The key of a session's entry.
+pub fn session_key(id: &str) -> String {
+    format!("session.{id}")
 }
 
 /// The key of the entry that says with whom an object is shared.
@@ -136,6 +161,7 @@ impl Entry {
             Table::Users => Self::User(serde_json::from_slice(bytes)?),
             Table::Accounts => Self::Account(serde_json::from_slice(bytes)?),
             Table::Tokens => Self::Token(serde_json::from_slice(bytes)?),
+            Table::Sessions => Self::Session(serde_json::from_slice(bytes)?),
             Table::Access => Self::Access(serde_json::from_slice(bytes)?),
         })
     }
@@ -149,6 +175,7 @@ impl Entry {
             Self::User(entry) => serde_json::to_vec(entry),
             Self::Account(entry) => serde_json::to_vec(entry),
             Self::Token(entry) => serde_json::to_vec(entry),
+            Self::Session(entry) => serde_json::to_vec(entry),
             Self::Access(entry) => serde_json::to_vec(entry),
         }
     }

@@ -6,13 +6,16 @@
 mod entry;
 mod rows;
 
+use std::sync::Arc;
+
 use crate::catalog::Action;
 use crate::principal::Principal;
 use crate::scope::Resource;
 use crate::token::{Token, TokenHash};
 
 pub use self::entry::{
-    AccessEntry, AccountEntry, Entry, Table, TokenEntry, UserEntry, access_key, account_key, token_key, user_key,
+    AccessEntry, AccountEntry, Entry, SessionEntry, Table, TokenEntry, UserEntry, access_key, account_key, session_key,
+    token_key, user_key,
 };
 use self::entry::{account_of, object_of};
 use self::rows::Rows;
@@ -44,9 +47,12 @@ impl Permissions {
     /// # Errors
     /// See [`Refused`]. What is not the token that it seems to be is unknown, whatever became of that.
     pub fn authenticate(&self, token: &Token, now_s: i64) -> Result<Principal, Refused> {
-        let known = self.0.get(Table::Tokens, token.id()).ok_or(Refused::Unknown)?;
-        match &*known {
-            Entry::Token(known) if known.hash.is(&token.hash()) => self.principal(known, now_s),
+        let known = self.0.get(Table::Tokens, token.id()).or_else(|| self.0.get(Table::Sessions, token.id()));
+        match known.as_deref() {
+            Some(Entry::Token(known)) if known.hash.is(&token.hash()) => self.principal(known, now_s),
+            Some(Entry::Session(known)) if known.hash.is(&token.hash()) => {
+                Ok(self.user_until(&known.user, Some(known.expires_s), now_s)?.in_session())
+            }
             _ => Err(Refused::Unknown),
         }
     }
@@ -65,18 +71,7 @@ impl Permissions {
 
     /// Whom a token stands for whose secret was checked already.
     fn principal(&self, token: &TokenEntry, now_s: i64) -> Result<Principal, Refused> {
-        if token.expires_s.is_some_and(|expires_s| expires_s <= now_s) {
-            return Err(Refused::Expired);
-        }
-        let user = self.0.get(Table::Users, &token.user);
-        let Some(Entry::User(user)) = user.as_deref() else { return Err(Refused::Unknown) };
-        if user.suspended {
-            return Err(Refused::Suspended);
-        }
-        let mut principal = Principal::of_user(token.user.clone()).by_token(token.name.clone()).until(token.expires_s);
-        if user.admin {
-            principal = principal.as_admin();
-        }
+        let mut principal = self.user_until(&token.user, token.expires_s, now_s)?.by_token(token.name.clone());
         if let Some(name) = &token.account {
             let account = self.0.get(Table::Accounts, &account_of(&token.user, name));
             let Some(Entry::Account(account)) = account.as_deref() else { return Err(Refused::Unknown) };
@@ -91,6 +86,19 @@ impl Permissions {
         })
     }
 
+    /// A user, for whoever showed something that is good until then.
+    fn user_until(&self, name: &Arc<str>, expires_s: Option<i64>, now_s: i64) -> Result<Principal, Refused> {
+        if expires_s.is_some_and(|expires_s| expires_s <= now_s) {
+            return Err(Refused::Expired);
+        }
+        let user = self.user(name).ok_or(Refused::Unknown)?;
+        if user.suspended {
+            return Err(Refused::Suspended);
+        }
+        let principal = Principal::of_user(name.clone()).until(expires_s);
+        Ok(if user.admin { principal.as_admin() } else { principal })
+    }
+
     /// Whether a principal may: since they own it, or since it is shared with them.
     pub fn may(&self, who: &Principal, action: Action, resource: &Resource<'_>) -> bool {
         who.may(action, resource) || (who.holds(action, resource) && self.shares(who, action, resource))
@@ -103,7 +111,20 @@ impl Permissions {
 
     /// Whether somebody is a user.
     pub fn is_user(&self, name: &str) -> bool {
-        self.0.get(Table::Users, name).is_some()
+        self.user(name).is_some()
+    }
+
+    /// A user of this name, if there is one.
+    pub fn user(&self, name: &str) -> Option<UserEntry> {
+        match self.0.get(Table::Users, name).as_deref() {
+            Some(Entry::User(user)) => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// Whether a session of this id is known.
+    pub fn is_session(&self, id: &str) -> bool {
+        self.0.get(Table::Sessions, id).is_some()
     }
 
     /// Takes an entry in the place of the one of this key, or takes that away. What this version cannot read grants nothing.
@@ -155,8 +176,25 @@ mod tests {
         permissions.set(key, Some(&entry.to_bytes().unwrap()));
     }
 
+    #[test]
+    fn a_session_is_its_user_until_it_ends_and_is_no_token() {
+        let (permissions, secret) = (Permissions::default(), Token::draw().unwrap());
+        user(&permissions, "ada", false, false);
+        let entry = SessionEntry { user: "ada".into(), hash: secret.hash(), expires_s: NOW_S + 1 };
+        set(&permissions, &session_key(secret.id()), Entry::Session(entry));
+        let who = permissions.authenticate(&secret, NOW_S).unwrap();
+        assert!(who.is_session() && who.token().is_none() && !who.is_limited() && who.user() == "ada");
+        assert_eq!(permissions.authenticate(&secret, NOW_S + 1), Err(Refused::Expired));
+        // Nothing signs requests of S3 by it.
+        assert!(permissions.signer(secret.id(), NOW_S).is_err());
+        user(&permissions, "ada", false, true);
+        assert_eq!(permissions.authenticate(&secret, NOW_S), Err(Refused::Suspended));
+        permissions.set(&session_key(secret.id()), None);
+        assert_eq!(permissions.authenticate(&secret, NOW_S), Err(Refused::Unknown));
+    }
+
     fn user(permissions: &Permissions, name: &str, admin: bool, suspended: bool) {
-        set(permissions, &user_key(name), Entry::User(UserEntry { admin, suspended }));
+        set(permissions, &user_key(name), Entry::User(UserEntry { admin, suspended, since_s: 0 }));
     }
 
     fn account(permissions: &Permissions, name: &str, suspended: bool, scopes: Scopes) {

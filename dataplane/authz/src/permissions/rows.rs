@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn user(admin: bool) -> Entry {
-        Entry::User(UserEntry { admin, suspended: false })
+        Entry::User(UserEntry { admin, suspended: false, since_s: 0 })
     }
 
     #[test]

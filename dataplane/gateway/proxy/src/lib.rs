@@ -15,6 +15,7 @@ mod listener;
 mod metrics;
 mod options;
 mod persist;
+mod platform;
 mod pool;
 mod proxy;
 mod refusal;

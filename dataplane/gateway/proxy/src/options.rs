@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use eddy_authz::feed::{Ages, NatsOptions};
+use eddy_authz::feed::FeedOptions;
+
+use crate::platform::PlatformOptions;
 
 /// Options of the gateway.
 #[derive(clap::Args, Clone, Debug)]
@@ -32,21 +34,13 @@ pub struct GatewayOptions {
     #[arg(long, conflicts_with = "state_file")]
     pub static_file: Option<PathBuf>,
 
-    /// A file for what is known of permissions, for when this starts anew while NATS is away; with it, Routes may require scopes
-    #[arg(long, requires = "nats_servers")]
-    pub permissions_file: Option<PathBuf>,
-
-    /// Seconds that permissions may be old for scopes that change anything
-    #[arg(long, default_value_t = Ages::default().writes_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    pub writes_age_seconds_max: u64,
-
-    /// Seconds that permissions may be old for scopes that only read, as to open a Route
-    #[arg(long, default_value_t = Ages::default().reads_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    pub reads_age_seconds_max: u64,
-
-    /// How NATS is reached
+    /// With permissions, Routes may require scopes
     #[command(flatten)]
-    pub nats: NatsOptions,
+    pub permissions: FeedOptions,
+
+    /// The platform's own host
+    #[command(flatten)]
+    pub platform: PlatformOptions,
 
     /// Seconds between the request to end and the closing of the listeners: time for load balancers to notice.
     #[arg(long, default_value_t = 5)]

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_authz::feed::{Ages, Feed, NatsError};
+use eddy_authz::feed::NatsError;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
@@ -25,8 +25,6 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
-/// Who may what is known by then, or is not to be known just now.
-const FILLED_WITHIN: Duration = Duration::from_secs(10);
 /// More tries of one request than any route may ask for.
 const RETRIES_MAX: usize = 16;
 
@@ -74,12 +72,12 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let health = Health::default();
     let (routes, draining) = (health.part("routes"), health.part("listener"));
     let admin = Admin::bind(options.admin_address).await?;
-    let permissions = permissions(&options, &mut registry).await?;
+    let permissions = options.permissions.open("eddy-gateway", &mut registry).await?;
     // Health and metrics are there to the very end, so they do not heed the request to end.
     tokio::spawn(admin.serve(health, registry, Shutdown::default()));
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let compiler = Compiler::new(snapshot.clone(), metrics.clone());
+    let compiler = Compiler::new(options.platform.routes(), snapshot.clone(), metrics.clone());
     let watches = feed(&options, compiler, routes).await?;
 
     let (announce, announced) = watch::channel(false);
@@ -99,7 +97,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     if let Some(permissions) = &permissions {
         // One that knows nobody yet would refuse whom others know; without NATS it serves what everyone may see all the same.
         tokio::select! {
-            _ = tokio::time::timeout(FILLED_WITHIN, permissions.filled()) => {}
+            () = permissions.filled_soon() => {}
             () = shutdown.requested() => {}
         }
     }
@@ -120,18 +118,6 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let _ = drained?;
     tracing::info!("drained");
     Ok(())
-}
-
-/// Who may what, where that is said.
-async fn permissions(options: &GatewayOptions, registry: &mut Registry) -> Result<Option<Feed>, GatewayError> {
-    let Some(file) = &options.permissions_file else { return Ok(None) };
-    let ages = Ages {
-        writes_max: Duration::from_secs(options.writes_age_seconds_max),
-        reads_max: Duration::from_secs(options.reads_age_seconds_max),
-    };
-    let feed = Feed::open(options.nats.connect("eddy-gateway").await?, file.clone(), ages);
-    feed.register(registry);
-    Ok(Some(feed))
 }
 
 /// Starts what keeps the snapshot up to date.

@@ -45,6 +45,8 @@ pub(crate) enum Change {
 
 /// Compiles changes into the snapshot.
 pub(crate) struct Compiler {
+    /// The platform's own.
+    platform: Vec<RouteInput>,
     routes: BTreeMap<Place, RouteInput>,
     registry: Registry,
     snapshot: Arc<ArcSwap<Snapshot>>,
@@ -52,8 +54,8 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
-        Self { routes: BTreeMap::new(), registry: Registry::default(), snapshot, metrics }
+    pub(crate) fn new(platform: Vec<RouteInput>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
+        Self { platform, routes: BTreeMap::new(), registry: Registry::default(), snapshot, metrics }
     }
 
     /// Starts from what was served before.
@@ -88,7 +90,7 @@ impl Compiler {
     }
 
     fn compile(&mut self) {
-        let snapshot = compile(self.routes.values(), &mut self.registry);
+        let snapshot = compile(self.platform.iter().chain(self.routes.values()), &mut self.registry);
         self.metrics.compilations.inc();
         self.metrics.routes_served.set(i64::try_from(snapshot.served).unwrap_or(i64::MAX));
         self.metrics.routes_left_out.set(i64::try_from(snapshot.left_out).unwrap_or(i64::MAX));

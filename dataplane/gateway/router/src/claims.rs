@@ -20,6 +20,13 @@ pub struct Claimant {
     pub hosts: Vec<String>,
 }
 
+impl Claimant {
+    /// The platform, whose hosts are its own, whoever else claims them and since when.
+    pub fn platform(namespace: &str, hosts: Vec<String>) -> Self {
+        Self { created: i64::MIN, namespace: namespace.to_owned(), name: "platform".to_owned(), hosts }
+    }
+}
+
 /// Who holds which host.
 #[derive(Debug, Default)]
 pub struct Claims {
@@ -96,6 +103,14 @@ mod tests {
             assert!(claims.holds("u-ada", "a.example.com"));
             assert!(!claims.holds("u-bob", "a.example.com"));
         }
+    }
+
+    #[test]
+    fn the_platforms_host_is_nobody_elses() {
+        let platform = Claimant::platform("eddy-system", vec!["cloud.example.com".into()]);
+        let claims = Claims::decide([claimant(0, "u-ada", &["*.example.com", "cloud.example.com"]), platform]);
+        assert!(claims.holds("eddy-system", "cloud.example.com") && !claims.holds("u-ada", "cloud.example.com"));
+        assert!(claims.holds("u-ada", "*.example.com"));
     }
 
     #[test]

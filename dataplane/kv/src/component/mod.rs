@@ -3,6 +3,7 @@
 mod metrics;
 mod options;
 mod serve;
+mod store;
 mod tools;
 mod transport;
 
@@ -11,6 +12,7 @@ use eddy_telemetry::{AdminError, Shutdown};
 
 use self::options::KvCommand;
 pub use self::options::KvOptions;
+pub use self::store::{KvStoreError, KvStoreOptions};
 pub use self::transport::TransportOptions;
 use crate::backup::BackupError;
 use crate::error::KvError;

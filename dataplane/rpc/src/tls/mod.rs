@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use eddy_tls::{TlsError, Watched};
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
 use rustls::server::{ParsedCertificate, ServerConnection};
@@ -20,8 +21,7 @@ use rustls::{Error, ServerConfig};
 use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use self::identity::Identity;
-pub use self::identity::TlsError;
+use self::identity::{Configurations, configure};
 use self::pushed::Pushed;
 use crate::transport::{Connection, Listener, TcpTransport, Transport};
 
@@ -40,7 +40,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 /// TCP with TLS 1.3 over it, where both sides show certificates. Clones share them.
 #[derive(Clone)]
 pub struct TlsTransport {
-    identity: Arc<Identity>,
+    identity: Arc<Watched<Arc<Configurations>>>,
     tcp: TcpTransport,
 }
 
@@ -53,7 +53,7 @@ impl TlsTransport {
     /// # Errors
     /// That the files cannot be used now. Later, those that were read last stay.
     pub fn open(folder: &Path) -> Result<Self, TlsError> {
-        Ok(Self { identity: Arc::new(Identity::open(folder)?), tcp: TcpTransport::default() })
+        Ok(Self { identity: Arc::new(Watched::open(folder, configure)?), tcp: TcpTransport::default() })
     }
 }
 
@@ -61,7 +61,7 @@ impl TlsTransport {
 impl Transport for TlsTransport {
     async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
         let connection = self.tcp.connect(address).await?;
-        let connector = TlsConnector::from(self.identity.configurations().client.clone());
+        let connector = TlsConnector::from(self.identity.now().client.clone());
         let stream = in_time(CONNECT_TIMEOUT, connector.connect(name()?, connection)).await?;
         Ok(Box::new(Pushed::new(stream)))
     }
@@ -79,7 +79,7 @@ impl Transport for TlsTransport {
 /// Clients that have shown who they are, in the order in which they have.
 struct TlsListener {
     listener: Box<dyn Listener>,
-    identity: Arc<Identity>,
+    identity: Arc<Watched<Arc<Configurations>>>,
     handshakes: JoinSet<Result<Greeted, (SocketAddr, io::Error)>>,
     warned: Option<Instant>,
 }
@@ -97,7 +97,7 @@ impl Listener for TlsListener {
                 },
                 accepted = self.listener.accept(), if self.handshakes.len() < HANDSHAKES_MAX => {
                     let (connection, peer) = accepted?;
-                    let configuration = self.identity.configurations().server.clone();
+                    let configuration = self.identity.now().server.clone();
                     self.handshakes.spawn(async move {
                         let greeted = greet(connection, configuration).await;
                         greeted.map(|connection| (connection, peer)).map_err(|error| (peer, error))

@@ -8,13 +8,14 @@ use std::time::Duration;
 use eddy_chunks::{ChunkStore, StoreOptions};
 use eddy_chunkserver::{Server, serve};
 use eddy_disk::RealDisk;
+use eddy_kv::component::KvStoreOptions;
 use eddy_object::Metadata;
 use eddy_object::schema::{Class, ServerRow};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Figure, Gauges, Health, Shutdown, figure};
 
 use crate::error::StorageError;
-use crate::kv::{KvServers, cluster_of};
+use crate::kv::cluster_of;
 use crate::load;
 
 const MEBIBYTE: u64 = 1024 * 1024;
@@ -62,7 +63,7 @@ pub struct ChunkserverOptions {
     admin_address: SocketAddr,
 
     #[command(flatten)]
-    kv: KvServers,
+    kv: KvStoreOptions,
 }
 
 /// How fast a disk is.
@@ -92,7 +93,7 @@ pub async fn run_chunkserver(options: ChunkserverOptions, shutdown: Shutdown) ->
     registry.register_collector(Box::new(Gauges(move || scraped.get().map(gauges).unwrap_or_default())));
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let metadata = tokio::select! {
-        metadata = options.kv.metadata(&transport) => metadata?,
+        store = options.kv.open(&transport) => Metadata::new(store?),
         () = shutdown.requested() => return Ok(()),
     };
     let cluster = tokio::select! {

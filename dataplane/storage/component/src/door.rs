@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_authz::feed::{Ages, Feed, NatsOptions};
+use eddy_authz::feed::FeedOptions;
 use eddy_authz::{Authenticator, Keys, SigningKey};
 use eddy_chunkserver::ChunkClient;
+use eddy_kv::component::KvStoreOptions;
 use eddy_object::{Memory, Metadata, Objects};
 use eddy_rpc::Transport;
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
@@ -16,12 +17,10 @@ use eddy_telemetry::{Admin, Health, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::error::StorageError;
-use crate::kv::{KvServers, cluster_of};
+use crate::kv::cluster_of;
 
 /// Between tries to reach the store.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Who may what is known by then, or is not to be known just now.
-const FILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Options of the door.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,24 +34,12 @@ pub struct StorageDoorOptions {
     #[arg(long)]
     keys_folder: PathBuf,
 
-    /// A file for what is known of permissions, for when this starts anew while NATS is away; with it, tokens are taken
-    #[arg(long, requires = "nats_servers")]
-    permissions_file: Option<PathBuf>,
-
     /// A file with the key that access keys of S3 are derived with; without it, tokens are none
     #[arg(long)]
     signing_key_file: Option<PathBuf>,
 
-    /// Seconds that permissions may be old for changing anything
-    #[arg(long, default_value_t = Ages::default().writes_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    writes_age_seconds_max: u64,
-
-    /// Seconds that permissions may be old for reading what is not public
-    #[arg(long, default_value_t = Ages::default().reads_max.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    reads_age_seconds_max: u64,
-
     #[command(flatten)]
-    nats: NatsOptions,
+    permissions: FeedOptions,
 
     /// A domain whose subdomains are buckets, to S3's clients; may be given several times. Without one, paths begin with the
     /// bucket
@@ -85,7 +72,7 @@ pub struct StorageDoorOptions {
     admin_address: SocketAddr,
 
     #[command(flatten)]
-    kv: KvServers,
+    kv: KvStoreOptions,
 }
 
 /// Serves until the end is requested.
@@ -110,7 +97,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         streams_max: options.streams_max as usize,
     };
     let metadata = tokio::select! {
-        metadata = options.kv.metadata(&transport) => metadata?,
+        store = options.kv.open(&transport) => Metadata::new(store?),
         () = shutdown.requested() => return Ok(()),
     };
     let objects = tokio::select! {
@@ -119,7 +106,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     };
     // A door that knows nobody yet would refuse whom others know; without NATS it serves what is public all the same.
     tokio::select! {
-        _ = tokio::time::timeout(FILLED_WITHIN, authenticator.filled()) => {}
+        () = authenticator.filled_soon() => {}
         () = shutdown.requested() => return Ok(()),
     }
     open.ready();
@@ -137,15 +124,8 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
 /// By what the door knows who asks.
 async fn authenticator(options: &StorageDoorOptions, registry: &mut Registry) -> Result<Authenticator, StorageError> {
     let known = Authenticator::of_keys(Keys::open(&options.keys_folder)?);
-    let Some(file) = &options.permissions_file else { return Ok(known) };
+    let Some(feed) = options.permissions.open("eddy-storage-door", registry).await? else { return Ok(known) };
     let signing = options.signing_key_file.as_deref().map(SigningKey::read).transpose()?;
-    let ages = Ages {
-        writes_max: Duration::from_secs(options.writes_age_seconds_max),
-        reads_max: Duration::from_secs(options.reads_age_seconds_max),
-    };
-    let client = options.nats.connect("eddy-storage-door").await?;
-    let feed = Feed::open(client, file.clone(), ages);
-    feed.register(registry);
     Ok(known.with_tokens(feed, signing))
 }
 

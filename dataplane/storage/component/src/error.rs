@@ -17,17 +17,9 @@ pub enum StorageError {
     /// Nobody can be talked to.
     #[error(transparent)]
     Tls(#[from] eddy_rpc::TlsError),
-    /// The store of metadata cannot be one.
-    #[error("the store of metadata cannot be used")]
-    Metadata(#[from] eddy_kv::KvError),
-    /// It is not known by what an etcd lets one in.
-    #[error("failed to read by what etcd lets one in, --kv-etcd-folder {path}")]
-    EtcdFolder {
-        /// The folder.
-        path: std::path::PathBuf,
-        /// What is wrong.
-        source: std::io::Error,
-    },
+    /// The store of metadata cannot be used.
+    #[error(transparent)]
+    Metadata(#[from] eddy_kv::component::KvStoreError),
     /// A thread could not be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),

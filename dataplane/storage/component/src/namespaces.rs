@@ -1,11 +1,11 @@
 //! `eddy-dataplane storage-namespace`: namespaces by hand.
 
 use clap::{Args, Subcommand, ValueEnum};
+use eddy_kv::component::KvStoreOptions;
 use eddy_object::schema::{NamespaceSettings, Quota, Tiering, Versioning, Visibility};
 use eddy_object::{Metadata, ObjectError};
 
 use crate::error::StorageError;
-use crate::kv::KvServers;
 
 /// Options of the tool.
 #[derive(Args, Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct StorageNamespaceOptions {
     command: Command,
 
     #[command(flatten)]
-    kv: KvServers,
+    kv: KvStoreOptions,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -75,7 +75,7 @@ enum Seen {
 /// See [`StorageError`].
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_namespace(options: StorageNamespaceOptions) -> Result<(), StorageError> {
-    let metadata = options.kv.metadata(&options.kv.transport()?).await?;
+    let metadata = Metadata::new(options.kv.open(&options.kv.transport()?).await?);
     match options.command {
         Command::Put(put) => put_namespace(&metadata, put).await?,
         Command::Remove { name } => metadata.delete_namespace(&name).await?,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
 use eddy_chunkserver::{ChunkClient, Load};
+use eddy_kv::component::KvStoreOptions;
 use eddy_object::placement::Candidate;
 use eddy_object::schema::{AwayRow, ServerRow};
 use eddy_object::{Metadata, Servers, now_ms};
 use eddy_storage_master::{Fresh, Moves, Survey, plan_moves};
 
 use crate::error::StorageError;
-use crate::kv::{KvServers, cluster_of};
+use crate::kv::cluster_of;
 
 /// Options of the tool.
 #[derive(Args, Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct StorageServerOptions {
     command: Command,
 
     #[command(flatten)]
-    kv: KvServers,
+    kv: KvStoreOptions,
 }
 
 #[derive(Subcommand, Clone, Debug)]
@@ -56,7 +57,7 @@ struct Which {
 #[allow(clippy::print_stdout, reason = "it is a tool")]
 pub async fn run_server(options: StorageServerOptions) -> Result<(), StorageError> {
     let transport = options.kv.transport()?;
-    let metadata = options.kv.metadata(&transport).await?;
+    let metadata = Metadata::new(options.kv.open(&transport).await?);
     let client = ChunkClient::new(transport, cluster_of(&metadata).await);
     let known = metadata.servers().await?;
     match options.command {

@@ -6,9 +6,8 @@ use axum::response::{IntoResponse, Response};
 use eddy_authz::Refused;
 use eddy_object::ObjectError;
 use eddy_telemetry::error_chain;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::CONTENT_RANGE;
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 
 use crate::arriving::silence_words;
 
@@ -22,15 +21,6 @@ pub struct Problem {
     detail: String,
     /// How long the object is, where a range of it was asked for that it does not have.
     length: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
-    r#type: &'static str,
-    title: &'a str,
-    status: u16,
-    code: &'a str,
-    detail: &'a str,
 }
 
 impl Problem {
@@ -131,22 +121,9 @@ impl From<ObjectError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = Body { r#type: "about:blank", title, status: self.status.as_u16(), code: self.code, detail: &self.detail };
-        let mut response = (self.status, serde_json::to_vec(&body).unwrap_or_default()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match self.status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"eddy\""));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
-            }
-            _ => {}
-        }
+        let mut response = eddy_http::problem(self.status, self.code, &self.detail, &[]);
         if let Some(length) = self.length.and_then(|length| HeaderValue::from_str(&format!("bytes */{length}")).ok()) {
-            headers.insert(CONTENT_RANGE, length);
+            response.headers_mut().insert(CONTENT_RANGE, length);
         }
         response
     }

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_chunkserver::ChunkClient;
-use eddy_object::{Memory, Objects};
+use eddy_kv::component::KvStoreOptions;
+use eddy_object::{Memory, Metadata, Objects};
 use eddy_storage_master::{Master, MasterOptions};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, Gauges, Health, Shutdown};
 
 use self::figures::Figures;
 use crate::error::StorageError;
-use crate::kv::{KvServers, cluster_of};
+use crate::kv::cluster_of;
 
 /// Between tries to reach the store.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ pub struct StorageMasterOptions {
     admin_address: SocketAddr,
 
     #[command(flatten)]
-    kv: KvServers,
+    kv: KvStoreOptions,
 }
 
 /// Keeps objects whole until the end is requested. Any number of masters may run.
@@ -131,7 +132,7 @@ pub async fn run_master(options: StorageMasterOptions, shutdown: Shutdown) -> Re
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let transport = options.kv.transport()?;
     let metadata = tokio::select! {
-        metadata = options.kv.metadata(&transport) => metadata?,
+        store = options.kv.open(&transport) => Metadata::new(store?),
         () = shutdown.requested() => return Ok(()),
     };
     let work = async {

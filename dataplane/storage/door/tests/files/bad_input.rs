@@ -112,7 +112,7 @@ async fn what_was_there_stays_when_writing_over_it_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_says_nothing_is_sent_away_and_holds_up_nobody() {
-    let options = ServeOptions { connections_max: 8, head_timeout: Duration::from_millis(300), ..ServeOptions::default() };
+    let options = ServeOptions { connections_max: 8, head_within: Duration::from_millis(300), ..ServeOptions::default() };
     let house = House::with(Cluster::start(3).await, options, Duration::from_millis(300)).await;
     assert_eq!(house.put("/v1/files/public/large", vec![7; 30_000_000]).await.status(), 201);
     let mut silent = Vec::new();

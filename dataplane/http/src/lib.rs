@@ -1,0 +1,11 @@
+//! What all services over HTTP have in common: connections, and how they say that something did not work.
+
+mod connection;
+mod listen;
+mod origin;
+mod problem;
+
+pub use self::connection::{HEAD_WITHIN, connection};
+pub use self::listen::listen;
+pub use self::origin::is_same_origin;
+pub use self::problem::{FieldError, Problem, problem};

@@ -1,0 +1,69 @@
+//! How somebody signs in here, besides by another provider.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::secret::{draw_code, normal_code};
+
+/// Recovery codes that are drawn at once.
+pub(crate) const RECOVERY_CODES: usize = 10;
+
+/// What is kept of a user's own ways to sign in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Account {
+    /// The hash of their password, if they have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<String>,
+    /// When that was set, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) password_set_s: i64,
+    /// Hashes of codes that were not used yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) recovery: Vec<String>,
+}
+
+impl Account {
+    /// Draws new recovery codes in the place of all. They have 80 bits each, so that a plain hash of one tells nothing.
+    pub(crate) fn draw_recovery_codes(&mut self) -> Result<Vec<String>, getrandom::Error> {
+        let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| draw_code(16)).collect::<Result<_, _>>()?;
+        self.recovery = codes.iter().map(|code| hash(code)).collect();
+        Ok(codes)
+    }
+
+    /// Uses a recovery code up; false if it is none.
+    pub(crate) fn use_recovery_code(&mut self, code: &str) -> bool {
+        let shown = hash(code);
+        let before = self.recovery.len();
+        self.recovery.retain(|kept| !bool::from(kept.as_bytes().ct_eq(shown.as_bytes())));
+        self.recovery.len() < before
+    }
+}
+
+fn hash(code: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(normal_code(code).as_bytes()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovery_code_is_good_once() {
+        let mut account = Account::default();
+        let codes = account.draw_recovery_codes().unwrap();
+        assert_eq!((codes.len(), account.recovery.len()), (RECOVERY_CODES, RECOVERY_CODES));
+        assert!(!serde_json::to_string(&account).unwrap().contains(&codes[0]), "only hashes are kept");
+        // As people type.
+        let typed = codes[3].to_uppercase().replace('-', " ");
+        assert!(account.use_recovery_code(&typed) && !account.use_recovery_code(&codes[3]));
+        assert!(!account.use_recovery_code("") && !account.use_recovery_code("aaaa-aaaa-aaaa-aaaa"));
+        assert_eq!(account.recovery.len(), RECOVERY_CODES - 1);
+        let again = account.draw_recovery_codes().unwrap();
+        assert!(!account.use_recovery_code(&codes[0]) && account.use_recovery_code(&again[0]));
+    }
+}

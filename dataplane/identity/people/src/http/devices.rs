@@ -1,0 +1,125 @@
+//! Letting a program in from elsewhere (RFC 8628), as the CLI is.
+
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Form, Json};
+use eddy_http::Problem;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::arrival::From;
+use super::signed::{Signed, time};
+use super::{DAY_S, SignIn, failed, now_s};
+use crate::devices::{ASKS_EVERY_S, Answer, WAITS_S};
+use crate::secret::Hidden;
+
+/// What grants of this kind are called (RFC 8628, 3.4).
+const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
+
+#[derive(Deserialize)]
+pub(super) struct Begun {
+    /// What the program says of itself, for its user to recognise.
+    #[serde(default)]
+    client_id: String,
+}
+
+pub(super) async fn begin(State(state): State<SignIn>, from: From, Form(begun): Form<Begun>) -> Result<Response, Problem> {
+    // Each counts as one that failed: nobody needs many.
+    state.try_again(None, &from)?;
+    state.0.attempts.failed(None, from.address, Instant::now());
+    let client = if begun.client_id.is_empty() { &from.client } else { &begun.client_id };
+    let begun = state.people().begin_device(client, Some(from.address), now_s()).await.map_err(failed)?;
+    let (secret, code) =
+        begun.ok_or_else(|| Problem::unavailable("too many programs wait to be let in: try again in some minutes"))?;
+    let uri = format!("{}/auth/device", state.0.options.platform_url);
+    Ok(secretive(
+        StatusCode::OK,
+        json!({
+            "device_code": secret, "user_code": code, "verification_uri": uri, "verification_uri_complete": format!("{uri}#{code}"),
+            "expires_in": WAITS_S, "interval": ASKS_EVERY_S,
+        }),
+    ))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    grant_type: String,
+    device_code: Hidden,
+}
+
+/// Errors are those of the RFC, as its clients expect them.
+pub(super) async fn ask(State(state): State<SignIn>, Form(asked): Form<Asked>) -> Result<Response, Problem> {
+    let refused = |code: &str| Ok(secretive(StatusCode::BAD_REQUEST, json!({"error": code})));
+    if asked.grant_type != GRANT {
+        return refused("unsupported_grant_type");
+    }
+    let lasts_s = state.0.options.device_days * DAY_S;
+    match state.people().ask_device(&asked.device_code, now_s(), lasts_s).await.map_err(failed)? {
+        Answer::Wait => refused("authorization_pending"),
+        Answer::Denied => refused("access_denied"),
+        Answer::Gone => refused("expired_token"),
+        Answer::In(begun) => {
+            let (session, secret) = *begun;
+            state.told(std::slice::from_ref(&session.id), true).await;
+            tracing::info!(user = session.user, session = session.id, "a program was let in");
+            let said = json!({
+                "access_token": secret.expose(), "token_type": "Bearer", "expires_in": lasts_s, "user": session.user, "session": session.id,
+            });
+            Ok(secretive(StatusCode::OK, said))
+        }
+    }
+}
+
+/// What its user is to recognise.
+pub(super) async fn shown(
+    State(state): State<SignIn>,
+    signed: Signed,
+    from: From,
+    Path(code): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    state.try_again(Some(&signed.session.user), &from)?;
+    let Some(device) = state.people().device(&code, now_s()).await.map_err(failed)? else {
+        state.wrong(Some(&signed.session.user), &from);
+        return Err(gone());
+    };
+    Ok(Json(json!({"client": device.client, "address": device.address, "expiresAt": time(device.expires_s)})))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decided {
+    allow: bool,
+}
+
+/// A program that was let in lets no others in: whoever has its secret shall not be able to stay when it is taken back.
+pub(super) async fn decide(
+    State(state): State<SignIn>,
+    signed: Signed,
+    from: From,
+    Path(code): Path<String>,
+    Json(Decided { allow }): Json<Decided>,
+) -> Result<StatusCode, Problem> {
+    if signed.session.way == crate::session::Way::Device {
+        return Err(Problem::forbidden("sign in with a browser to let a program in"));
+    }
+    state.try_again(Some(&signed.session.user), &from)?;
+    let user = allow.then_some(&*signed.session.user);
+    if !state.people().decide_device(&code, user, now_s()).await.map_err(failed)? {
+        state.wrong(Some(&signed.session.user), &from);
+        return Err(gone());
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn gone() -> Problem {
+    Problem::not_found("program that waits with this code: begin anew")
+}
+
+/// Nobody keeps what secrets are in (RFC 6749, 5.1).
+fn secretive(status: StatusCode, said: Value) -> Response {
+    (status, [(CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(said)).into_response()
+}

@@ -1,0 +1,120 @@
+//! Who has signed in: asked of the store itself, so that a session that has ended has ended here at once.
+
+use axum::Json;
+use axum::extract::FromRequestParts;
+use axum::response::{IntoResponse, Response};
+use eddy_authz::{Credential, SESSION_COOKIE, Token, session_of_cookies};
+use eddy_http::{Problem, is_same_origin};
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{SignIn, failed, now_s};
+use crate::people::UserRef;
+use crate::session::{Arrival, Session};
+
+/// Somebody who has signed in. A Token is not enough: whoever it was given to shall not be able to take over whose it is.
+#[derive(Clone, Debug)]
+pub(super) struct Signed {
+    pub(super) session: Session,
+    pub(super) is_admin: bool,
+    pub(super) since_s: i64,
+}
+
+impl Signed {
+    pub(super) fn user(&self) -> UserRef<'_> {
+        UserRef { name: &self.session.user, since_s: self.since_s }
+    }
+
+    /// Whether they showed who they are not long ago, and not by letting a program in.
+    pub(super) fn is_recent(&self) -> bool {
+        const RECENT_S: i64 = 10 * 60;
+        self.session.way != crate::session::Way::Device && now_s() < self.session.began_s + RECENT_S
+    }
+}
+
+impl FromRequestParts<SignIn> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &SignIn) -> Result<Self, Problem> {
+        let secret = shown(parts)?;
+        let session = state.people().session(secret.id()).await.map_err(failed)?;
+        let session = session.filter(|session| session.is_shown_by(&secret, now_s())).ok_or_else(unauthorized)?;
+        let (is_admin, since_s) = match state.user(&session.user)? {
+            Some((_, user)) if user.since_s <= session.began_s => (user.admin, user.since_s),
+            _ => return Err(unauthorized()),
+        };
+        Ok(Self { session, is_admin, since_s })
+    }
+}
+
+fn shown(parts: &Parts) -> Result<Token, Problem> {
+    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
+    match (headers.next(), headers.next()) {
+        (Some(header), None) => {
+            Credential::of_header(header.as_bytes()).and_then(|credential| credential.into_token().0).ok_or_else(unauthorized)
+        }
+        (None, _) => {
+            let cookies = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
+            let secret = session_of_cookies(cookies).ok_or_else(unauthorized)?;
+            if !parts.method.is_safe() && !is_same_origin(&parts.headers) {
+                return Err(Problem::forbidden("a page of another site asks for this"));
+            }
+            Ok(secret)
+        }
+        _ => Err(unauthorized()),
+    }
+}
+
+pub(super) fn unauthorized() -> Problem {
+    Problem::unauthorized("sign in first")
+}
+
+/// A page of another site could sign its visitors in as somebody else.
+pub(super) fn from_this_site(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_of_a_browser = headers.contains_key("sec-fetch-site") || headers.contains_key("origin");
+    if is_of_a_browser && !is_same_origin(headers) {
+        return Err(Problem::forbidden("a page of another site asks for this"));
+    }
+    Ok(())
+}
+
+/// Begins a session, and answers with it: a cookie for browsers, which their scripts cannot read.
+pub(super) async fn begin(state: &SignIn, user: &str, arrival: Arrival, more: Value) -> Result<Response, Problem> {
+    let lasts_s = state.0.options.session_days * super::DAY_S;
+    let (session, secret) = state.people().begin(user, arrival, now_s(), lasts_s).await.map_err(failed)?;
+    state.told(std::slice::from_ref(&session.id), true).await;
+    tracing::info!(user, session = session.id, way = ?session.way, "signed in");
+    let mut said = about(&session, Some(&session.id));
+    if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more) {
+        said.extend(more);
+    }
+    let cookie = cookie(secret.expose(), lasts_s);
+    Ok(([(SET_COOKIE, cookie)], Json(said)).into_response())
+}
+
+/// `Lax` lets links from elsewhere find one signed in; what changes anything asks where it comes from besides.
+fn cookie(secret: &str, lasts_s: i64) -> HeaderValue {
+    let text = format!("{SESSION_COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={lasts_s}");
+    let mut cookie = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    cookie.set_sensitive(true);
+    cookie
+}
+
+/// Takes the cookie away.
+pub(super) fn no_cookie() -> HeaderValue {
+    cookie("", 0)
+}
+
+/// What is said of a session; nothing that it could be shown by.
+pub(super) fn about(session: &Session, own: Option<&str>) -> Value {
+    json!({
+        "id": session.id, "user": session.user, "way": session.way, "beganAt": time(session.began_s), "expiresAt": time(session.expires_s),
+        "address": session.address, "client": session.client, "isThis": own == Some(&*session.id),
+    })
+}
+
+pub(super) fn time(second: i64) -> Option<String> {
+    jiff::Timestamp::from_second(second).ok().map(|time| time.to_string())
+}
