@@ -37,12 +37,12 @@ async fn a_token_without_limits_is_its_user_to_kubernetes_until_it_is_taken_back
     }
 
     // Whoever is limited would be all of their user: Kubernetes knows no scopes.
-    let scopes = "{scopes: [{scope: compute.kubectl, actions: [read]}]}";
+    let scopes = "{scopes: [{scope: compute.kubectl.containers, actions: [read]}]}";
     let limited = token(&cluster, "kubectl", "limited", scopes);
     let changed = format!("{}x", &mine[..mine.len() - 1]);
     for wrong in [&limited, &changed, "eddy_0123456789abcdef_short", "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZG1pbiJ9.", "x"] {
         let (let_in, said) = cluster.kubectl_by_token(wrong, &["-n", "u-kubectl", "get", TOKENS]);
-        assert!(!let_in && said.contains("Unauthorized"), "{wrong:.30}: {said}");
+        assert!(!let_in && said.contains("provide credentials"), "{wrong:.30}: {said}");
     }
 
     cluster.kubectl(&["-n", "u-kubectl", "delete", TOKENS, "mine"]);
