@@ -41,7 +41,7 @@ pub(crate) fn check(who: &Principal, kind: Kind, object: &Value) -> Result<(), S
 /// Whether it must be seen what an object becomes before whoever asks may change it.
 pub(crate) fn is_judged(who: &Principal, kind: Kind) -> bool {
     match kind {
-        Kind::Tokens => who.is_limited() || who.expires_s().is_some(),
+        Kind::Tokens => who.is_limited() || ends_s(who).is_some(),
         Kind::ServiceAccounts | Kind::Users | Kind::Containers => who.is_limited(),
         _ => false,
     }
@@ -49,12 +49,17 @@ pub(crate) fn is_judged(who: &Principal, kind: Kind) -> bool {
 
 /// A Token ends no later than the one that it was made with.
 fn ends_no_later(who: &Principal, spec: &Value) -> Result<(), String> {
-    let Some(end_s) = who.expires_s() else { return Ok(()) };
+    let Some(end_s) = ends_s(who) else { return Ok(()) };
     let said = spec["expiresAt"].as_str().and_then(|text| text.parse::<Timestamp>().ok());
     match said {
         Some(said) if said.as_second() <= end_s => Ok(()),
         _ => Err("what you showed ends, and a Token of it no later: say spec.expiresAt".to_owned()),
     }
+}
+
+/// When what they showed ends, if what they make of it must. Whoever has signed in is there themselves, and makes what they like.
+fn ends_s(who: &Principal) -> Option<i64> {
+    who.expires_s().filter(|_| !who.is_session())
 }
 
 fn held(who: &Principal, written: &Value) -> Result<(), String> {
@@ -116,6 +121,10 @@ mod tests {
         let ends = |text: Value| check(&who, Kind::Tokens, &json!({"spec": {"expiresAt": text}})).is_ok();
         assert!(ends(json!("1970-01-01T00:16:40Z")));
         assert!(!ends(json!("1970-01-01T00:16:41Z")) && !ends(Value::Null) && !ends(json!("soon")));
+        // Whoever has signed in is there themselves.
+        let signed_in = who.clone().in_session();
+        assert!(check(&signed_in, Kind::Tokens, &json!({"spec": {}})).is_ok() && !is_judged(&signed_in, Kind::Tokens));
+        assert!(is_judged(&who, Kind::Tokens));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use eddy_authz::feed::{Feed, Standing};
 use eddy_authz::{Refused, Token};
-use eddy_http::{HEAD_WITHIN, connection, listen};
+use eddy_http::{connection, listen};
 use eddy_telemetry::Shutdown;
 use eddy_tls::{TlsError, Watched};
 use http::StatusCode;
@@ -37,7 +37,7 @@ const BYTES_MAX: usize = 64 * 1024;
 /// A review comes within this, and so does a handshake.
 const WITHIN: Duration = Duration::from_secs(10);
 /// API servers keep a few connections each.
-const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_MAX: usize = 1024;
 
 /// Where the Kubernetes API asks whom tokens stand for.
 #[derive(clap::Args, Clone, Debug)]
@@ -98,7 +98,7 @@ impl TokenReviews {
 async fn served(stream: TcpStream, certificates: Arc<ServerConfig>, router: Router, shutdown: Shutdown) {
     let _ = stream.set_nodelay(true);
     match timeout(WITHIN, TlsAcceptor::from(certificates).accept(stream)).await {
-        Ok(Ok(stream)) => connection(stream, TowerToHyperService::new(router), HEAD_WITHIN, &shutdown).await,
+        Ok(Ok(stream)) => connection(stream, TowerToHyperService::new(router), WITHIN, &shutdown).await,
         Ok(Err(error)) => tracing::debug!(%error, "a connection was no TLS"),
         Err(_) => tracing::debug!("a connection was no TLS in time"),
     }
@@ -134,6 +134,10 @@ enum NotGood {
     Stale,
     #[error("this token is limited, and Kubernetes knows no scopes: use the REST API, or a token without any")]
     Limited,
+    #[error(
+        "this token ends, and Kubernetes would let it make others that do not: use the REST API, or a token that does not end"
+    )]
+    Ends,
 }
 
 fn known(feed: &Feed, shown: &str) -> Result<UserInfo, NotGood> {
@@ -148,6 +152,9 @@ fn known(feed: &Feed, shown: &str) -> Result<UserInfo, NotGood> {
     }
     if who.is_limited() || who.account().is_some() {
         return Err(NotGood::Limited);
+    }
+    if who.expires_s().is_some() && !who.is_session() {
+        return Err(NotGood::Ends);
     }
     let groups = [Some(USERS), who.is_admin().then_some(ADMINS)];
     let token = who.token().map(|token| ("eddy.cloud/token".to_owned(), vec![token.to_owned()]));
@@ -166,7 +173,7 @@ fn status(known: Result<UserInfo, NotGood>) -> (&'static str, TokenReviewStatus)
         // Most are of others, who are asked besides.
         Err(NotGood::Unknown) => ("unknown", None),
         Err(error @ NotGood::Stale) => ("stale", Some(error.to_string())),
-        Err(error @ NotGood::Limited) => ("limited", Some(error.to_string())),
+        Err(error @ (NotGood::Limited | NotGood::Ends)) => ("limited", Some(error.to_string())),
     };
     let user = known.ok();
     (outcome, TokenReviewStatus { authenticated: Some(user.is_some()), user, error, audiences: None })
@@ -180,17 +187,17 @@ mod tests {
 
     use super::*;
 
-    fn permissions(entries: &[(&Token, &str, Option<Scopes>)], admins: &[&str]) -> Permissions {
+    fn permissions(entries: &[(&Token, &str, Option<Scopes>, Option<i64>)], admins: &[&str]) -> Permissions {
         let rows: Vec<(String, Vec<u8>)> = entries
             .iter()
-            .flat_map(|(token, user, scopes)| {
+            .flat_map(|(token, user, scopes, expires_s)| {
                 let entry = TokenEntry {
                     user: (*user).into(),
                     name: "t".into(),
                     account: None,
                     scopes: scopes.clone(),
                     hash: token.hash(),
-                    expires_s: None,
+                    expires_s: *expires_s,
                 };
                 let about = UserEntry { admin: admins.contains(user), suspended: false, since_s: 0 };
                 [(token_key(token.id()), Entry::Token(entry)), (user_key(user), Entry::User(about))]
@@ -204,18 +211,26 @@ mod tests {
 
     #[test]
     fn only_tokens_without_limits_are_good_and_only_while_that_is_known() {
-        let [ada, root, limited, gone] = [(); 4].map(|()| Token::draw().unwrap());
+        let [ada, root, limited, ends, gone] = [(); 5].map(|()| Token::draw().unwrap());
         let reads = eddy_authz::Scope::parse("compute.ada.containers", [Action::Read.as_str()]).unwrap();
         let scopes: Scopes = [reads].into_iter().collect();
-        let all =
-            || permissions(&[(&ada, "ada", None), (&root, "root", None), (&limited, "ada", Some(scopes.clone()))], &["root"]);
+        let tokens = [
+            (&ada, "ada", None, None),
+            (&root, "root", None, None),
+            (&limited, "ada", Some(scopes), None),
+            (&ends, "ada", None, Some(i64::MAX)),
+        ];
+        let all = || permissions(&tokens, &["root"]);
         let feed = Feed::fixed(all());
         let of = |token: &Token| known(&feed, token.expose());
         let user = of(&ada).unwrap();
         assert_eq!((user.username.as_deref(), user.groups.unwrap()), (Some("eddy:ada"), vec!["eddy:users".to_owned()]));
         assert_eq!(user.extra.unwrap()["eddy.cloud/token"], ["t"]);
         assert_eq!(of(&root).unwrap().groups.unwrap(), ["eddy:users", "eddy:admins"]);
-        assert_eq!((of(&limited), of(&gone)), (Err(NotGood::Limited), Err(NotGood::Unknown)));
+        assert_eq!(
+            [of(&limited), of(&ends), of(&gone)].map(Result::unwrap_err),
+            [NotGood::Limited, NotGood::Ends, NotGood::Unknown]
+        );
         for wrong in ["", "eyJhbGciOiJSUzI1NiJ9.e30.x", "eddy_x_y", &ada.expose()[1..]] {
             assert_eq!(known(&feed, wrong), Err(NotGood::Unknown));
         }

@@ -133,7 +133,7 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
         Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
     let mut lease = None;
     let mut changes = watched(&client);
-    let mut swept = None;
+    let (mut world, mut swept) = (World::default(), None);
     let serving = match signing_in {
         Some(signing_in) => {
             let signed_in = signed_in::changes(signing_in.sessions.clone(), nats.clone()).map(Heard::Change);
@@ -141,10 +141,14 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
             swept = Some(signing_in.people.clone());
             tokio::spawn(signing_in.serve(shutdown.clone()))
         }
-        None => tokio::spawn(async {}),
+        None => {
+            // Nobody has signed in.
+            world.take(Change::All(signed_in::KIND, Vec::new()));
+            tokio::spawn(async {})
+        }
     };
     let publishing =
-        publish(changes, led.clone(), (&client, bid), (&nats, usize::from(options.bucket_replicas)), published, metrics);
+        publish(world, changes, led.clone(), (&client, bid), (&nats, usize::from(options.bucket_replicas)), published, metrics);
     tokio::select! {
         () = publishing => {}
         () = elect(&client, bid, &mut lease, &leads) => {}
@@ -214,6 +218,7 @@ async fn sweep(people: Option<People>, leads: watch::Receiver<bool>) {
 }
 
 async fn publish(
+    mut world: World,
     mut changes: BoxStream<'static, Heard>,
     leads: watch::Receiver<bool>,
     (client, bid): (&Client, Bid<'_>),
@@ -221,7 +226,8 @@ async fn publish(
     health: Readiness,
     metrics: IdentityMetrics,
 ) {
-    let (mut world, mut publisher, mut outages) = (World::default(), None, Outages::default());
+    let (mut publisher, mut outages) = (None, Outages::default());
+    let mut knows_sessions = world.knows(&[signed_in::KIND]);
     let take = |world: &mut World, outages: &mut Outages, heard| match heard {
         Heard::Change(change) => world.take(change),
         Heard::Failed(kind) => outages.failed(kind, Instant::now()),
@@ -238,6 +244,10 @@ async fn publish(
                 }
             }
             _ = beats.tick() => {}
+        }
+        if world.knows(&[signed_in::KIND]) && !std::mem::replace(&mut knows_sessions, true) {
+            // What was left in the bucket until now is compared with who has signed in.
+            publisher = None;
         }
         // What is not whole yet would take away what is only still to come.
         if !world.knows(&KINDS) {

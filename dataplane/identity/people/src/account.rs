@@ -21,17 +21,31 @@ pub(crate) struct Account {
     /// When that was set, in seconds since 1970.
     #[serde(default)]
     pub(crate) password_set_s: i64,
+    /// When somebody last signed in by this account, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) signed_in_s: i64,
     /// Hashes of codes that were not used yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) recovery: Vec<String>,
 }
 
 impl Account {
+    pub(crate) fn set_password(&mut self, hash: String, now_s: i64) {
+        self.password = Some(hash);
+        self.password_set_s = now_s;
+    }
+
     /// Draws new recovery codes in the place of all. They have 80 bits each, so that a plain hash of one tells nothing.
     pub(crate) fn draw_recovery_codes(&mut self) -> Result<Vec<String>, getrandom::Error> {
         let codes: Vec<String> = (0..RECOVERY_CODES).map(|_| draw_code(16)).collect::<Result<_, _>>()?;
         self.recovery = codes.iter().map(|code| hash(code)).collect();
         Ok(codes)
+    }
+
+    /// Whether a recovery code is one that was not used yet.
+    pub(crate) fn has_recovery_code(&self, code: &str) -> bool {
+        let shown = hash(code);
+        self.recovery.iter().any(|kept| bool::from(kept.as_bytes().ct_eq(shown.as_bytes())))
     }
 
     /// Uses a recovery code up; false if it is none.

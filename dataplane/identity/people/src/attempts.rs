@@ -1,6 +1,6 @@
 //! How often somebody may be wrong.
 //!
-//! Tries that failed are counted by whom they were for, by where they came from, and by both, each in a table of fixed size: who makes up
+//! Tries of passwords are counted by whom they were for, by where they came from, and by both, each in a table of fixed size: who makes up
 //! names and addresses fills no memory. Two that share a place in it share its count; who is where is drawn anew for each process. Many
 //! people may come from one address, so that alone it may be wrong more often.
 
@@ -17,8 +17,10 @@ const PLACES: usize = 1 << 16;
 const BY_USER: Rate = Rate { at_once: 30, one_more_every: Duration::from_secs(60) };
 /// Failures for one user from one address, or one network of IPv6,
 const BY_BOTH: Rate = Rate { at_once: 10, one_more_every: Duration::from_secs(60) };
-/// and from there for all.
-const BY_ADDRESS: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(6) };
+/// and from there for all: everybody may come by one balancer.
+const BY_ADDRESS: Rate = Rate { at_once: 1000, one_more_every: Duration::from_secs(1) };
+/// One user signs in so often.
+const SIGN_INS: Rate = Rate { at_once: 60, one_more_every: Duration::from_secs(120) };
 
 /// So many at once, and one more as time goes by.
 #[derive(Clone, Copy, Debug)]
@@ -27,41 +29,104 @@ struct Rate {
     one_more_every: Duration,
 }
 
-/// Counts failures.
+/// Programs from one address ask to be let in so often.
+const DEVICES: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(6) };
+
+impl Rate {
+    fn one_ms(self) -> u64 {
+        u64::try_from(self.one_more_every.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What is counted of one thing. A place holds when all that was counted in it is forgotten (as in GCRA), in milliseconds.
+struct Table {
+    rate: Rate,
+    forgotten_ms: Mutex<Box<[u64]>>,
+}
+
+impl Table {
+    fn new(rate: Rate) -> Self {
+        Self { rate, forgotten_ms: Mutex::new(vec![0; PLACES].into()) }
+    }
+
+    /// Counts one, or says when one more may be.
+    fn count(&self, place: usize, now_ms: u64) -> Result<(), Duration> {
+        let mut all = self.forgotten_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        let one_ms = self.rate.one_ms();
+        let allowed_ms = now_ms.saturating_add(one_ms.saturating_mul(u64::from(self.rate.at_once - 1)));
+        let forgotten_ms = all[place].max(now_ms);
+        if forgotten_ms > allowed_ms {
+            return Err(Duration::from_millis(forgotten_ms - allowed_ms));
+        }
+        all[place] = forgotten_ms.saturating_add(one_ms);
+        Ok(())
+    }
+
+    fn uncount(&self, place: usize) {
+        let mut all = self.forgotten_ms.lock().unwrap_or_else(PoisonError::into_inner);
+        all[place] = all[place].saturating_sub(self.rate.one_ms());
+    }
+}
+
+/// Counts tries.
 pub(crate) struct Attempts {
     hasher: RandomState,
     began: Instant,
-    users: Mutex<Box<[u64]>>,
-    both: Mutex<Box<[u64]>>,
-    addresses: Mutex<Box<[u64]>>,
+    users: Table,
+    both: Table,
+    addresses: Table,
+    sign_ins: Table,
+    devices: Table,
 }
 
 impl Attempts {
     pub(crate) fn new() -> Self {
-        let table = || Mutex::new(vec![0; PLACES].into());
-        Self { hasher: RandomState::default(), began: Instant::now(), users: table(), both: table(), addresses: table() }
+        Self {
+            hasher: RandomState::default(),
+            began: Instant::now(),
+            users: Table::new(BY_USER),
+            both: Table::new(BY_BOTH),
+            addresses: Table::new(BY_ADDRESS),
+            sign_ins: Table::new(SIGN_INS),
+            devices: Table::new(DEVICES),
+        }
     }
 
-    /// Whether another try may be made; if not, when. Without a user, it only counts where it comes from.
-    pub(crate) fn check(&self, user: Option<&str>, from: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Counts a try; if it may not be made, when. Whoever was right is counted out again by [`Attempts::right`].
+    pub(crate) fn begin(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), Duration> {
         let now_ms = self.at(now);
-        let network = network(from);
-        let of_user = user.map(|user| wait(&self.users, self.place(user), BY_USER, now_ms)).unwrap_or_default();
-        let of_both = user.map(|user| wait(&self.both, self.place((user, network)), BY_BOTH, now_ms)).unwrap_or_default();
-        let of_address = wait(&self.addresses, self.place(network), BY_ADDRESS, now_ms);
-        match of_user.max(of_both).max(of_address) {
-            Duration::ZERO => Ok(()),
-            wait => Err(wait),
+        let places = self.places(user, from);
+        for (counted, (table, place)) in places.iter().enumerate() {
+            let Err(wait) = table.count(*place, now_ms) else { continue };
+            for (table, place) in &places[..counted] {
+                table.uncount(*place);
+            }
+            return Err(wait);
+        }
+        Ok(())
+    }
+
+    /// It was right, after all.
+    pub(crate) fn right(&self, user: &str, from: IpAddr) {
+        for (table, place) in self.places(user, from) {
+            table.uncount(place);
         }
     }
 
-    /// Counts one that failed.
-    pub(crate) fn failed(&self, user: Option<&str>, from: IpAddr, now: Instant) {
-        if let Some(user) = user {
-            count(&self.users, self.place(user), BY_USER, self.at(now));
-            count(&self.both, self.place((user, network(from))), BY_BOTH, self.at(now));
-        }
-        count(&self.addresses, self.place(network(from)), BY_ADDRESS, self.at(now));
+    fn places(&self, user: &str, from: IpAddr) -> [(&Table, usize); 3] {
+        let network = network(from);
+        let both = self.place((user, network));
+        [(&self.users, self.place(user)), (&self.both, both), (&self.addresses, self.place(network))]
+    }
+
+    /// Counts a program that asks to be let in; if there were too many from there, when another may.
+    pub(crate) fn device(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.devices.count(self.place(network(from)), self.at(now))
+    }
+
+    /// Counts that somebody signs in, however; if that was too often, when they may again. Each is told to every process.
+    pub(crate) fn sign_in(&self, user: &str, now: Instant) -> Result<(), Duration> {
+        self.sign_ins.count(self.place(user), self.at(now))
     }
 
     fn place(&self, key: impl Hash) -> usize {
@@ -74,29 +139,13 @@ impl Attempts {
     }
 }
 
-/// A place holds when all that was counted in it is forgotten (as in GCRA).
-fn wait(table: &Mutex<Box<[u64]>>, place: usize, rate: Rate, now_ms: u64) -> Duration {
-    let forgotten_ms = table.lock().unwrap_or_else(PoisonError::into_inner)[place];
-    let one_ms = u64::try_from(rate.one_more_every.as_millis()).unwrap_or(u64::MAX);
-    let allowed_ms = one_ms.saturating_mul(u64::from(rate.at_once - 1));
-    Duration::from_millis(forgotten_ms.saturating_sub(now_ms).saturating_sub(allowed_ms))
-}
-
-fn count(table: &Mutex<Box<[u64]>>, place: usize, rate: Rate, now_ms: u64) {
-    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
-    let one_ms = u64::try_from(rate.one_more_every.as_millis()).unwrap_or(u64::MAX);
-    let full_ms = now_ms.saturating_add(one_ms.saturating_mul(u64::from(rate.at_once)));
-    // What is under way at once may count more; the wait grows no longer for that.
-    table[place] = table[place].max(now_ms).saturating_add(one_ms).min(full_ms);
-}
-
 /// Of IPv6, whoever has one address has a network of them.
 fn network(address: IpAddr) -> [u8; 16] {
     match address.to_canonical() {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => {
             let mut octets = address.octets();
-            octets[8..].fill(0);
+            octets[7..].fill(0);
             octets
         }
     }
@@ -114,48 +163,64 @@ mod tests {
     #[test]
     fn whoever_is_wrong_too_often_waits_and_others_do_not() {
         let (attempts, now, here) = (Attempts::new(), Instant::now(), address("192.0.2.1"));
-        for _ in 0..BY_BOTH.at_once {
-            assert_eq!(attempts.check(Some("ada"), here, now), Ok(()));
-            attempts.failed(Some("ada"), here, now);
+        for number in 0..BY_BOTH.at_once {
+            assert_eq!(attempts.begin("ada", here, now), Ok(()), "{number}");
         }
-        let wait = attempts.check(Some("ada"), here, now).unwrap_err();
+        let wait = attempts.begin("ada", here, now).unwrap_err();
         assert!(wait <= BY_BOTH.one_more_every, "{wait:?}");
-        assert_eq!(attempts.check(Some("bob"), here, now), Ok(()), "many may share an address");
-        assert_eq!(attempts.check(Some("ada"), address("192.0.2.2"), now), Ok(()));
-        assert_eq!(attempts.check(Some("ada"), here, now + wait), Ok(()));
+        // What was not tried is not counted.
+        for _ in 0..1000 {
+            assert_eq!(attempts.begin("ada", here, now), Err(wait));
+        }
+        assert_eq!(attempts.begin("bob", here, now), Ok(()), "many may share an address");
+        assert_eq!(attempts.begin("ada", address("192.0.2.2"), now), Ok(()));
+        assert_eq!(attempts.begin("ada", here, now + wait), Ok(()));
+        assert!(attempts.begin("ada", here, now + wait).is_err());
+    }
+
+    #[test]
+    fn whoever_is_right_is_not_counted() {
+        let (attempts, now, here) = (Attempts::new(), Instant::now(), address("192.0.2.1"));
+        for _ in 0..2000 {
+            attempts.begin("ada", here, now).unwrap();
+            attempts.right("ada", here);
+        }
     }
 
     #[test]
     fn an_address_is_not_wrong_for_ever() {
         let (attempts, now, here) = (Attempts::new(), Instant::now(), address("192.0.2.1"));
         for number in 0..BY_ADDRESS.at_once {
-            assert_eq!(attempts.check(None, here, now), Ok(()), "{number}");
-            attempts.failed(Some(&number.to_string()), here, now);
+            assert_eq!(attempts.begin(&number.to_string(), here, now), Ok(()), "{number}");
         }
-        assert!(attempts.check(None, here, now).is_err() && attempts.check(Some("ada"), here, now).is_err());
-        assert_eq!(attempts.check(None, here, now + BY_ADDRESS.one_more_every), Ok(()));
+        assert!(attempts.begin("ada", here, now).is_err());
+        assert_eq!(attempts.begin("ada", here, now + BY_ADDRESS.one_more_every), Ok(()));
     }
 
     #[test]
     fn a_user_is_guarded_from_many_addresses() {
         let (attempts, now) = (Attempts::new(), Instant::now());
         for number in 0..BY_USER.at_once {
-            attempts.failed(Some("ada"), IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]), now);
+            attempts.begin("ada", IpAddr::from([10, 0, 0, u8::try_from(number).unwrap()]), now).unwrap();
         }
-        assert!(attempts.check(Some("ada"), address("10.9.9.9"), now).is_err());
-        assert_eq!(attempts.check(None, address("10.9.9.9"), now), Ok(()), "what is no guess of a password goes on");
-        assert_eq!(attempts.check(Some("bob"), address("10.9.9.9"), now), Ok(()));
-        // However many more fail, it is not longer until one may be tried.
-        for _ in 0..1000 {
-            attempts.failed(Some("ada"), address("10.9.9.9"), now);
+        assert!(attempts.begin("ada", address("10.9.9.9"), now).unwrap_err() <= BY_USER.one_more_every);
+        assert_eq!(attempts.begin("bob", address("10.9.9.9"), now), Ok(()));
+    }
+
+    #[test]
+    fn nobody_signs_in_all_the_time() {
+        let (attempts, now) = (Attempts::new(), Instant::now());
+        for _ in 0..SIGN_INS.at_once {
+            attempts.sign_in("ada", now).unwrap();
         }
-        assert!(attempts.check(Some("ada"), address("10.9.9.8"), now).unwrap_err() <= BY_USER.one_more_every);
+        assert!(attempts.sign_in("ada", now).is_err() && attempts.sign_in("bob", now).is_ok());
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
         assert_eq!(network(address("2001:db8::1")), network(address("2001:db8::ffff:1")));
-        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:1::1")));
+        assert_eq!(network(address("2001:db8::1")), network(address("2001:db8:0:ff::1")), "a customer has 256 of them");
+        assert_ne!(network(address("2001:db8::1")), network(address("2001:db8:0:100::1")));
         assert_eq!(network(address("::ffff:192.0.2.1")), network(address("192.0.2.1")));
     }
 }

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use eddy_authz::Token;
 use eddy_kv::{KvError, Transaction, Value};
 use serde::{Deserialize, Serialize};
 
-use crate::people::People;
+use crate::people::{People, UserRef};
 use crate::rows::{self, PeopleError};
 use crate::secret::{digest, draw_code, draw_secret, normal_code};
 use crate::session::{Arrival, Session, Way};
@@ -39,8 +40,28 @@ pub(crate) struct Device {
 #[serde(rename_all = "camelCase")]
 enum Said {
     Nothing,
-    Yes { user: String },
+    Yes(Allowed),
     No,
+}
+
+/// Who let a program in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Allowed {
+    pub(crate) user: String,
+    /// When that user became one: nobody else of that name let it in.
+    pub(crate) user_since_s: i64,
+    /// The session that they did it in, which must go on until the program is in.
+    pub(crate) session: String,
+}
+
+/// A program that is to be let in.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) by: Allowed,
+    key: Bytes,
+    read: Value,
+    arrival: Arrival,
 }
 
 /// What a program is told.
@@ -48,8 +69,8 @@ enum Said {
 pub(crate) enum Answer {
     /// Nothing was said yet.
     Wait,
-    /// It is in.
-    In(Box<(Session, eddy_authz::Token)>),
+    /// It is to be let in.
+    LetIn(Box<Waiting>),
     /// Its user does not want it.
     Denied,
     /// There is no such program, or not any more.
@@ -95,40 +116,62 @@ impl People {
         Ok(found.filter(|(device, _)| waits(device)).map(|(device, value)| (key, device, value)))
     }
 
-    /// Lets a program in as this user, or does not; false if it does not wait.
-    pub(crate) async fn decide_device(&self, typed: &str, user: Option<&str>, now_s: i64) -> Result<bool, PeopleError> {
+    /// Lets a program in, or does not; false if it does not wait.
+    pub(crate) async fn decide_device(&self, typed: &str, by: Option<Allowed>, now_s: i64) -> Result<bool, PeopleError> {
         let Some((key, device, read)) = self.waiting(typed, now_s).await? else { return Ok(false) };
-        let said = user.map_or(Said::No, |user| Said::Yes { user: user.to_owned() });
         let transaction = Transaction::new().check(key.clone(), Some(&read)).delete(rows::device_code(&device.code));
-        match self.commit(self.put(transaction, key, &Device { said, ..device })?).await {
-            Ok(()) => Ok(true),
-            Err(PeopleError::Store(KvError::Conflict { .. })) => Ok(false),
-            Err(error) => Err(error),
+        let device = Device { said: by.map_or(Said::No, Said::Yes), ..device };
+        match self.commit(self.put(transaction, key, &device)?).await {
+            Err(error) if error.is_conflict() => Ok(false),
+            done => done.map(|()| true),
         }
     }
 
-    /// What became of a program that waits. Once it is in, or not wanted, it waits no more.
-    pub(crate) async fn ask_device(&self, secret: &str, now_s: i64, lasts_s: i64) -> Result<Answer, PeopleError> {
+    /// What became of a program that waits. Where it is not wanted, it waits no more.
+    pub(crate) async fn ask_device(&self, secret: &str, now_s: i64) -> Result<Answer, PeopleError> {
         let key = rows::device(&digest(secret));
         let Some((device, read)) = self.versioned::<Device>(&key).await? else { return Ok(Answer::Gone) };
         if now_s >= device.expires_s {
             return Ok(Answer::Gone);
         }
-        let done = Transaction::new().check(key.clone(), Some(&read)).delete(key).add(rows::devices_waiting(), -1, None);
-        let ended = match &device.said {
-            Said::Nothing => return Ok(Answer::Wait),
-            Said::No => self.commit(done).await.map(|()| Answer::Denied),
-            Said::Yes { user } => {
-                let arrival = Arrival { way: Way::Device, address: device.address, client: device.client.clone() };
-                self.begin_with(user, arrival, now_s, lasts_s, done).await.map(|begun| Answer::In(Box::new(begun)))
+        match device.said {
+            Said::Nothing => Ok(Answer::Wait),
+            Said::No => match self.commit(done(&key, &read)).await {
+                // Somebody asked at the same moment.
+                Err(error) if !error.is_conflict() => Err(error),
+                _ => Ok(Answer::Denied),
+            },
+            Said::Yes(by) => {
+                let arrival = Arrival { way: Way::Device, address: device.address, client: device.client };
+                Ok(Answer::LetIn(Box::new(Waiting { by, key, read, arrival })))
             }
-        };
-        match ended {
-            // Somebody asked at the same moment, with the same secret, and is in.
-            Err(PeopleError::Store(KvError::Conflict { .. })) => Ok(Answer::Gone),
-            ended => ended,
         }
     }
+
+    /// Lets a program in that is to be, and says its session; none if who let it in is no longer signed in, or it is in already.
+    pub(crate) async fn let_in(
+        &self,
+        Waiting { by, key, read, arrival }: Waiting,
+        now_s: i64,
+        lasts_s: i64,
+    ) -> Result<Option<(Session, Token)>, PeopleError> {
+        let of_theirs = rows::session(&by.session);
+        let theirs = self.versioned::<Session>(&of_theirs).await?;
+        let Some((_, still)) = theirs.filter(|(session, _)| session.user == by.user && now_s < session.expires_s) else {
+            return self.commit(done(&key, &read)).await.map(|()| None);
+        };
+        let also = done(&key, &read).check(of_theirs, Some(&still));
+        let user = UserRef { name: &by.user, since_s: by.user_since_s };
+        match self.begin(user, arrival, (now_s, lasts_s), also, |_| Ok(Some(()))).await {
+            Err(error) if error.is_conflict() => Ok(None),
+            begun => Ok(begun?.map(|(session, secret, ())| (session, secret))),
+        }
+    }
+}
+
+/// It waits no more.
+fn done(key: &Bytes, read: &Value) -> Transaction {
+    Transaction::new().check(key.clone(), Some(read)).delete(key.clone()).add(rows::devices_waiting(), -1, None)
 }
 
 #[cfg(test)]
@@ -137,19 +180,51 @@ mod tests {
     use super::*;
     use crate::testing::people;
 
+    const ADA: UserRef<'static> = UserRef { name: "ada", since_s: 7 };
+
+    /// Somebody who has signed in, and lets programs in.
+    async fn ada(people: &People) -> Allowed {
+        let arrival = Arrival { way: Way::Password, address: None, client: String::new() };
+        let begun = people.begin(ADA, arrival, (50, 1000), Transaction::new(), |_| Ok(Some(()))).await;
+        let (session, ..) = begun.unwrap().unwrap();
+        Allowed { user: "ada".into(), user_since_s: 7, session: session.id }
+    }
+
+    async fn let_in(people: &People, secret: &str, now_s: i64) -> Option<(Session, Token)> {
+        let Answer::LetIn(waiting) = people.ask_device(secret, now_s).await.unwrap() else { return None };
+        people.let_in(*waiting, now_s, 50).await.unwrap()
+    }
+
     #[tokio::test]
     async fn a_program_is_let_in_once_as_whoever_typed_its_code() {
         let (people, _folder) = people();
         let (secret, code) = people.begin_device("eddy on laptop", None, 100).await.unwrap().unwrap();
-        assert!(matches!(people.ask_device(&secret, 101, 50).await.unwrap(), Answer::Wait));
+        assert!(matches!(people.ask_device(&secret, 101).await.unwrap(), Answer::Wait));
         assert_eq!(people.device(&code.to_uppercase(), 101).await.unwrap().unwrap().client, "eddy on laptop");
         assert!(people.device("bcdf-bcdf", 101).await.unwrap().is_none());
-        assert!(people.decide_device(&code, Some("ada"), 102).await.unwrap());
-        assert!(!people.decide_device(&code, Some("eve"), 102).await.unwrap(), "it was decided");
-        let Answer::In(begun) = people.ask_device(&secret, 103, 50).await.unwrap() else { panic!("it is let in") };
-        assert_eq!((begun.0.user.as_str(), begun.0.way, begun.0.expires_s), ("ada", Way::Device, 153));
-        assert!(people.session(begun.1.id()).await.unwrap().unwrap().is_shown_by(&begun.1, 104));
-        assert!(matches!(people.ask_device(&secret, 104, 50).await.unwrap(), Answer::Gone));
+        let ada = ada(&people).await;
+        assert!(people.decide_device(&code, Some(ada.clone()), 102).await.unwrap());
+        let eve = Allowed { user: "eve".into(), ..ada };
+        assert!(!people.decide_device(&code, Some(eve), 102).await.unwrap(), "it was decided");
+        let both = tokio::join!(let_in(&people, &secret, 103), let_in(&people, &secret, 103));
+        let begun: Vec<_> = [both.0, both.1].into_iter().flatten().collect();
+        let [(session, token)] = &*begun else { panic!("it is let in once") };
+        assert_eq!((session.user.as_str(), session.way, session.expires_s), ("ada", Way::Device, 153));
+        assert!(people.session(token.id()).await.unwrap().unwrap().is_shown_by(token, 104));
+        assert!(matches!(people.ask_device(&secret, 104).await.unwrap(), Answer::Gone));
+        assert_eq!(people.counter(&rows::devices_waiting()).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_signed_out_meanwhile_lets_nothing_in() {
+        let (people, _folder) = people();
+        let (secret, code) = people.begin_device("x", None, 100).await.unwrap().unwrap();
+        let ada = ada(&people).await;
+        assert!(people.decide_device(&code, Some(ada), 101).await.unwrap());
+        people.end_all("ada", None).await.unwrap();
+        assert!(let_in(&people, &secret, 102).await.is_none());
+        assert!(matches!(people.ask_device(&secret, 103).await.unwrap(), Answer::Gone));
+        assert!(people.sessions_of("ada").await.unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -157,11 +232,12 @@ mod tests {
         let (people, _folder) = people();
         let (secret, code) = people.begin_device("x", None, 100).await.unwrap().unwrap();
         assert!(people.decide_device(&code, None, 101).await.unwrap());
-        assert!(matches!(people.ask_device(&secret, 102, 50).await.unwrap(), Answer::Denied));
+        assert!(matches!(people.ask_device(&secret, 102).await.unwrap(), Answer::Denied));
         let (secret, code) = people.begin_device("x", None, 100).await.unwrap().unwrap();
-        assert!(!people.decide_device(&code, Some("ada"), 100 + WAITS_S).await.unwrap());
-        assert!(people.decide_device(&code, Some("ada"), 99 + WAITS_S).await.unwrap());
-        assert!(matches!(people.ask_device(&secret, 100 + WAITS_S, 50).await.unwrap(), Answer::Gone));
-        assert!(matches!(people.ask_device("other", 101, 50).await.unwrap(), Answer::Gone));
+        let ada = ada(&people).await;
+        assert!(!people.decide_device(&code, Some(ada.clone()), 100 + WAITS_S).await.unwrap());
+        assert!(people.decide_device(&code, Some(ada), 99 + WAITS_S).await.unwrap());
+        assert!(matches!(people.ask_device(&secret, 100 + WAITS_S).await.unwrap(), Answer::Gone));
+        assert!(matches!(people.ask_device("other", 101).await.unwrap(), Answer::Gone));
     }
 }

@@ -1,8 +1,9 @@
-//! Invitations: how somebody first signs in, or does again who has lost everything. An administrator hands one out.
+//! Invitations: how somebody first signs in, or does again who has lost everything. An administrator hands one out; of a user, only the last
+//! is good.
 
-use bytes::Bytes;
-use eddy_kv::{KvError, Transaction};
+use eddy_kv::{Transaction, Value};
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 
 use crate::people::{People, UserRef};
 use crate::rows::{self, PeopleError};
@@ -12,13 +13,15 @@ use crate::secret::{digest, draw_secret};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invitation {
+    /// The digest of its secret.
+    digest: String,
     /// Whom it lets in.
     pub(crate) user: String,
     /// When that user became one, in seconds since 1970: it is for nobody else of that name.
     pub(crate) user_since_s: i64,
     /// When it ends.
     pub(crate) expires_s: i64,
-    /// Who handed it out.
+    /// Who handed it out; empty for whoever runs the platform.
     pub(crate) by: String,
 }
 
@@ -36,52 +39,70 @@ impl People {
         self.invite(UserRef { name: user, since_s }, "", expires_s).await
     }
 
-    /// Hands out an invitation, and says its secret.
+    /// Hands out an invitation in the place of the one before, and says its secret, which begins with the user's name.
     pub(crate) async fn invite(&self, user: UserRef<'_>, by: &str, expires_s: i64) -> Result<String, PeopleError> {
-        let secret = draw_secret()?;
-        let invitation = Invitation { user: user.name.into(), user_since_s: user.since_s, expires_s, by: by.into() };
-        self.commit(self.put(Transaction::new(), key(&secret), &invitation)?).await?;
+        let secret = format!("{}~{}", user.name, draw_secret()?);
+        let invitation =
+            Invitation { digest: digest(&secret), user: user.name.into(), user_since_s: user.since_s, expires_s, by: by.into() };
+        self.commit(self.put(Transaction::new(), rows::invitation(user.name), &invitation)?).await?;
         Ok(secret)
     }
 
-    /// An invitation that is still good.
-    pub(crate) async fn invitation(&self, secret: &str, now_s: i64) -> Result<Option<Invitation>, PeopleError> {
-        let found: Option<Invitation> = self.row(&key(secret)).await?;
-        Ok(found.filter(|invitation| now_s < invitation.expires_s))
+    /// An invitation that is still good, and what it is of.
+    pub(crate) async fn invitation(&self, secret: &str, now_s: i64) -> Result<Option<(Invitation, Value)>, PeopleError> {
+        let user = secret.split_once('~').map(|(user, _)| user).filter(|user| eddy_authz::is_user_name(user));
+        let Some(user) = user else { return Ok(None) };
+        let found = self.versioned::<Invitation>(&rows::invitation(user)).await?;
+        let is_it = |invitation: &Invitation| bool::from(invitation.digest.as_bytes().ct_eq(digest(secret).as_bytes()));
+        Ok(found.filter(|(invitation, _)| now_s < invitation.expires_s && is_it(invitation)))
     }
 
-    /// Takes an invitation, which nobody does again; false if it is gone.
-    pub(crate) async fn take_invitation(&self, secret: &str) -> Result<bool, PeopleError> {
-        let key = key(secret);
-        let Some((_, read)) = self.versioned::<Invitation>(&key).await? else { return Ok(false) };
-        match self.commit(Transaction::new().check(key.clone(), Some(&read)).delete(key)).await {
-            Ok(()) => Ok(true),
-            Err(PeopleError::Store(KvError::Conflict { .. })) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Withdraws a user's invitation, if there is one.
+    pub(crate) async fn withdraw_invitation(&self, user: &str) -> Result<(), PeopleError> {
+        self.commit(Transaction::new().delete(rows::invitation(user))).await
     }
 }
 
-fn key(secret: &str) -> Bytes {
-    rows::invitation(&digest(secret))
+/// Takes an invitation, as it was read.
+pub(crate) fn taken(user: &str, read: &Value) -> Transaction {
+    let key = rows::invitation(user);
+    Transaction::new().check(key.clone(), Some(read)).delete(key)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::session::{Arrival, Way};
     use crate::testing::people;
+
+    const ADA: UserRef<'static> = UserRef { name: "ada", since_s: 7 };
 
     #[tokio::test]
     async fn an_invitation_is_taken_once_and_in_time() {
         let (people, _folder) = people();
-        let secret = people.invite(UserRef { name: "ada", since_s: 7 }, "root", 100).await.unwrap();
-        let found = people.invitation(&secret, 99).await.unwrap().unwrap();
+        let secret = people.invite(ADA, "root", 100).await.unwrap();
+        let (found, read) = people.invitation(&secret, 99).await.unwrap().unwrap();
         assert_eq!((found.user.as_str(), found.user_since_s, found.by.as_str()), ("ada", 7, "root"));
         assert!(people.invitation(&secret, 100).await.unwrap().is_none());
-        assert!(people.invitation("other", 99).await.unwrap().is_none());
-        let both = tokio::join!(people.take_invitation(&secret), people.take_invitation(&secret));
-        assert_eq!([both.0.unwrap(), both.1.unwrap()].iter().filter(|took| **took).count(), 1);
+        for other in ["other", "ada~", "ada~other", "~", "../x~y", &secret[..secret.len() - 1]] {
+            assert!(people.invitation(other, 99).await.unwrap().is_none(), "{other}");
+        }
+        let arrival = || Arrival { way: Way::Invitation, address: None, client: String::new() };
+        let take = async || people.begin(ADA, arrival(), (99, 50), taken("ada", &read), |_| Ok(Some(()))).await;
+        let both = tokio::join!(take(), take());
+        assert_eq!([both.0, both.1].into_iter().filter(|took| matches!(took, Ok(Some(_)))).count(), 1);
         assert!(people.invitation(&secret, 99).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_the_last_is_good_until_it_is_withdrawn() {
+        let (people, _folder) = people();
+        let first = people.invite(ADA, "root", 100).await.unwrap();
+        let second = people.invite(ADA, "root", 100).await.unwrap();
+        assert!(people.invitation(&first, 99).await.unwrap().is_none());
+        assert!(people.invitation(&second, 99).await.unwrap().is_some());
+        people.withdraw_invitation("ada").await.unwrap();
+        assert!(people.invitation(&second, 99).await.unwrap().is_none());
     }
 }

@@ -17,6 +17,8 @@ const MEMORY_KIBIBYTES: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 /// More who wait for it are told to come back.
 const WAITING_MAX: usize = 64;
+/// On machines of many processors, no more at once than this: each takes as much memory as was said.
+const AT_ONCE_MAX: usize = 4;
 
 /// Makes and checks hashes of passwords. Clones share the processors.
 #[derive(Clone)]
@@ -24,8 +26,8 @@ pub(crate) struct Passwords(Arc<Shared>);
 
 struct Shared {
     argon2: Argon2<'static>,
-    waiting: Semaphore,
-    working: Semaphore,
+    waiting: Arc<Semaphore>,
+    working: Arc<Semaphore>,
     /// Of a password that nobody has, to be as long about a name that nobody has.
     nobody: String,
 }
@@ -70,7 +72,8 @@ impl Passwords {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
         let nobody = hash(&argon2, "nobody has this one")?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let shared = Shared { argon2, waiting: Semaphore::new(WAITING_MAX), working: Semaphore::new(processors), nobody };
+        let (waiting, working) = (Semaphore::new(WAITING_MAX), Semaphore::new(processors.min(AT_ONCE_MAX)));
+        let shared = Shared { argon2, waiting: Arc::new(waiting), working: Arc::new(working), nobody };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -90,10 +93,15 @@ impl Passwords {
     }
 
     async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> T + Send + 'static) -> Result<T, PasswordError> {
-        let _waiting = self.0.waiting.try_acquire().map_err(|_| PasswordError::Busy)?;
-        let _working = self.0.working.acquire().await.map_err(|_| PasswordError::Busy)?;
+        let waiting = self.0.waiting.clone().try_acquire_owned().map_err(|_| PasswordError::Busy)?;
+        let working = self.0.working.clone().acquire_owned().await.map_err(|_| PasswordError::Busy)?;
         let shared = self.0.clone();
-        tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|error| PasswordError::Hash(error.to_string()))
+        let work = move || {
+            // It goes on when whoever asked has gone, and takes their place until it ends.
+            let _places = (waiting, working);
+            work(&shared)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| PasswordError::Hash(error.to_string()))
     }
 }
 

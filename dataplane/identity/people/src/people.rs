@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eddy_authz::Token;
-use eddy_kv::{KeyRange, KvError, Read, ReadResult, Row, Scan, Store, Transaction, Value};
+use eddy_kv::{KeyRange, Read, ReadResult, Row, Scan, Store, Transaction, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::account::Account;
 use crate::rows::{self, PeopleError};
-use crate::sealed::SealingKey;
+use crate::sealed::{SealError, SealingKey};
 use crate::session::{Arrival, Session};
 
 /// Sessions of one user; the oldest gives way.
@@ -67,65 +67,79 @@ impl People {
     async fn owned(&self, user: UserRef<'_>) -> Result<(Account, Option<Value>), PeopleError> {
         let key = rows::account(user.name);
         let Some(value) = self.store.get(key.clone()).await? else { return Ok((Account::default(), None)) };
-        let owned: Owned = rows::read(&self.sealing, &key, &value)?;
-        let account = if owned.user_since_s == user.since_s { owned.account } else { Account::default() };
+        let account = match self.opened::<Owned>(&key, &value) {
+            Ok(owned) if owned.user_since_s == user.since_s => owned.account,
+            Ok(_) => Account::default(),
+            // Written with a key that is lost: who had this account is invited anew.
+            Err(PeopleError::Seal(SealError::NotOurs)) => {
+                tracing::warn!(user = user.name, "an account is not ours, and taken for none");
+                Account::default()
+            }
+            Err(error) => return Err(error),
+        };
         Ok((account, Some(value)))
     }
 
-    /// Changes a user's account; `change` may be asked more than once. Nothing is written where it says none.
+    /// Changes a user's account, together with something else, which must hold; `change` may be asked more than once. Nothing is written
+    /// where it says none.
     pub(crate) async fn change_account<T>(
         &self,
         user: UserRef<'_>,
-        change: impl Fn(&mut Account) -> Result<Option<T>, PeopleError>,
+        mut change: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
     ) -> Result<Option<T>, PeopleError> {
-        let key = rows::account(user.name);
         for _ in 0..TRIES {
             let (mut account, read) = self.owned(user).await?;
             let Some(said) = change(&mut account)? else { return Ok(None) };
-            let row = rows::write(&self.sealing, &key, &Owned { user_since_s: user.since_s, account })?;
-            let transaction = Transaction::new().check(key.clone(), read.as_ref()).put(key.clone(), row);
-            match self.store.commit(transaction).await {
-                Ok(_) => return Ok(Some(said)),
-                Err(KvError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+            match self.commit(self.put_account(Transaction::new(), user, account, read.as_ref())?).await {
+                Err(error) if error.is_conflict() => {}
+                done => return done.map(|()| Some(said)),
             }
         }
         Err(PeopleError::Contended)
     }
 
-    /// Begins a session of a user, and says the secret that it is shown by.
-    pub(crate) async fn begin(
+    /// Puts an account in the place of the one that was read.
+    fn put_account(
         &self,
-        user: &str,
-        arrival: Arrival,
-        now_s: i64,
-        lasts_s: i64,
-    ) -> Result<(Session, Token), PeopleError> {
-        self.begin_with(user, arrival, now_s, lasts_s, Transaction::new()).await
+        transaction: Transaction,
+        user: UserRef<'_>,
+        account: Account,
+        read: Option<&Value>,
+    ) -> Result<Transaction, PeopleError> {
+        let key = rows::account(user.name);
+        self.put(transaction.check(key.clone(), read), key, &Owned { user_since_s: user.since_s, account })
     }
 
-    /// The same, together with something else, which must hold.
-    pub(crate) async fn begin_with(
+    /// Begins a session of a user, and says the secret that it is shown by, where `proof` finds in their account that it is them, and changes
+    /// of it what that takes; none where it does not. `also` must hold, and happens with it.
+    ///
+    /// All of it is one transaction on the account: nobody comes in by what is no longer so, and of many at once each counts the others.
+    pub(crate) async fn begin<T>(
         &self,
-        user: &str,
+        user: UserRef<'_>,
         arrival: Arrival,
-        now_s: i64,
-        lasts_s: i64,
+        (now_s, lasts_s): (i64, i64),
         also: Transaction,
-    ) -> Result<(Session, Token), PeopleError> {
-        let (session, secret) = Session::begin(user, arrival, now_s, lasts_s)?;
-        let mut before = self.sessions_of(user).await?;
-        before.sort_by_key(|session| session.began_s);
-        let too_many = (before.len() + 1).saturating_sub(SESSIONS_A_USER);
-        let mut transaction = also;
-        for oldest in before.iter().take(too_many.min(GIVE_WAY_MAX)) {
-            transaction = without(transaction, oldest);
+        mut proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
+    ) -> Result<Option<(Session, Token, T)>, PeopleError> {
+        for _ in 0..TRIES {
+            let (mut account, read) = self.owned(user).await?;
+            let Some(said) = proof(&mut account)? else { return Ok(None) };
+            account.signed_in_s = now_s;
+            let (session, secret) = Session::begin(user.name, arrival.clone(), now_s, lasts_s)?;
+            let mut before = self.sessions_of(user.name).await?;
+            before.sort_by_key(|session| session.began_s);
+            let too_many = (before.len() + 1).saturating_sub(SESSIONS_A_USER).min(GIVE_WAY_MAX);
+            let transaction = before.iter().take(too_many).fold(also.clone(), without);
+            let transaction = self.put_account(transaction, user, account, read.as_ref())?;
+            let transaction = self.put(transaction, rows::session(&session.id), &session)?;
+            let transaction = transaction.put(rows::session_of(user.name, &session.id), Bytes::new());
+            match self.commit(transaction).await {
+                Err(error) if error.is_conflict_of(&rows::account(user.name)) => {}
+                done => return done.map(|()| Some((session, secret, said))),
+            }
         }
-        let key = rows::session(&session.id);
-        let row = rows::write(&self.sealing, &key, &session)?;
-        let transaction = transaction.put(key, row).put(rows::session_of(user, &session.id), Bytes::new());
-        self.store.commit(transaction).await?;
-        Ok((session, secret))
+        Err(PeopleError::Contended)
     }
 
     /// A session, whether it goes on or not.
@@ -133,18 +147,20 @@ impl People {
         self.row(&rows::session(id)).await
     }
 
-    /// The sessions of a user.
+    /// The sessions of a user. What is not ours is left out.
     pub(crate) async fn sessions_of(&self, user: &str) -> Result<Vec<Session>, PeopleError> {
         let mut sessions = Vec::new();
-        let index = self.store.scan(Scan::new(KeyRange::prefix(rows::session_of(user, "")), SESSIONS_A_USER * 2)).await?;
-        for ids in index.rows.chunks(PAGE) {
+        let index = self.rows(rows::session_of(user, "")).await?;
+        for ids in index.chunks(PAGE) {
             let keys: Vec<Bytes> = ids.iter().map(|row| rows::session(rows::name_of(&row.key))).collect();
             let found = self.store.read(keys.iter().cloned().map(Read::Get).collect()).await?;
             for (key, found) in keys.iter().zip(found) {
                 let ReadResult::Value(Some(value)) = found else { continue };
-                let session: Session = rows::read(&self.sealing, key, &value)?;
-                // The index is not sealed: what it says is what it leads to.
-                sessions.extend(Some(session).filter(|session| session.user == user));
+                match self.opened::<Session>(key, &value) {
+                    // The index is not sealed: what it says is what it leads to.
+                    Ok(session) => sessions.extend(Some(session).filter(|session| session.user == user)),
+                    Err(error) => tracing::warn!(%error, user, "a session is not ours, and lets nobody in"),
+                }
             }
         }
         Ok(sessions)
@@ -243,6 +259,12 @@ mod tests {
 
     const ADA: UserRef<'static> = UserRef { name: "ada", since_s: 7 };
 
+    async fn begin(people: &People, name: &str, now_s: i64) -> (Session, Token) {
+        let begun = people.begin(UserRef { name, since_s: 7 }, arrival(), (now_s, 50), Transaction::new(), |_| Ok(Some(())));
+        let (session, secret, ()) = begun.await.unwrap().unwrap();
+        (session, secret)
+    }
+
     #[tokio::test]
     async fn an_account_is_its_users_and_not_of_the_next_of_that_name() {
         let (people, _folder) = people();
@@ -275,9 +297,9 @@ mod tests {
     #[tokio::test]
     async fn sessions_are_their_users_to_list_and_to_end() {
         let (people, _folder) = people();
-        let (first, secret) = people.begin("ada", arrival(), 100, 50).await.unwrap();
-        let (second, _) = people.begin("ada", arrival(), 101, 50).await.unwrap();
-        let (other, _) = people.begin("adam", arrival(), 102, 50).await.unwrap();
+        let (first, secret) = begin(&people, "ada", 100).await;
+        let (second, _) = begin(&people, "ada", 101).await;
+        let (other, _) = begin(&people, "adam", 102).await;
         assert!(people.session(&first.id).await.unwrap().unwrap().is_shown_by(&secret, 120));
         let ids = async |user| {
             let mut ids: Vec<String> = people.sessions_of(user).await.unwrap().into_iter().map(|session| session.id).collect();
@@ -297,18 +319,65 @@ mod tests {
     #[tokio::test]
     async fn a_user_has_so_many_sessions_and_the_oldest_gives_way() {
         let (people, _folder) = people();
-        let (first, _) = people.begin("ada", arrival(), 1, 50).await.unwrap();
+        let (first, _) = begin(&people, "ada", 1).await;
         for second in 2..=i64::try_from(SESSIONS_A_USER).unwrap() + 1 {
-            people.begin("ada", arrival(), second, 50).await.unwrap();
+            begin(&people, "ada", second).await;
         }
         let sessions = people.sessions_of("ada").await.unwrap();
         assert_eq!((sessions.len(), sessions.contains(&first)), (SESSIONS_A_USER, false));
     }
 
     #[tokio::test]
+    async fn of_many_who_sign_in_at_once_each_counts_the_others() {
+        let (people, _folder) = people();
+        for second in 1..=i64::try_from(SESSIONS_A_USER).unwrap() {
+            begin(&people, "ada", second).await;
+        }
+        let many = (0..6).map(|number| {
+            let people = people.clone();
+            async move { people.begin(ADA, arrival(), (1000 + number, 50), Transaction::new(), |_| Ok(Some(()))).await }
+        });
+        let begun = futures::future::join_all(many).await;
+        let begun = begun.into_iter().filter(|begun| matches!(begun, Ok(Some(_)))).count();
+        let sessions = people.sessions_of("ada").await.unwrap();
+        assert_eq!(sessions.len(), SESSIONS_A_USER);
+        assert_eq!(sessions.iter().filter(|session| session.began_s >= 1000).count(), begun);
+    }
+
+    #[tokio::test]
+    async fn nobody_comes_in_by_what_is_no_longer_so() {
+        let (people, _folder) = people();
+        let refused = people.begin(ADA, arrival(), (1, 50), Transaction::new(), |account| Ok(account.password.clone())).await;
+        assert!(refused.unwrap().is_none());
+        // What must hold besides does not.
+        let also = Transaction::new().check(rows::account("eve"), None).put(rows::invitation("x"), Bytes::new());
+        let also = Transaction {
+            checks: [also.checks, vec![eddy_kv::Check { key: rows::session("x"), version: Some(1) }]].concat(),
+            ..also
+        };
+        let failed = people.begin(ADA, arrival(), (1, 50), also, |_| Ok(Some(()))).await;
+        assert!(failed.unwrap_err().is_conflict() && people.sessions_of("ada").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn with_another_key_everybody_begins_anew() {
+        let (people, _folder) = people();
+        begin(&people, "ada", 1).await;
+        let set = |account: &mut Account| {
+            account.password = Some("hash".into());
+            Ok(Some(()))
+        };
+        people.change_account(ADA, set).await.unwrap();
+        let other = People { sealing: Arc::new(SealingKey::new(&[8; 32]).unwrap()), ..people.clone() };
+        assert_eq!(other.account(ADA).await.unwrap(), Account::default());
+        let (session, _) = begin(&other, "ada", 2).await;
+        assert_eq!(other.sessions_of("ada").await.unwrap(), [session]);
+    }
+
+    #[tokio::test]
     async fn nobody_else_writes_a_session() {
         let (people, _folder) = people();
-        let (session, _) = people.begin("ada", arrival(), 1, 50).await.unwrap();
+        let (session, _) = begin(&people, "ada", 1).await;
         let forged = Session { id: "forged".into(), user: "root".into(), ..session.clone() };
         let key = rows::session("forged");
         people.store.commit(Transaction::new().put(key.clone(), serde_json::to_vec(&forged).unwrap())).await.unwrap();

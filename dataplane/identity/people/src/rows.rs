@@ -35,6 +35,18 @@ pub enum PeopleError {
     Contended,
 }
 
+impl PeopleError {
+    /// Whether something had changed since it was read.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(KvError::Conflict { .. }))
+    }
+
+    /// Whether this row had.
+    pub(crate) fn is_conflict_of(&self, row: &Bytes) -> bool {
+        matches!(self, Self::Store(KvError::Conflict { key }) if key == row)
+    }
+}
+
 impl From<getrandom::Error> for PeopleError {
     fn from(_: getrandom::Error) -> Self {
         Self::NoRandomness
@@ -67,9 +79,9 @@ pub(crate) fn session_of(user: &str, id: &str) -> Bytes {
     format!("{PREFIX}session-of/{user}/{id}").into()
 }
 
-/// An invitation, by the digest of its secret.
-pub(crate) fn invitation(digest: &str) -> Bytes {
-    format!("{PREFIX}invitation/{digest}").into()
+/// A user's invitation.
+pub(crate) fn invitation(user: &str) -> Bytes {
+    format!("{PREFIX}invitation/{user}").into()
 }
 
 /// A program that waits to be let in, by the digest of its secret.

@@ -7,15 +7,17 @@ use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
 use eddy_http::Problem;
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arrival::From;
-use super::signed::{Signed, time};
+use super::passwords::too_many;
+use super::signed::{Signed, from_this_site, time};
 use super::{DAY_S, SignIn, failed, now_s};
-use crate::devices::{ASKS_EVERY_S, Answer, WAITS_S};
+use crate::devices::{ASKS_EVERY_S, Allowed, Answer, WAITS_S};
 use crate::secret::Hidden;
+use crate::session::Session;
 
 /// What grants of this kind are called (RFC 8628, 3.4).
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -27,10 +29,14 @@ pub(super) struct Begun {
     client_id: String,
 }
 
-pub(super) async fn begin(State(state): State<SignIn>, from: From, Form(begun): Form<Begun>) -> Result<Response, Problem> {
-    // Each counts as one that failed: nobody needs many.
-    state.try_again(None, &from)?;
-    state.0.attempts.failed(None, from.address, Instant::now());
+pub(super) async fn begin(
+    State(state): State<SignIn>,
+    from: From,
+    headers: HeaderMap,
+    Form(begun): Form<Begun>,
+) -> Result<Response, Problem> {
+    from_this_site(&headers)?;
+    state.not_too_many_devices(&from)?;
     let client = if begun.client_id.is_empty() { &from.client } else { &begun.client_id };
     let begun = state.people().begin_device(client, Some(from.address), now_s()).await.map_err(failed)?;
     let (secret, code) =
@@ -58,20 +64,26 @@ pub(super) async fn ask(State(state): State<SignIn>, Form(asked): Form<Asked>) -
         return refused("unsupported_grant_type");
     }
     let lasts_s = state.0.options.device_days * DAY_S;
-    match state.people().ask_device(&asked.device_code, now_s(), lasts_s).await.map_err(failed)? {
-        Answer::Wait => refused("authorization_pending"),
-        Answer::Denied => refused("access_denied"),
-        Answer::Gone => refused("expired_token"),
-        Answer::In(begun) => {
-            let (session, secret) = *begun;
-            state.told(std::slice::from_ref(&session.id), true).await;
-            tracing::info!(user = session.user, session = session.id, "a program was let in");
-            let said = json!({
-                "access_token": secret.expose(), "token_type": "Bearer", "expires_in": lasts_s, "user": session.user, "session": session.id,
-            });
-            Ok(secretive(StatusCode::OK, said))
-        }
+    let waiting = match state.people().ask_device(&asked.device_code, now_s()).await.map_err(failed)? {
+        Answer::Wait => return refused("authorization_pending"),
+        Answer::Denied => return refused("access_denied"),
+        Answer::Gone => return refused("expired_token"),
+        Answer::LetIn(waiting) => waiting,
+    };
+    let is_theirs = state.user(&waiting.by.user)?.is_some_and(|(user, _)| user.since_s == waiting.by.user_since_s);
+    if !is_theirs {
+        return refused("access_denied");
     }
+    state.not_too_often(&waiting.by.user)?;
+    let Some((session, secret)) = state.people().let_in(*waiting, now_s(), lasts_s).await.map_err(failed)? else {
+        return refused("expired_token");
+    };
+    state.told(std::slice::from_ref(&session.id), true).await;
+    tracing::info!(user = session.user, session = session.id, "a program was let in");
+    let said = json!({
+        "access_token": secret.expose(), "token_type": "Bearer", "expires_in": lasts_s, "user": session.user, "session": session.id,
+    });
+    Ok(secretive(StatusCode::OK, said))
 }
 
 /// What its user is to recognise.
@@ -81,11 +93,9 @@ pub(super) async fn shown(
     from: From,
     Path(code): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    state.try_again(Some(&signed.session.user), &from)?;
-    let Some(device) = state.people().device(&code, now_s()).await.map_err(failed)? else {
-        state.wrong(Some(&signed.session.user), &from);
-        return Err(gone());
-    };
+    state.guess(&signed, &from)?;
+    let device = state.people().device(&code, now_s()).await.map_err(failed)?.ok_or_else(gone)?;
+    state.guessed(&signed, &from);
     Ok(Json(json!({"client": device.client, "address": device.address, "expiresAt": time(device.expires_s)})))
 }
 
@@ -106,13 +116,38 @@ pub(super) async fn decide(
     if signed.session.way == crate::session::Way::Device {
         return Err(Problem::forbidden("sign in with a browser to let a program in"));
     }
-    state.try_again(Some(&signed.session.user), &from)?;
-    let user = allow.then_some(&*signed.session.user);
-    if !state.people().decide_device(&code, user, now_s()).await.map_err(failed)? {
-        state.wrong(Some(&signed.session.user), &from);
+    state.guess(&signed, &from)?;
+    let Session { id, user, .. } = &signed.session;
+    let by = Allowed { user: user.clone(), user_since_s: signed.since_s, session: id.clone() };
+    if !state.people().decide_device(&code, allow.then_some(by), now_s()).await.map_err(failed)? {
         return Err(gone());
     }
+    state.guessed(&signed, &from);
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl SignIn {
+    /// Counts a code that somebody types who has signed in, who finds nobody else's by guessing.
+    fn guess(&self, signed: &Signed, from: &From) -> Result<(), Problem> {
+        let wait = |wait| too_many(wait, "too many codes were wrong: try again later");
+        self.0.attempts.begin(&code_of(signed), from.address, Instant::now()).map_err(wait)
+    }
+
+    /// It was one.
+    fn guessed(&self, signed: &Signed, from: &From) {
+        self.0.attempts.right(&code_of(signed), from.address);
+    }
+
+    /// Nobody needs many programs at once.
+    fn not_too_many_devices(&self, from: &From) -> Result<(), Problem> {
+        let wait = |wait| too_many(wait, "too many programs of this address wait to be let in: try again later");
+        self.0.attempts.device(from.address, Instant::now()).map_err(wait)
+    }
+}
+
+/// What codes are counted under: apart from passwords, which strangers try.
+fn code_of(signed: &Signed) -> String {
+    format!("code of {}", signed.session.user)
 }
 
 fn gone() -> Problem {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use eddy_http::Problem;
+use eddy_kv::Value as Read;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,18 +15,28 @@ use super::sessions::administrator;
 use super::signed::{Signed, begin, from_this_site, time};
 use super::{SignIn, failed, now_s};
 use crate::account::Account;
-use crate::invitations::{Invitation, invite_link};
+use crate::invitations::{Invitation, invite_link, taken};
 use crate::people::UserRef;
 use crate::secret::Hidden;
 use crate::session::Way;
 
-/// Hands one out. What somebody signs in with until then goes on being good until it is taken.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirmed {
+    #[serde(default)]
+    current: Option<Hidden>,
+}
+
+/// Hands one out, in the place of the one before. Whoever has it can be that user: it must really be an administrator who asks.
 pub(super) async fn invite(
     State(state): State<SignIn>,
     signed: Signed,
+    from: From,
     Path(user): Path<String>,
+    Json(Confirmed { current }): Json<Confirmed>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     administrator(&signed, &user)?;
+    state.confirm(&signed, &from, current).await?;
     let (user, _) = state.user(&user)?.ok_or_else(|| Problem::not_found(format!("user {user:?}")))?;
     let expires_s = now_s() + state.0.options.invitation_hours * 3600;
     let secret = state.people().invite(user, &signed.session.user, expires_s).await.map_err(failed)?;
@@ -36,24 +47,23 @@ pub(super) async fn invite(
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
-    invitation: String,
+    invitation: Hidden,
 }
 
 /// Whom it is for.
-pub(super) async fn shown(State(state): State<SignIn>, from: From, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
-    state.try_again(None, &from)?;
-    let invitation = state.good_invitation(&asked.invitation, &from).await?;
+pub(super) async fn shown(State(state): State<SignIn>, Query(asked): Query<Asked>) -> Result<Json<Value>, Problem> {
+    let (invitation, _) = state.good_invitation(&asked.invitation).await?;
     Ok(Json(json!({"user": invitation.user, "by": invitation.by, "expiresAt": time(invitation.expires_s)})))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Accepted {
-    invitation: String,
+    invitation: Hidden,
     password: Hidden,
 }
 
-/// Takes it: a password, recovery codes, and a session. All sessions that there were end, as does whatever else signed in.
+/// Takes it: a password, recovery codes, and a session, all at once or nothing. All other sessions end.
 pub(super) async fn accept(
     State(state): State<SignIn>,
     from: From,
@@ -61,35 +71,43 @@ pub(super) async fn accept(
     Json(Accepted { invitation: secret, password }): Json<Accepted>,
 ) -> Result<Response, Problem> {
     from_this_site(&headers)?;
-    state.try_again(None, &from)?;
-    let invitation = state.good_invitation(&secret, &from).await?;
+    let (invitation, read) = state.good_invitation(&secret).await?;
+    good(&invitation.user, &password)?;
+    let hash = state.hash(password).await?;
+    // Whoever asked may go away meanwhile: it is done all the same.
+    let done = tokio::spawn(async move { take(&state, &invitation, &read, &hash, from).await });
+    done.await.unwrap_or_else(|_| Err(Problem::unavailable("this cannot be done now: try again in a few seconds")))
+}
+
+async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, from: From) -> Result<Response, Problem> {
     let user = UserRef { name: &invitation.user, since_s: invitation.user_since_s };
-    good(user.name, &password)?;
-    if !state.people().take_invitation(&secret).await.map_err(failed)? {
-        return Err(gone());
-    }
-    state.set_password(user, password).await?;
-    let draw = |account: &mut Account| Ok(Some(account.draw_recovery_codes()?));
-    let codes = state.people().change_account(user, draw).await.map_err(failed)?.unwrap_or_default();
-    let ended = state.people().end_all(user.name, None).await.map_err(failed)?;
+    // Who has signed in by what is replaced goes first: if this breaks off, the invitation is still good.
+    let mut ended = state.people().end_all(user.name, None).await.map_err(failed)?;
+    let proof = |account: &mut Account| {
+        account.set_password(hash.to_owned(), now_s());
+        Ok(Some(account.draw_recovery_codes()?))
+    };
+    let more = |codes| json!({"recoveryCodes": codes});
+    let begun = begin(state, user, from.by(Way::Invitation), taken(user.name, read), proof, more).await;
+    let begun = match begun {
+        // Another took it.
+        Err(problem) if problem.code == "Conflict" => return Err(gone()),
+        begun => begun?.ok_or_else(gone)?,
+    };
+    // And whoever came in between.
+    ended.extend(state.people().end_all(user.name, Some(&begun.id)).await.map_err(failed)?);
     state.told(&ended, false).await;
-    begin(&state, user.name, from.by(Way::Invitation), json!({"recoveryCodes": codes})).await
+    Ok(begun.response)
 }
 
 impl SignIn {
-    async fn good_invitation(&self, secret: &str, from: &From) -> Result<Invitation, Problem> {
-        let found = self.people().invitation(secret, now_s()).await.map_err(failed)?;
-        let is_theirs = |invitation: &Invitation| match self.user(&invitation.user) {
-            Ok(user) => Ok(user.is_some_and(|(user, _)| user.since_s == invitation.user_since_s)),
-            Err(problem) => Err(problem),
-        };
-        match found {
-            Some(invitation) if is_theirs(&invitation)? => Ok(invitation),
-            _ => {
-                self.wrong(None, from);
-                Err(gone())
-            }
-        }
+    async fn good_invitation(&self, secret: &str) -> Result<(Invitation, Read), Problem> {
+        let (invitation, read) = self.people().invitation(secret, now_s()).await.map_err(failed)?.ok_or_else(gone)?;
+        let is_theirs = self.user(&invitation.user)?.is_some_and(|(user, _)| user.since_s == invitation.user_since_s);
+        // Who is no administrator any more invites nobody.
+        let by = &*invitation.by;
+        let is_from_one = by.is_empty() || self.user(by)?.is_some_and(|(_, user)| user.admin);
+        if is_theirs && is_from_one { Ok((invitation, read)) } else { Err(gone()) }
     }
 }
 

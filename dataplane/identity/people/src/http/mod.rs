@@ -162,7 +162,9 @@ fn now_s() -> i64 {
 /// What went wrong inside is for whoever runs it.
 fn failed(error: PeopleError) -> Problem {
     match error {
-        PeopleError::Contended => Problem::new(StatusCode::CONFLICT, "Conflict", error.to_string()),
+        error if error.is_conflict() || matches!(error, PeopleError::Contended) => {
+            Problem::new(StatusCode::CONFLICT, "Conflict", "others change the same at this moment: try again")
+        }
         error => {
             tracing::warn!(error = error_chain(&error), "failed to read or write what is kept of people");
             Problem::unavailable("this cannot be done now: try again in a few seconds")

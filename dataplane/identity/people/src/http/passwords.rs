@@ -1,11 +1,13 @@
 //! Signing in by a password, and changing it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use eddy_authz::is_user_name;
 use eddy_http::{FieldError, Problem};
+use eddy_kv::Transaction;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
@@ -14,6 +16,7 @@ use super::arrival::From;
 use super::sessions::end_all;
 use super::signed::{Signed, begin, from_this_site};
 use super::{SignIn, failed, not_hashed, now_s};
+use crate::account::Account;
 use crate::password::{self, BYTES_MAX};
 use crate::people::UserRef;
 use crate::secret::Hidden;
@@ -34,44 +37,62 @@ pub(super) async fn sign_in(
     Json(Shown { user, password }): Json<Shown>,
 ) -> Result<Response, Problem> {
     from_this_site(&headers)?;
-    state.try_again(Some(&user), &from)?;
-    let found = state.user(&user)?;
-    let kept = match &found {
-        Some((found, _)) => state.people().account(*found).await.map_err(failed)?.password,
-        None => None,
-    };
-    let is_theirs = password.len() <= BYTES_MAX && state.0.passwords.is(password, kept).await.map_err(not_hashed)?;
-    match found {
-        Some((found, _)) if is_theirs => begin(&state, found.name, from.by(Way::Password), json!({})).await,
-        _ => Err(state.wrong(Some(&user), &from)),
-    }
+    let found = state.user(&user)?.map(|(found, _)| found);
+    let (kept, is_theirs) = state.is_password(&user, &user, found, &from, password).await?;
+    let Some(found) = found.filter(|_| is_theirs) else { return Err(wrong()) };
+    // It may have been changed while it was looked at.
+    let proof = |account: &mut Account| Ok((account.password == kept).then_some(()));
+    begin(&state, found, from.by(Way::Password), Transaction::new(), proof, |()| json!({}))
+        .await?
+        .map(|begun| begun.response)
+        .ok_or_else(wrong)
+}
+
+/// Says no more than that something was not right.
+pub(super) fn wrong() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "Wrong", "that is not right: check the name and what you typed")
+}
+
+pub(super) fn too_many(wait: Duration, detail: &str) -> Problem {
+    Problem { retry_after_s: Some(wait.as_secs() + 1), ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyAttempts", detail) }
 }
 
 impl SignIn {
-    /// Whether they may try at all, or have to wait first.
-    pub(super) fn try_again(&self, user: Option<&str>, from: &From) -> Result<(), Problem> {
-        let Err(wait) = self.0.attempts.check(user, from.address, Instant::now()) else { return Ok(()) };
-        let detail = "this failed too often: try again later, or sign in otherwise";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "TooManyAttempts", detail);
-        Err(Problem { retry_after_s: Some(wait.as_secs() + 1), ..problem })
+    /// Whether a password is a user's own, and the hash of that. Tries are counted under `counted`, and those that were right are not.
+    async fn is_password(
+        &self,
+        counted: &str,
+        name: &str,
+        user: Option<UserRef<'_>>,
+        from: &From,
+        password: Hidden,
+    ) -> Result<(Option<String>, bool), Problem> {
+        let wait = |wait| too_many(wait, "this failed too often: try again later, or sign in otherwise");
+        self.0.attempts.begin(counted, from.address, Instant::now()).map_err(wait)?;
+        if password.len() > BYTES_MAX || !is_user_name(name) {
+            return Ok((None, false));
+        }
+        // Whoever is nobody is looked for as well.
+        let asked = user.unwrap_or(UserRef { name, since_s: i64::MIN });
+        let kept = self.people().account(asked).await.map_err(failed)?.password;
+        let is_theirs = self.0.passwords.is(password, kept.clone()).await.map_err(not_hashed)? && user.is_some();
+        if is_theirs {
+            self.0.attempts.right(counted, from.address);
+        } else {
+            tracing::info!(address = %from.address, "somebody was wrong about a password");
+        }
+        Ok((kept, is_theirs))
     }
 
-    /// Counts what was wrong, and says no more than that it was.
-    pub(super) fn wrong(&self, user: Option<&str>, from: &From) -> Problem {
-        self.0.attempts.failed(user, from.address, Instant::now());
-        tracing::info!(address = %from.address, "somebody failed to sign in");
-        Problem::new(StatusCode::UNAUTHORIZED, "Wrong", "that is not right: check the name and what you typed")
+    /// Nobody needs to sign in all the time, and each time is told to every process.
+    pub(super) fn not_too_often(&self, user: &str) -> Result<(), Problem> {
+        let wait = |wait| too_many(wait, "this user signs in all the time: use a Token, or stay signed in");
+        self.0.attempts.sign_in(user, Instant::now()).map_err(wait)
     }
 
-    /// Sets a user's password.
-    pub(super) async fn set_password(&self, user: UserRef<'_>, new: Hidden) -> Result<(), Problem> {
-        let hash = self.0.passwords.hash(new).await.map_err(not_hashed)?;
-        let change = |account: &mut crate::account::Account| {
-            account.password = Some(hash.clone());
-            account.password_set_s = now_s();
-            Ok(Some(()))
-        };
-        self.people().change_account(user, change).await.map_err(failed).map(drop)
+    /// What is kept of a password.
+    pub(super) async fn hash(&self, password: Hidden) -> Result<String, Problem> {
+        self.0.passwords.hash(password).await.map_err(not_hashed)
     }
 }
 
@@ -101,7 +122,13 @@ pub(super) async fn change(
     let user = signed.user();
     good(user.name, &new)?;
     state.confirm(&signed, &from, current).await?;
-    state.set_password(user, new).await?;
+    let hash = state.hash(new).await?;
+    let change = |account: &mut Account| {
+        account.set_password(hash.clone(), now_s());
+        Ok(Some(()))
+    };
+    state.people().change_account(user, change).await.map_err(failed)?;
+    state.people().withdraw_invitation(user.name).await.map_err(failed)?;
     tracing::info!(user = user.name, "changed their password");
     end_all(&state, user.name, Some(&signed.session.id)).await
 }
@@ -120,7 +147,7 @@ pub(super) async fn remove(
     Json(Confirmed { current }): Json<Confirmed>,
 ) -> Result<Response, Problem> {
     state.confirm(&signed, &from, current).await?;
-    let change = |account: &mut crate::account::Account| Ok(account.password.take().map(drop));
+    let change = |account: &mut Account| Ok(account.password.take().map(drop));
     let removed = state.people().change_account(signed.user(), change).await.map_err(failed)?;
     match removed {
         Some(()) => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -139,9 +166,8 @@ impl SignIn {
             let detail = "say your current password, or sign in again: this is asked of whoever signed in a while ago";
             return Err(Problem::new(StatusCode::FORBIDDEN, "SignInAgain", detail));
         };
-        self.try_again(Some(user.name), from)?;
-        let kept = self.people().account(user).await.map_err(failed)?.password;
-        let is_theirs = current.len() <= BYTES_MAX && self.0.passwords.is(current, kept).await.map_err(not_hashed)?;
-        if is_theirs { Ok(()) } else { Err(self.wrong(Some(user.name), from)) }
+        // Apart from what strangers try, who shall not keep them from it.
+        let (_, is_theirs) = self.is_password(&signed.session.id, user.name, Some(user), from, current).await?;
+        if is_theirs { Ok(()) } else { Err(wrong()) }
     }
 }

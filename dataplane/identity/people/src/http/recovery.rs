@@ -3,15 +3,19 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
+use eddy_authz::is_user_name;
 use eddy_http::Problem;
+use eddy_kv::Transaction;
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arrival::From;
+use super::passwords::wrong;
 use super::signed::{Signed, begin, from_this_site};
 use super::{SignIn, failed};
 use crate::account::Account;
+use crate::people::UserRef;
 use crate::secret::Hidden;
 use crate::session::Way;
 
@@ -29,22 +33,20 @@ pub(super) async fn sign_in(
     Json(Shown { user, code }): Json<Shown>,
 ) -> Result<Response, Problem> {
     from_this_site(&headers)?;
-    state.try_again(None, &from)?;
-    let found = state.user(&user)?;
-    let used = match &found {
-        Some((found, _)) => {
-            let use_up = |account: &mut Account| {
-                let used = account.use_recovery_code(&code);
-                Ok(used.then_some(account.recovery.len()))
-            };
-            state.people().change_account(*found, use_up).await.map_err(failed)?
-        }
-        None => None,
+    let found = state.user(&user)?.map(|(found, _)| found);
+    // Whoever is nobody is looked for as well. No code is ever guessed, so that tries are not counted.
+    let asked = found.unwrap_or(UserRef { name: &user, since_s: i64::MIN });
+    let known = is_user_name(&user) && state.people().account(asked).await.map_err(failed)?.has_recovery_code(&code);
+    let Some(found) = found.filter(|_| known) else { return Err(wrong()) };
+    let proof = |account: &mut Account| {
+        let used = account.use_recovery_code(&code);
+        Ok(used.then_some(account.recovery.len()))
     };
-    match (found, used) {
-        (Some((found, _)), Some(left)) => begin(&state, found.name, from.by(Way::RecoveryCode), json!({"codesLeft": left})).await,
-        _ => Err(state.wrong(None, &from)),
-    }
+    let more = |left| json!({"codesLeft": left});
+    begin(&state, found, from.by(Way::RecoveryCode), Transaction::new(), proof, more)
+        .await?
+        .map(|begun| begun.response)
+        .ok_or_else(wrong)
 }
 
 pub(super) async fn count(State(state): State<SignIn>, signed: Signed) -> Result<Json<Value>, Problem> {

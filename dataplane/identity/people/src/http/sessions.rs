@@ -60,6 +60,7 @@ pub(super) async fn end_all_of(
     Path(user): Path<String>,
 ) -> Result<Response, Problem> {
     administrator(&signed, &user)?;
+    state.people().withdraw_invitation(&user).await.map_err(failed)?;
     end_all(&state, &user, None).await
 }
 

@@ -5,13 +5,16 @@ use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use eddy_authz::{Credential, SESSION_COOKIE, Token, session_of_cookies};
 use eddy_http::{Problem, is_same_origin};
+use eddy_kv::Transaction;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{SignIn, failed, now_s};
+use crate::account::Account;
 use crate::people::UserRef;
+use crate::rows::PeopleError;
 use crate::session::{Arrival, Session};
 
 /// Somebody who has signed in. A Token is not enough: whoever it was given to shall not be able to take over whose it is.
@@ -80,18 +83,35 @@ pub(super) fn from_this_site(headers: &HeaderMap) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Begins a session, and answers with it: a cookie for browsers, which their scripts cannot read.
-pub(super) async fn begin(state: &SignIn, user: &str, arrival: Arrival, more: Value) -> Result<Response, Problem> {
+/// A session that has begun.
+pub(super) struct Begun {
+    pub(super) id: String,
+    /// What whoever asked is answered.
+    pub(super) response: Response,
+}
+
+/// Begins a session, where `proof` finds that it is them (see `People::begin`), and answers with it: a cookie for browsers, which their scripts
+/// cannot read. `more` is said besides, of what the proof said.
+pub(super) async fn begin<T>(
+    state: &SignIn,
+    user: UserRef<'_>,
+    arrival: Arrival,
+    also: Transaction,
+    proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
+    more: impl FnOnce(T) -> Value,
+) -> Result<Option<Begun>, Problem> {
+    state.not_too_often(user.name)?;
     let lasts_s = state.0.options.session_days * super::DAY_S;
-    let (session, secret) = state.people().begin(user, arrival, now_s(), lasts_s).await.map_err(failed)?;
+    let begun = state.people().begin(user, arrival, (now_s(), lasts_s), also, proof).await.map_err(failed)?;
+    let Some((session, secret, proven)) = begun else { return Ok(None) };
     state.told(std::slice::from_ref(&session.id), true).await;
-    tracing::info!(user, session = session.id, way = ?session.way, "signed in");
+    tracing::info!(user = user.name, session = session.id, way = ?session.way, "signed in");
     let mut said = about(&session, Some(&session.id));
-    if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more) {
+    if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more(proven)) {
         said.extend(more);
     }
     let cookie = cookie(secret.expose(), lasts_s);
-    Ok(([(SET_COOKIE, cookie)], Json(said)).into_response())
+    Ok(Some(Begun { id: session.id, response: ([(SET_COOKIE, cookie)], Json(said)).into_response() }))
 }
 
 /// `Lax` lets links from elsewhere find one signed in; what changes anything asks where it comes from besides.

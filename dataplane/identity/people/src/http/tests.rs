@@ -70,6 +70,10 @@ impl Stage {
         Self { router, people, feed, _folder: folder }
     }
 
+    fn set_user(&self, name: &str, user: UserEntry) {
+        self.feed.permissions().set(&user_key(name), Some(&Entry::User(user).to_bytes().unwrap()));
+    }
+
     async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Said {
         let mut request = http::Request::builder().method(method).uri(path);
         for (name, value) in headers {
@@ -145,8 +149,7 @@ async fn nobody_learns_who_there_is() {
         let said = stage.password(user, password).await;
         assert_eq!((said.code(), &said.body), ((401, "Wrong"), &wrong.body), "{user}");
     }
-    let user = UserEntry { admin: false, suspended: true, since_s: 5 };
-    stage.feed.permissions().set(&user_key("ada"), Some(&Entry::User(user).to_bytes().unwrap()));
+    stage.set_user("ada", UserEntry { admin: false, suspended: true, since_s: 5 });
     assert_eq!(stage.password("ada", ADAS).await.body, wrong.body);
     let said = stage.post("/auth/v1/recovery", &[], json!({"user": "nobody", "code": "bcdf-bcdf-bcdf-bcdf"})).await;
     assert_eq!(said.body, wrong.body);
@@ -214,7 +217,7 @@ async fn a_recovery_code_signs_in_once_and_new_ones_take_the_place_of_all() {
 async fn administrators_invite_and_end_sessions_and_others_do_not() {
     let stage = Stage::new();
     let (ada, root) = (stage.invited("ada", ADAS).await.cookie(), stage.invited("root", "the horse of root").await.cookie());
-    let as_root = async |method, path: &str| stage.as_page(method, path, &root, json!(null)).await;
+    let as_root = async |method, path: &str| stage.as_page(method, path, &root, json!({})).await;
     let invitation = as_root(Method::POST, "/auth/v1/users/bob/invitation").await;
     assert_eq!(invitation.status, 201);
     let secret = invitation.body["invitation"].as_str().unwrap();
@@ -226,6 +229,18 @@ async fn administrators_invite_and_end_sessions_and_others_do_not() {
     assert_eq!(stage.post("/auth/v1/invitation", &[], accept).await.code(), (404, "NotFound"));
     assert_eq!(as_root(Method::POST, "/auth/v1/users/nobody/invitation").await.status, 404);
 
+    // Who is no administrator any more has invited nobody, and what ends all sessions takes the invitation with it.
+    let accepted = async |said: &Said| {
+        let accept = json!({"invitation": said.body["invitation"], "password": "the horse of bob"});
+        stage.post("/auth/v1/invitation", &[], accept).await.status
+    };
+    let invited = as_root(Method::POST, "/auth/v1/users/bob/invitation").await;
+    stage.set_user("root", UserEntry { admin: false, suspended: false, since_s: 5 });
+    assert_eq!(accepted(&invited).await, 404);
+    stage.set_user("root", UserEntry { admin: true, suspended: false, since_s: 5 });
+    assert_eq!(as_root(Method::DELETE, "/auth/v1/users/bob/sessions").await.status, 200);
+    assert_eq!(accepted(&invited).await, 404);
+
     let theirs = as_root(Method::GET, "/auth/v1/users/ada/sessions").await;
     assert_eq!(theirs.body["items"].as_array().unwrap().len(), 1);
     for (method, path) in [
@@ -234,7 +249,7 @@ async fn administrators_invite_and_end_sessions_and_others_do_not() {
         (Method::GET, "/auth/v1/users/root/sessions"),
         (Method::DELETE, "/auth/v1/users/root/sessions"),
     ] {
-        assert_eq!(stage.as_page(method, path, &ada, json!(null)).await.code(), (404, "NotFound"), "{path}");
+        assert_eq!(stage.as_page(method, path, &ada, json!({})).await.code(), (404, "NotFound"), "{path}");
     }
     assert_eq!(as_root(Method::DELETE, "/auth/v1/users/ada/sessions").await.status, 200);
     assert_eq!(stage.as_page(Method::GET, "/auth/v1/session", &ada, json!(null)).await.status, 401);
@@ -268,7 +283,47 @@ async fn a_program_is_let_in_by_whoever_types_its_code() {
     assert_eq!(stage.ask(Method::POST, &path, &shown, r#"{"allow":true}"#).await.code(), (403, "Forbidden"));
     let new = json!({"new": "another horse battery"}).to_string();
     assert_eq!(stage.ask(Method::PUT, "/auth/v1/password", &shown, &new).await.code(), (403, "SignInAgain"));
+    // Not even an administrator's, by inviting them.
+    stage.set_user("ada", UserEntry { admin: true, suspended: false, since_s: 5 });
+    assert_eq!(stage.ask(Method::POST, "/auth/v1/users/ada/invitation", &shown, "{}").await.code(), (403, "SignInAgain"));
     assert_eq!(stage.ask(Method::POST, "/auth/v1/device/token", &form, "grant_type=password&device_code=x").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_program_of_somebody_who_is_suspended_or_signed_out_by_then_is_not_let_in() {
+    let stage = Stage::new();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
+    for suspended in [true, false] {
+        let ada = stage.invited("ada", ADAS).await.cookie();
+        let begun = stage.ask(Method::POST, "/auth/v1/device", &form, "").await.body;
+        let path = format!("/auth/v1/device/{}", begun["user_code"].as_str().unwrap());
+        assert_eq!(stage.as_page(Method::POST, &path, &ada, json!({"allow": true})).await.status, 204);
+        if suspended {
+            stage.set_user("ada", UserEntry { admin: false, suspended: true, since_s: 5 });
+        } else {
+            assert_eq!(stage.as_page(Method::DELETE, "/auth/v1/session", &ada, json!(null)).await.status, 200);
+        }
+        let ask = format!("{grant}&device_code={}", begun["device_code"].as_str().unwrap());
+        let said = stage.ask(Method::POST, "/auth/v1/device/token", &form, &ask).await;
+        assert_eq!((said.status, said.body["access_token"].as_str()), (400, None));
+        stage.set_user("ada", UserEntry { admin: false, suspended: false, since_s: 5 });
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_taken_ends_what_there_was() {
+    let stage = Stage::new();
+    let (first, codes) = {
+        let said = stage.invited("ada", ADAS).await;
+        (said.cookie(), said.body["recoveryCodes"].clone())
+    };
+    let second = stage.invited("ada", "another horse battery").await.cookie();
+    assert_eq!(stage.as_page(Method::GET, "/auth/v1/session", &first, json!(null)).await.status, 401);
+    assert_eq!(stage.as_page(Method::GET, "/auth/v1/session", &second, json!(null)).await.status, 200);
+    assert_eq!(stage.password("ada", ADAS).await.status, 401);
+    let recover = json!({"user": "ada", "code": codes[0]});
+    assert_eq!(stage.post("/auth/v1/recovery", &[], recover).await.status, 401);
 }
 
 #[tokio::test]
@@ -289,8 +344,7 @@ async fn a_token_is_no_session_and_a_name_is_no_inheritance() {
     // Another user of the same name, who was made later, has neither session nor password nor invitation of the first.
     let cookie = stage.invited("ada", ADAS).await.cookie();
     let invitation = stage.people.invite(UserRef { name: "ada", since_s: 5 }, "root", now_s() + 100).await.unwrap();
-    let user = UserEntry { admin: false, suspended: false, since_s: now_s() + 1 };
-    stage.feed.permissions().set(&user_key("ada"), Some(&Entry::User(user).to_bytes().unwrap()));
+    stage.set_user("ada", UserEntry { admin: false, suspended: false, since_s: now_s() + 1 });
     assert_eq!(stage.as_page(Method::GET, "/auth/v1/session", &cookie, json!(null)).await.status, 401);
     assert_eq!(stage.password("ada", ADAS).await.status, 401);
     let accept = json!({"invitation": invitation, "password": "the horse of ada"});
