@@ -53,6 +53,8 @@ fn invitation(cluster: &Cluster, user: &str) -> String {
 async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not() {
     let cluster = Cluster::connect().await;
     cluster.tenant("signs");
+    cluster.tenant("signs-other");
+    cluster.kubectl(&["-n", "u-signs", "delete", "serviceaccounts.eddy.cloud", "--all"]);
     let gateway = Gateway::of(&cluster);
     let accept = json!({"invitation": invitation(&cluster, "signs"), "password": PASSWORD});
     let (first, said) = signed_in(&gateway, "/auth/v1/invitation", accept).await;
@@ -105,6 +107,32 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
     let ways: Vec<&str> = sessions["items"].as_array().unwrap().iter().map(|session| session["way"].as_str().unwrap()).collect();
     assert_eq!(ways.len(), 3, "{sessions}");
     assert!(ways.contains(&"device") && ways.contains(&"invitation") && ways.contains(&"password"));
+
+    // Who did what is written down: here, and what was tried elsewhere.
+    let elsewhere = json!({"metadata": {"name": "x"}, "spec": {"scopes": []}});
+    assert_eq!(browser.ask(Method::POST, "/api/v1/tenants/signs-other/serviceaccounts", elsewhere).await.0, 404);
+    wait("records of all of it", || {
+        let handle = tokio::runtime::Handle::current();
+        let asked = || tokio::task::block_in_place(|| handle.block_on(browser.ask(Method::GET, "/auth/v1/audit", json!(null))));
+        let (status, page) = asked();
+        let has = |action: &str, object: &str, tenant: &str, outcome: &str| {
+            let fits = |record: &&Value| {
+                record["action"] == action
+                    && record["object"] == object
+                    && record["tenant"] == tenant
+                    && record["outcome"] == outcome
+            };
+            page["items"].as_array().into_iter().flatten().find(fits).is_some_and(|record| record["actor"]["user"] == "signs")
+        };
+        status == 200
+            && has("session.begin", "", "signs", "done")
+            && has("device.allow", "", "signs", "done")
+            && has("serviceaccounts.create", "a", "signs", "done")
+            && has("serviceaccounts.create", "x", "signs-other", "denied")
+    });
+    for others in ["?user=root", "?user=*"] {
+        assert_eq!(browser.ask(Method::GET, &format!("/auth/v1/audit{others}"), json!(null)).await.0, 404);
+    }
 
     // Ended, they are nobody's.
     assert_eq!(browser.ask(Method::DELETE, "/auth/v1/sessions", json!(null)).await.0, 200);

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::{Extension, Router};
+use eddy_audit::Recorder;
 use eddy_authz::feed::{FeedOptions, NatsError};
 use eddy_http::{HEAD_WITHIN, connection, listen};
 use eddy_telemetry::prometheus::registry::Registry;
@@ -85,6 +87,7 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     let reviews = options.token_reviews.open().await?;
     let client = eddy_watch::client().await.map_err(|error| ApiError::Kubernetes(Box::new(error)))?;
     let feed = options.permissions.open("eddy-api", &mut registry).await?.ok_or(ApiError::NoPermissions)?;
+    let (recorder, writing) = Recorder::open(&options.permissions.nats.connect("eddy-api-audit").await?, &mut registry);
     let kinds: Vec<_> = kinds::all().into_iter().map(|kind| (kind, Followed::new())).collect();
     let all: Vec<_> = kinds.iter().map(|(_, followed)| followed.clone()).collect();
     let objects = move || {
@@ -106,7 +109,7 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
     }
     tracing::info!(address = %options.bind, "serving the API");
     let document = openapi::document().to_string().into();
-    let router = Api::new(feed, client, kinds, metrics.clone(), document, shutdown.clone()).router();
+    let router = Api::new(feed, client, kinds, metrics.clone(), document, shutdown.clone(), recorder).router();
     let serve = |stream| {
         let (router, open, shutdown) = (router.clone(), metrics.connections.clone(), shutdown.clone());
         async move {
@@ -116,6 +119,7 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
         }
     };
     listen(listener, options.connections_max as usize, &shutdown, serve).await;
+    writing.end().await;
     Ok(())
 }
 
@@ -125,5 +129,7 @@ async fn served(stream: TcpStream, router: Router, shutdown: &Shutdown) {
         tracing::debug!(%error, "a connection was gone at once");
         return;
     }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let router = router.layer(Extension(ConnectInfo(peer)));
     connection(stream, TowerToHyperService::new(router), HEAD_WITHIN, shutdown).await;
 }

@@ -15,6 +15,15 @@ pub(crate) fn document() -> Value {
             "responses": {"200": answer("Who it is", json!({"$ref": "#/components/schemas/Who"})), "default": problem()},
         }}),
     );
+    paths.insert(
+        "/api/v1/tenants/{tenant}/tokens/{name}/secret".into(),
+        json!({
+            "parameters": [parameter("tenant", "path", "Whose"), parameter("name", "path", "Its name")],
+            "get": operation("TokenSecret", "tokens", "get", "What a Token was written to, for its user, by all of what is theirs", json!({
+                "responses": {"200": answer("It", json!({"$ref": "#/components/schemas/TokenSecret"})), "default": problem()},
+            })),
+        }),
+    );
     for definition in &definitions {
         describe(definition, &mut paths, &mut schemas);
     }
@@ -163,6 +172,9 @@ fn common_schemas() -> Map<String, Value> {
     [
         ("Who", json!({"type": "object", "properties": {
             "user": text(), "admin": {"type": "boolean"}, "serviceAccount": text(), "token": text(), "limited": {"type": "boolean"}, "session": {"type": "boolean"},
+        }})),
+        ("TokenSecret", json!({"type": "object", "properties": {
+            "token": text(), "AWS_ACCESS_KEY_ID": text(), "AWS_SECRET_ACCESS_KEY": text(),
         }})),
         ("Problem", json!({"type": "object", "required": ["status", "code", "detail"], "properties": {
             "type": text(), "title": text(), "status": {"type": "integer"}, "code": text(), "detail": text(),

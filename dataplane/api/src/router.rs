@@ -9,6 +9,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
+use eddy_audit::Recorder;
 use eddy_authz::feed::Feed;
 use eddy_authz::is_user_name;
 use eddy_telemetry::Shutdown;
@@ -26,7 +27,7 @@ use crate::kinds::ServedKind;
 use crate::metrics::{Answered, ApiMetrics};
 use crate::per_user::PerUser;
 use crate::problem::Problem;
-use crate::{read, write};
+use crate::{read, secret, write};
 
 /// Requests with bodies that one user may have under way.
 const BODIES_A_USER: usize = 8;
@@ -44,6 +45,7 @@ struct Shared {
     metrics: ApiMetrics,
     openapi: Bytes,
     shutdown: Shutdown,
+    recorder: Recorder,
     bodies: Semaphore,
     bodies_by_user: PerUser,
     streams_by_user: PerUser,
@@ -57,10 +59,22 @@ impl Api {
         metrics: ApiMetrics,
         openapi: Bytes,
         shutdown: Shutdown,
+        recorder: Recorder,
     ) -> Self {
         let (bodies, bodies_by_user, streams_by_user) =
             (Semaphore::new(AT_ONCE), PerUser::new(BODIES_A_USER), PerUser::new(STREAMS_A_USER));
-        Self(Arc::new(Shared { feed, client, kinds, metrics, openapi, shutdown, bodies, bodies_by_user, streams_by_user }))
+        Self(Arc::new(Shared {
+            feed,
+            client,
+            kinds,
+            metrics,
+            openapi,
+            shutdown,
+            recorder,
+            bodies,
+            bodies_by_user,
+            streams_by_user,
+        }))
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -77,6 +91,11 @@ impl Api {
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
+    }
+
+    /// Of who did what.
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.0.recorder
     }
 
     /// Of requests with bodies.
@@ -124,6 +143,7 @@ impl Api {
             .route("/api/v1/{plural}/{name}", one())
             .route("/api/v1/tenants/{tenant}/{plural}", list())
             .route("/api/v1/tenants/{tenant}/{plural}/{name}", one())
+            .route("/api/v1/tenants/{tenant}/{plural}/{name}/secret", get(secret::get))
             .fallback(async || Problem::not_found("such path: see /api/v1/openapi.json"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes no such method")

@@ -16,6 +16,7 @@ use crate::delegation;
 use crate::follow::Followed;
 use crate::idempotency::{Idempotency, Made, keep, reused};
 use crate::kinds::ServedKind;
+use crate::origin::Origin;
 use crate::problem::Problem;
 use crate::read::etag;
 use crate::router::{Api, Found, Listed};
@@ -62,12 +63,41 @@ pub(crate) async fn create(
     State(api): State<Api>,
     caller: Caller,
     listed: Listed,
+    origin: Origin,
     headers: HeaderMap,
     Query(how): Query<How>,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    finished(async move {
+        let (kind, _) = api.kind(&listed.plural, listed.tenant.is_some())?;
+        let said: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let name = said["metadata"]["name"].as_str().unwrap_or_default();
+        let target = Target { kind, tenant: listed.tenant.as_deref().unwrap_or(name), name };
+        let done = created(&api, &caller, &listed, &headers, &how, &body).await;
+        if !how.dry_run {
+            api.audit(&origin, &caller, Action::Create, target, &done);
+        }
+        done
+    })
+    .await
+}
+
+/// Does it, and writes down that it was done, whether whoever asked waits for it or not.
+async fn finished(work: impl Future<Output = Result<Response, Problem>> + Send + 'static) -> Result<Response, Problem> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Problem::unavailable("this cannot be done now: try again in a few seconds")))
+}
+
+async fn created(
+    api: &Api,
+    caller: &Caller,
+    listed: &Listed,
+    headers: &HeaderMap,
+    how: &How,
+    body: &Bytes,
+) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&listed.plural, listed.tenant.is_some())?;
-    let mut object = object(&headers, &body, kind, listed.tenant.as_deref())?;
+    let mut object = object(headers, body, kind, listed.tenant.as_deref())?;
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if object["metadata"]["name"] == "" {
         object["metadata"]["name"] = Value::Null;
@@ -79,13 +109,13 @@ pub(crate) async fn create(
     let tenant = listed.tenant.clone().unwrap_or_else(|| name.clone());
     let target = Target { kind, tenant: &tenant, name: &name };
     caller.check(api.feed(), Action::Create, target)?;
-    delegated(&caller, kind, &object)?;
-    let idempotency = Idempotency::of(&headers, caller.0.user(), &object)?;
+    delegated(caller, kind, &object)?;
+    let idempotency = Idempotency::of(headers, caller.0.user(), &object)?;
     if let Some(idempotency) = &idempotency {
         idempotency.note(&mut object);
     }
     let ask = ask(Method::POST, kind.path(&tenant, None), how.query()?, "application/json", object.to_string().into_bytes());
-    let who = as_whom(kind, &tenant, &caller);
+    let who = as_whom(kind, &tenant, caller);
     match (send(api.client(), who, ask).await, idempotency) {
         (Err(problem), Some(idempotency)) if problem.code == "AlreadyExists" => {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -114,21 +144,41 @@ pub(crate) async fn replace(
     State(api): State<Api>,
     caller: Caller,
     found: Found,
+    origin: Origin,
     headers: HeaderMap,
     Query(how): Query<How>,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    finished(async move {
+        let (kind, _) = api.kind(&found.plural, found.is_tenanted)?;
+        let done = replaced(&api, &caller, &found, &headers, &how, &body).await;
+        if !how.dry_run {
+            api.audit(&origin, &caller, Action::Update, found.target(kind), &done);
+        }
+        done
+    })
+    .await
+}
+
+async fn replaced(
+    api: &Api,
+    caller: &Caller,
+    found: &Found,
+    headers: &HeaderMap,
+    how: &How,
+    body: &Bytes,
+) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&found.plural, found.is_tenanted)?;
     caller.check(api.feed(), Action::Update, found.target(kind))?;
-    own(&caller, &found, kind)?;
-    let mut object = object(&headers, &body, kind, found.is_tenanted.then_some(&*found.tenant))?;
+    own(caller, found, kind)?;
+    let mut object = object(headers, body, kind, found.is_tenanted.then_some(&*found.tenant))?;
     match object["metadata"]["name"].as_str() {
         None => object["metadata"]["name"] = json!(found.name),
         Some(name) if name == found.name => {}
         Some(_) => return Err(Problem::bad("metadata.name is another than the path's")),
     }
-    delegated(&caller, kind, &object)?;
-    let condition = condition(&headers)?;
+    delegated(caller, kind, &object)?;
+    let condition = condition(headers)?;
     if let Some(version) = &condition {
         object["metadata"]["resourceVersion"] = json!(version);
     }
@@ -137,7 +187,7 @@ pub(crate) async fn replace(
     if let Some(item) = followed.read().get(&found.place()) {
         keep(&item.json, &mut object);
     }
-    let who = as_whom(kind, &found.tenant, &caller);
+    let who = as_whom(kind, &found.tenant, caller);
     let mut tries = TRIES;
     loop {
         tries -= 1;
@@ -150,7 +200,7 @@ pub(crate) async fn replace(
         match send(api.client(), who, ask).await {
             Err(problem) if problem.code == "Conflict" && !is_bound && tries > 0 => {}
             written => {
-                return changed(written, condition.as_deref(), followed, &how).await;
+                return changed(written, condition.as_deref(), followed, how).await;
             }
         }
     }
@@ -160,18 +210,38 @@ pub(crate) async fn patch(
     State(api): State<Api>,
     caller: Caller,
     found: Found,
+    origin: Origin,
     headers: HeaderMap,
     Query(how): Query<How>,
     body: Bytes,
 ) -> Result<Response, Problem> {
+    finished(async move {
+        let (kind, _) = api.kind(&found.plural, found.is_tenanted)?;
+        let done = patched_with(&api, &caller, &found, &headers, &how, &body).await;
+        if !how.dry_run {
+            api.audit(&origin, &caller, Action::Update, found.target(kind), &done);
+        }
+        done
+    })
+    .await
+}
+
+async fn patched_with(
+    api: &Api,
+    caller: &Caller,
+    found: &Found,
+    headers: &HeaderMap,
+    how: &How,
+    body: &Bytes,
+) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&found.plural, found.is_tenanted)?;
     caller.check(api.feed(), Action::Update, found.target(kind))?;
-    own(&caller, &found, kind)?;
+    own(caller, found, kind)?;
     if delegation::is_judged(&caller.0, kind.scope) {
         return Err(Problem::forbidden("what a part of it becomes is not known before: replace the whole object, with PUT"));
     }
-    let condition = condition(&headers)?;
-    let (content_type, body) = patched(&headers, &body, condition.as_deref())?;
+    let condition = condition(headers)?;
+    let (content_type, body) = patched(headers, body, condition.as_deref())?;
     let mut query = how.query()?;
     if content_type == APPLY {
         // It makes what is not there.
@@ -179,20 +249,33 @@ pub(crate) async fn patch(
         query.push(("force", how.force.to_string()));
     }
     let ask = ask(Method::PATCH, kind.path(&found.tenant, Some(&found.name)), query, content_type, body);
-    let written = send(api.client(), as_whom(kind, &found.tenant, &caller), ask).await;
-    changed(written, condition.as_deref(), followed, &how).await
+    let written = send(api.client(), as_whom(kind, &found.tenant, caller), ask).await;
+    changed(written, condition.as_deref(), followed, how).await
 }
 
 pub(crate) async fn delete(
     State(api): State<Api>,
     caller: Caller,
     found: Found,
+    origin: Origin,
     headers: HeaderMap,
     Query(how): Query<How>,
 ) -> Result<Response, Problem> {
+    finished(async move {
+        let (kind, _) = api.kind(&found.plural, found.is_tenanted)?;
+        let done = deleted(&api, &caller, &found, &headers, &how).await;
+        if !how.dry_run {
+            api.audit(&origin, &caller, Action::Delete, found.target(kind), &done);
+        }
+        done
+    })
+    .await
+}
+
+async fn deleted(api: &Api, caller: &Caller, found: &Found, headers: &HeaderMap, how: &How) -> Result<Response, Problem> {
     let (kind, followed) = api.kind(&found.plural, found.is_tenanted)?;
     caller.check(api.feed(), Action::Delete, found.target(kind))?;
-    let condition = condition(&headers)?;
+    let condition = condition(headers)?;
     let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions"});
     if let Some(version) = &condition {
         options["preconditions"] = json!({"resourceVersion": version});
@@ -202,7 +285,7 @@ pub(crate) async fn delete(
     }
     let path = kind.path(&found.tenant, Some(&found.name));
     let ask = ask(Method::DELETE, path, Vec::new(), "application/json", options.to_string().into_bytes());
-    let gone = send(api.client(), as_whom(kind, &found.tenant, &caller), ask).await;
+    let gone = send(api.client(), as_whom(kind, &found.tenant, caller), ask).await;
     let gone = gone.map_err(|problem| conditioned(problem, condition.as_deref()))?;
     if !how.dry_run {
         let uid = gone["metadata"]["uid"].as_str().or_else(|| gone["details"]["uid"].as_str()).unwrap_or_default();

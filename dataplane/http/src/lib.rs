@@ -1,11 +1,13 @@
 //! What all services over HTTP have in common: connections, and how they say that something did not work.
 
 mod connection;
+mod limits;
 mod listen;
 mod origin;
 mod problem;
 
 pub use self::connection::{HEAD_WITHIN, connection};
+pub use self::limits::{Limits, Rate};
 pub use self::listen::listen;
 pub use self::origin::is_same_origin;
 pub use self::problem::{FieldError, Problem, problem};

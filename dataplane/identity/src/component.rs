@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_nats::Client as Nats;
+use eddy_audit::Trail;
 use eddy_authz::feed::{HEARTBEAT_EVERY, NatsError};
 use eddy_crds::{Container, ServiceAccount, Token, User};
 use eddy_kv::component::KvStoreError;
@@ -35,6 +36,8 @@ use crate::world::{Change, Listing, World};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Between two times that what has ended is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Between two times that the stream of records is looked after.
+const TRAIL_EVERY: Duration = Duration::from_secs(300);
 /// What keys of sessions begin with.
 const SESSIONS: &str = "session.";
 
@@ -124,10 +127,11 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
     let client = eddy_watch::client().await.map_err(|error| IdentityError::Kubernetes(Box::new(error)))?;
     let nats = options.people.nats().connect("eddy-identity").await?;
     let signing_in = tokio::select! {
-        signing_in = options.people.open(&nats, &mut registry) => signing_in?,
+        signing_in = options.people.open(&nats, &health, &mut registry) => signing_in?,
         () = shutdown.requested() => return Ok(()),
     };
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
+    tokio::spawn(keep_trail(nats.clone(), usize::from(options.bucket_replicas)));
     let (leads, led) = watch::channel(false);
     let bid =
         Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
@@ -199,6 +203,21 @@ where
         })
     });
     changes.boxed()
+}
+
+/// Makes the stream that records of who did what go into.
+async fn keep_trail(nats: Nats, replicas: usize) {
+    loop {
+        let pause = match Trail::open(&nats, replicas).await {
+            // A bus that lost its disk gets another.
+            Ok(_) => TRAIL_EVERY,
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "failed to make the stream of records; it is tried again");
+                PAUSE
+            }
+        };
+        sleep(pause).await;
+    }
 }
 
 /// Removes what has ended of people, where this replica leads; for ever.

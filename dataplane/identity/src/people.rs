@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use async_nats::Client as Nats;
 use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
-use eddy_authz::feed::FeedOptions;
+use eddy_audit::{Recorder, Trail, Writing};
+use eddy_authz::feed::{Feed, FeedOptions};
 use eddy_http::{HEAD_WITHIN, connection, listen};
 use eddy_kv::component::KvStoreOptions;
 use eddy_people::{People, SealingKey, Sessions, SignIn, SignInOptions};
-use eddy_telemetry::Shutdown;
 use eddy_telemetry::prometheus::registry::Registry;
+use eddy_telemetry::{Health, Readiness, Shutdown};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -52,13 +53,21 @@ impl PeopleOptions {
     ///
     /// # Errors
     /// See [`IdentityError`].
-    pub(crate) async fn open(&self, nats: &Nats, registry: &mut Registry) -> Result<Option<SigningIn>, IdentityError> {
+    pub(crate) async fn open(
+        &self,
+        nats: &Nats,
+        health: &Health,
+        registry: &mut Registry,
+    ) -> Result<Option<SigningIn>, IdentityError> {
         let Some(file) = &self.sealing_key_file else { return Ok(None) };
         let key = SealingKey::read(file)?;
         let bound = TcpListener::bind(self.bind).await;
         let listener = bound.map_err(|source| IdentityError::Bind { address: self.bind, source })?;
         let feed = self.permissions.open("eddy-sign-in", registry).await?.ok_or(IdentityError::NoPermissions)?;
+        let (ready, known) = (health.part("people"), feed.clone());
         let people = People::new(self.store.open(&self.store.transport()?).await?, key);
+        let (recorder, writing) = Recorder::open(nats, registry);
+        let audit = (recorder, Some(Trail::of(nats)));
         let (nats, sessions) = (nats.clone(), Sessions::of(people.clone()));
         let tell = move |id: &str| {
             let (nats, id) = (nats.clone(), id.to_owned());
@@ -68,8 +77,8 @@ impl PeopleOptions {
                 }
             });
         };
-        let router = SignIn::new(people.clone(), feed, self.sign_in.clone(), tell)?.router();
-        Ok(Some(SigningIn { listener, router, people, sessions }))
+        let router = SignIn::new(people.clone(), feed, self.sign_in.clone(), audit, tell)?.router();
+        Ok(Some(SigningIn { listener, router, known, ready, people, sessions, writing }))
     }
 }
 
@@ -77,15 +86,25 @@ impl PeopleOptions {
 pub(crate) struct SigningIn {
     listener: TcpListener,
     router: Router,
+    /// Who there is.
+    known: Feed,
+    ready: Readiness,
     pub(crate) people: People,
     pub(crate) sessions: Sessions,
+    writing: Writing,
 }
 
 impl SigningIn {
     /// Answers until the end is requested.
     pub(crate) async fn serve(self, shutdown: Shutdown) {
+        // Whoever knows nobody yet lets nobody in.
+        tokio::select! {
+            () = self.known.filled() => self.ready.ready(),
+            () = shutdown.requested() => {}
+        }
         let serve = |stream| served(stream, self.router.clone(), shutdown.clone());
         listen(self.listener, CONNECTIONS_MAX, &shutdown, serve).await;
+        self.writing.end().await;
     }
 }
 

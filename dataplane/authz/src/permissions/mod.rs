@@ -62,9 +62,12 @@ impl Permissions {
     /// # Errors
     /// See [`Refused`].
     pub fn signer(&self, id: &str, now_s: i64) -> Result<(TokenHash, Principal), Refused> {
-        let known = self.0.get(Table::Tokens, id).ok_or(Refused::Unknown)?;
-        match &*known {
-            Entry::Token(known) => Ok((known.hash, self.principal(known, now_s)?)),
+        let known = self.0.get(Table::Tokens, id).or_else(|| self.0.get(Table::Sessions, id));
+        match known.as_deref() {
+            Some(Entry::Token(known)) => Ok((known.hash, self.principal(known, now_s)?)),
+            Some(Entry::Session(known)) => {
+                Ok((known.hash, self.user_until(&known.user, Some(known.expires_s), now_s)?.in_session()))
+            }
             _ => Err(Refused::Unknown),
         }
     }
@@ -185,8 +188,8 @@ mod tests {
         let who = permissions.authenticate(&secret, NOW_S).unwrap();
         assert!(who.is_session() && who.token().is_none() && !who.is_limited() && who.user() == "ada");
         assert_eq!(permissions.authenticate(&secret, NOW_S + 1), Err(Refused::Expired));
-        // Nothing signs requests of S3 by it.
-        assert!(permissions.signer(secret.id(), NOW_S).is_err());
+        // Links are signed by it, and end with it. Nobody is told what signs requests of S3.
+        assert!(permissions.signer(secret.id(), NOW_S).unwrap().1.is_session());
         user(&permissions, "ada", false, true);
         assert_eq!(permissions.authenticate(&secret, NOW_S), Err(Refused::Suspended));
         permissions.set(&session_key(secret.id()), None);

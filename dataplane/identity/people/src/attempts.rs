@@ -4,15 +4,11 @@
 //! names and addresses fills no memory. Two that share a place in it share its count; who is where is drawn anew for each process. Many
 //! people may come from one address, so that alone it may be wrong more often.
 
-use std::hash::{BuildHasher, Hash};
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use foldhash::quality::RandomState;
+use eddy_http::{Limits, Rate};
 
-/// Places of a table.
-const PLACES: usize = 1 << 16;
 /// Failures for one user, wherever they come from: more make their password useless for a while, not what else they sign in with.
 const BY_USER: Rate = Rate { at_once: 30, one_more_every: Duration::from_secs(60) };
 /// Failures for one user from one address, or one network of IPv6,
@@ -22,122 +18,68 @@ const BY_ADDRESS: Rate = Rate { at_once: 1000, one_more_every: Duration::from_se
 /// One user signs in so often.
 const SIGN_INS: Rate = Rate { at_once: 60, one_more_every: Duration::from_secs(120) };
 
-/// So many at once, and one more as time goes by.
-#[derive(Clone, Copy, Debug)]
-struct Rate {
-    at_once: u32,
-    one_more_every: Duration,
-}
-
 /// Programs from one address ask to be let in so often.
 const DEVICES: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(6) };
 
-impl Rate {
-    fn one_ms(self) -> u64 {
-        u64::try_from(self.one_more_every.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-/// What is counted of one thing. A place holds when all that was counted in it is forgotten (as in GCRA), in milliseconds.
-struct Table {
-    rate: Rate,
-    forgotten_ms: Mutex<Box<[u64]>>,
-}
-
-impl Table {
-    fn new(rate: Rate) -> Self {
-        Self { rate, forgotten_ms: Mutex::new(vec![0; PLACES].into()) }
-    }
-
-    /// Counts one, or says when one more may be.
-    fn count(&self, place: usize, now_ms: u64) -> Result<(), Duration> {
-        let mut all = self.forgotten_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        let one_ms = self.rate.one_ms();
-        let allowed_ms = now_ms.saturating_add(one_ms.saturating_mul(u64::from(self.rate.at_once - 1)));
-        let forgotten_ms = all[place].max(now_ms);
-        if forgotten_ms > allowed_ms {
-            return Err(Duration::from_millis(forgotten_ms - allowed_ms));
-        }
-        all[place] = forgotten_ms.saturating_add(one_ms);
-        Ok(())
-    }
-
-    fn uncount(&self, place: usize) {
-        let mut all = self.forgotten_ms.lock().unwrap_or_else(PoisonError::into_inner);
-        all[place] = all[place].saturating_sub(self.rate.one_ms());
-    }
-}
-
 /// Counts tries.
 pub(crate) struct Attempts {
-    hasher: RandomState,
-    began: Instant,
-    users: Table,
-    both: Table,
-    addresses: Table,
-    sign_ins: Table,
-    devices: Table,
+    users: Limits,
+    both: Limits,
+    addresses: Limits,
+    sign_ins: Limits,
+    devices: Limits,
+    records: Limits,
 }
 
 impl Attempts {
     pub(crate) fn new() -> Self {
         Self {
-            hasher: RandomState::default(),
-            began: Instant::now(),
-            users: Table::new(BY_USER),
-            both: Table::new(BY_BOTH),
-            addresses: Table::new(BY_ADDRESS),
-            sign_ins: Table::new(SIGN_INS),
-            devices: Table::new(DEVICES),
+            users: Limits::new(BY_USER),
+            both: Limits::new(BY_BOTH),
+            addresses: Limits::new(BY_ADDRESS),
+            sign_ins: Limits::new(SIGN_INS),
+            devices: Limits::new(DEVICES),
+            records: Limits::new(RECORDS),
         }
     }
 
-    /// Counts a try; if it may not be made, when. Whoever was right is counted out again by [`Attempts::right`].
+    /// Counts a try; if it may not be made, when. Whoever was right is counted out again by [`Attempts::right`], as is who was not looked at.
     pub(crate) fn begin(&self, user: &str, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        let now_ms = self.at(now);
-        let places = self.places(user, from);
-        for (counted, (table, place)) in places.iter().enumerate() {
-            let Err(wait) = table.count(*place, now_ms) else { continue };
-            for (table, place) in &places[..counted] {
-                table.uncount(*place);
-            }
-            return Err(wait);
-        }
-        Ok(())
-    }
-
-    /// It was right, after all.
-    pub(crate) fn right(&self, user: &str, from: IpAddr) {
-        for (table, place) in self.places(user, from) {
-            table.uncount(place);
-        }
-    }
-
-    fn places(&self, user: &str, from: IpAddr) -> [(&Table, usize); 3] {
         let network = network(from);
-        let both = self.place((user, network));
-        [(&self.users, self.place(user)), (&self.both, both), (&self.addresses, self.place(network))]
+        self.users.count(user, now)?;
+        self.both.count((user, network), now).inspect_err(|_| self.users.uncount(user))?;
+        self.addresses.count(network, now).inspect_err(|_| {
+            self.users.uncount(user);
+            self.both.uncount((user, network));
+        })
+    }
+
+    /// It was right, after all, or nobody looked.
+    pub(crate) fn right(&self, user: &str, from: IpAddr) {
+        let network = network(from);
+        self.users.uncount(user);
+        self.both.uncount((user, network));
+        self.addresses.uncount(network);
     }
 
     /// Counts a program that asks to be let in; if there were too many from there, when another may.
     pub(crate) fn device(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        self.devices.count(self.place(network(from)), self.at(now))
+        self.devices.count(network(from), now)
     }
 
     /// Counts that somebody signs in, however; if that was too often, when they may again. Each is told to every process.
     pub(crate) fn sign_in(&self, user: &str, now: Instant) -> Result<(), Duration> {
-        self.sign_ins.count(self.place(user), self.at(now))
+        self.sign_ins.count(user, now)
     }
 
-    fn place(&self, key: impl Hash) -> usize {
-        usize::try_from(self.hasher.hash_one(key)).unwrap_or_default() % PLACES
-    }
-
-    /// In milliseconds since the beginning.
-    fn at(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
+    /// Whether what a stranger did wrong is written down: not all that they can do.
+    pub(crate) fn is_recorded(&self, user: &str, now: Instant) -> bool {
+        self.records.count(user, now).is_ok()
     }
 }
+
+/// What strangers do wrong in one user's name is written down so often.
+const RECORDS: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(60) };
 
 /// Of IPv6, whoever has one address has a network of them.
 fn network(address: IpAddr) -> [u8; 16] {

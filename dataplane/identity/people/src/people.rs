@@ -175,13 +175,21 @@ impl People {
 
     /// Ends all sessions of a user but one, and says which.
     pub(crate) async fn end_all(&self, user: &str, but: Option<&str>) -> Result<Vec<String>, PeopleError> {
-        let sessions: Vec<Session> = self.sessions_of(user).await?;
-        let ended: Vec<&Session> = sessions.iter().filter(|session| Some(&*session.id) != but).collect();
-        for some in ended.chunks(PAGE / 2) {
-            let transaction = some.iter().fold(Transaction::new(), |transaction, session| without(transaction, session));
-            self.store.commit(transaction).await?;
+        let mut ended = Vec::new();
+        // Until none is left: one may begin meanwhile by another that has not ended yet.
+        for _ in 0..TRIES {
+            let sessions: Vec<Session> = self.sessions_of(user).await?;
+            let rest: Vec<&Session> = sessions.iter().filter(|session| Some(&*session.id) != but).collect();
+            if rest.is_empty() {
+                break;
+            }
+            for some in rest.chunks(PAGE / 2) {
+                let transaction = some.iter().fold(Transaction::new(), |transaction, session| without(transaction, session));
+                self.store.commit(transaction).await?;
+            }
+            ended.extend(rest.into_iter().map(|session| session.id.clone()));
         }
-        Ok(ended.into_iter().map(|session| session.id.clone()).collect())
+        Ok(ended)
     }
 
     /// All sessions that there are, for whoever tells others of them. What is not ours is left out.

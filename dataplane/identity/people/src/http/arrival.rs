@@ -14,6 +14,8 @@ use crate::session::{Arrival, Way};
 pub(super) struct From {
     pub(super) address: IpAddr,
     pub(super) client: String,
+    /// What the gateway calls the request.
+    pub(super) request: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for From {
@@ -25,12 +27,13 @@ impl<S: Sync> FromRequestParts<S> for From {
         let said = said.and_then(|said| said.rsplit(',').next()?.trim().parse().ok());
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
         let client = parts.headers.get(USER_AGENT).and_then(|client| client.to_str().ok()).unwrap_or_default().to_owned();
-        Ok(Self { address: said.or(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), client })
+        let request = parts.headers.get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+        Ok(Self { request, address: said.or(peer).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), client })
     }
 }
 
 impl From {
-    pub(super) fn by(self, way: Way) -> Arrival {
-        Arrival { way, address: Some(self.address), client: self.client }
+    pub(super) fn by(&self, way: Way) -> Arrival {
+        Arrival { way, address: Some(self.address), client: self.client.clone() }
     }
 }

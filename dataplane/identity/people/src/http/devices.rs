@@ -5,6 +5,7 @@ use std::time::Instant;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
+use eddy_audit::Outcome;
 use eddy_http::Problem;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -58,7 +59,7 @@ pub(super) struct Asked {
 }
 
 /// Errors are those of the RFC, as its clients expect them.
-pub(super) async fn ask(State(state): State<SignIn>, Form(asked): Form<Asked>) -> Result<Response, Problem> {
+pub(super) async fn ask(State(state): State<SignIn>, from: From, Form(asked): Form<Asked>) -> Result<Response, Problem> {
     let refused = |code: &str| Ok(secretive(StatusCode::BAD_REQUEST, json!({"error": code})));
     if asked.grant_type != GRANT {
         return refused("unsupported_grant_type");
@@ -78,8 +79,9 @@ pub(super) async fn ask(State(state): State<SignIn>, Form(asked): Form<Asked>) -
     let Some((session, secret)) = state.people().let_in(*waiting, now_s(), lasts_s).await.map_err(failed)? else {
         return refused("expired_token");
     };
-    state.told(std::slice::from_ref(&session.id), true).await;
     tracing::info!(user = session.user, session = session.id, "a program was let in");
+    state.record(&session.user, &from, "session.begin", &session.user, Outcome::Done, "");
+    state.told(std::slice::from_ref(&session.id), true).await;
     let said = json!({
         "access_token": secret.expose(), "token_type": "Bearer", "expires_in": lasts_s, "user": session.user, "session": session.id,
     });
@@ -123,6 +125,7 @@ pub(super) async fn decide(
         return Err(gone());
     }
     state.guessed(&signed, &from);
+    state.did(&signed, &from, if allow { "device.allow" } else { "device.refuse" }, user);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,7 +13,7 @@ use super::arrival::From;
 use super::passwords::good;
 use super::sessions::administrator;
 use super::signed::{Signed, begin, from_this_site, time};
-use super::{SignIn, failed, now_s};
+use super::{SignIn, failed, finished, now_s};
 use crate::account::Account;
 use crate::invitations::{Invitation, invite_link, taken};
 use crate::people::UserRef;
@@ -41,6 +41,7 @@ pub(super) async fn invite(
     let expires_s = now_s() + state.0.options.invitation_hours * 3600;
     let secret = state.people().invite(user, &signed.session.user, expires_s).await.map_err(failed)?;
     tracing::info!(user = user.name, by = signed.session.user, "handed out an invitation");
+    state.did(&signed, &from, "invitation.create", user.name);
     let link = invite_link(&state.0.options.platform_url, &secret);
     Ok((StatusCode::CREATED, Json(json!({"invitation": secret, "link": link, "expiresAt": time(expires_s)}))))
 }
@@ -74,28 +75,24 @@ pub(super) async fn accept(
     let (invitation, read) = state.good_invitation(&secret).await?;
     good(&invitation.user, &password)?;
     let hash = state.hash(password).await?;
-    // Whoever asked may go away meanwhile: it is done all the same.
-    let done = tokio::spawn(async move { take(&state, &invitation, &read, &hash, from).await });
-    done.await.unwrap_or_else(|_| Err(Problem::unavailable("this cannot be done now: try again in a few seconds")))
+    finished(async move { take(&state, &invitation, &read, &hash, from).await }).await
 }
 
 async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, from: From) -> Result<Response, Problem> {
     let user = UserRef { name: &invitation.user, since_s: invitation.user_since_s };
-    // Who has signed in by what is replaced goes first: if this breaks off, the invitation is still good.
-    let mut ended = state.people().end_all(user.name, None).await.map_err(failed)?;
     let proof = |account: &mut Account| {
         account.set_password(hash.to_owned(), now_s());
         Ok(Some(account.draw_recovery_codes()?))
     };
     let more = |codes| json!({"recoveryCodes": codes});
-    let begun = begin(state, user, from.by(Way::Invitation), taken(user.name, read), proof, more).await;
+    let begun = begin(state, user, (Way::Invitation, &from), taken(user.name, read), proof, more).await;
     let begun = match begun {
         // Another took it.
         Err(problem) if problem.code == "Conflict" => return Err(gone()),
         begun => begun?.ok_or_else(gone)?,
     };
-    // And whoever came in between.
-    ended.extend(state.people().end_all(user.name, Some(&begun.id)).await.map_err(failed)?);
+    // Who has signed in by what is replaced, goes.
+    let ended = state.people().end_all(user.name, Some(&begun.id)).await.map_err(failed)?;
     state.told(&ended, false).await;
     Ok(begun.response)
 }

@@ -1,6 +1,7 @@
 //! Signing in over HTTP: JSON, and problems as RFC 9457 has them.
 
 mod arrival;
+mod audited;
 mod devices;
 mod invitations;
 mod passwords;
@@ -16,6 +17,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use eddy_audit::{Recorder, Trail};
 use eddy_authz::UserEntry;
 use eddy_authz::feed::{Feed, Standing};
 use eddy_http::Problem;
@@ -77,6 +79,8 @@ struct Shared {
     passwords: Passwords,
     attempts: Attempts,
     tell: Tell,
+    recorder: Recorder,
+    trail: Option<Trail>,
     options: SignInOptions,
 }
 
@@ -89,10 +93,20 @@ impl SignIn {
         people: People,
         feed: Feed,
         options: SignInOptions,
+        (recorder, trail): (Recorder, Option<Trail>),
         tell: impl Fn(&str) + Send + Sync + 'static,
     ) -> Result<Self, SignInError> {
         let passwords = Passwords::new().map_err(|error| SignInError::Passwords(error.to_string()))?;
-        Ok(Self(Arc::new(Shared { people, feed, passwords, attempts: Attempts::new(), tell: Arc::new(tell), options })))
+        Ok(Self(Arc::new(Shared {
+            people,
+            feed,
+            passwords,
+            attempts: Attempts::new(),
+            recorder,
+            trail,
+            tell: Arc::new(tell),
+            options,
+        })))
     }
 
     /// All paths.
@@ -111,6 +125,7 @@ impl SignIn {
             .route("/auth/v1/users/{user}/invitation", post(invitations::invite))
             .route("/auth/v1/users/{user}/sessions", get(sessions::list_of).delete(sessions::end_all_of))
             .route("/auth/v1/users/{user}/sessions/{id}", delete(sessions::end_of))
+            .route("/auth/v1/audit", get(audited::list))
             .fallback(async || Problem::not_found("such path"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes no such method")
@@ -153,6 +168,12 @@ impl SignIn {
         }
         true
     }
+}
+
+/// Does it, whether whoever asked waits for it or not.
+async fn finished<T: Send + 'static>(work: impl Future<Output = Result<T, Problem>> + Send + 'static) -> Result<T, Problem> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|_| Err(Problem::unavailable("this cannot be done now: try again in a few seconds")))
 }
 
 fn now_s() -> i64 {

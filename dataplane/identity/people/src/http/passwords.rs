@@ -15,7 +15,7 @@ use serde_json::json;
 use super::arrival::From;
 use super::sessions::end_all;
 use super::signed::{Signed, begin, from_this_site};
-use super::{SignIn, failed, not_hashed, now_s};
+use super::{SignIn, failed, finished, not_hashed, now_s};
 use crate::account::Account;
 use crate::password::{self, BYTES_MAX};
 use crate::people::UserRef;
@@ -42,7 +42,7 @@ pub(super) async fn sign_in(
     let Some(found) = found.filter(|_| is_theirs) else { return Err(wrong()) };
     // It may have been changed while it was looked at.
     let proof = |account: &mut Account| Ok((account.password == kept).then_some(()));
-    begin(&state, found, from.by(Way::Password), Transaction::new(), proof, |()| json!({}))
+    begin(&state, found, (Way::Password, &from), Transaction::new(), proof, |()| json!({}))
         .await?
         .map(|begun| begun.response)
         .ok_or_else(wrong)
@@ -74,12 +74,20 @@ impl SignIn {
         }
         // Whoever is nobody is looked for as well.
         let asked = user.unwrap_or(UserRef { name, since_s: i64::MIN });
-        let kept = self.people().account(asked).await.map_err(failed)?.password;
-        let is_theirs = self.0.passwords.is(password, kept.clone()).await.map_err(not_hashed)? && user.is_some();
+        let looked = async {
+            let kept = self.people().account(asked).await.map_err(failed)?.password;
+            let is_theirs = self.0.passwords.is(password, kept.clone()).await.map_err(not_hashed)? && user.is_some();
+            Ok((kept, is_theirs))
+        };
+        let (kept, is_theirs) = looked.await.inspect_err(|_: &Problem| {
+            // Nobody looked.
+            self.0.attempts.right(counted, from.address);
+        })?;
         if is_theirs {
             self.0.attempts.right(counted, from.address);
         } else {
             tracing::info!(address = %from.address, "somebody was wrong about a password");
+            self.failed_to_sign_in(asked, from);
         }
         Ok((kept, is_theirs))
     }
@@ -123,14 +131,19 @@ pub(super) async fn change(
     good(user.name, &new)?;
     state.confirm(&signed, &from, current).await?;
     let hash = state.hash(new).await?;
-    let change = |account: &mut Account| {
-        account.set_password(hash.clone(), now_s());
-        Ok(Some(()))
-    };
-    state.people().change_account(user, change).await.map_err(failed)?;
-    state.people().withdraw_invitation(user.name).await.map_err(failed)?;
-    tracing::info!(user = user.name, "changed their password");
-    end_all(&state, user.name, Some(&signed.session.id)).await
+    finished(async move {
+        let user = signed.user();
+        let change = |account: &mut Account| {
+            account.set_password(hash.clone(), now_s());
+            Ok(Some(()))
+        };
+        state.people().change_account(user, change).await.map_err(failed)?;
+        tracing::info!(user = user.name, "changed their password");
+        state.did(&signed, &from, "password.change", user.name);
+        state.people().withdraw_invitation(user.name).await.map_err(failed)?;
+        end_all(&state, &signed, &from, user.name, Some(&signed.session.id)).await
+    })
+    .await
 }
 
 #[derive(Deserialize)]
@@ -150,7 +163,10 @@ pub(super) async fn remove(
     let change = |account: &mut Account| Ok(account.password.take().map(drop));
     let removed = state.people().change_account(signed.user(), change).await.map_err(failed)?;
     match removed {
-        Some(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Some(()) => {
+            state.did(&signed, &from, "password.remove", &signed.session.user);
+            Ok(StatusCode::NO_CONTENT.into_response())
+        }
         None => Err(Problem::not_found("password")),
     }
 }

@@ -37,13 +37,16 @@ pub(super) async fn sign_in(
     // Whoever is nobody is looked for as well. No code is ever guessed, so that tries are not counted.
     let asked = found.unwrap_or(UserRef { name: &user, since_s: i64::MIN });
     let known = is_user_name(&user) && state.people().account(asked).await.map_err(failed)?.has_recovery_code(&code);
-    let Some(found) = found.filter(|_| known) else { return Err(wrong()) };
+    let Some(found) = found.filter(|_| known) else {
+        state.failed_to_sign_in(asked, &from);
+        return Err(wrong());
+    };
     let proof = |account: &mut Account| {
         let used = account.use_recovery_code(&code);
         Ok(used.then_some(account.recovery.len()))
     };
     let more = |left| json!({"codesLeft": left});
-    begin(&state, found, from.by(Way::RecoveryCode), Transaction::new(), proof, more)
+    begin(&state, found, (Way::RecoveryCode, &from), Transaction::new(), proof, more)
         .await?
         .map(|begun| begun.response)
         .ok_or_else(wrong)
@@ -71,5 +74,6 @@ pub(super) async fn draw(
     let draw = |account: &mut Account| Ok(Some(account.draw_recovery_codes()?));
     let codes = state.people().change_account(signed.user(), draw).await.map_err(failed)?.unwrap_or_default();
     tracing::info!(user = signed.session.user, "drew recovery codes");
+    state.did(&signed, &from, "recovery-codes.draw", &signed.session.user);
     Ok(Json(json!({"codes": codes})))
 }

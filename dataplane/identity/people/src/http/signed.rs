@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
+use eddy_audit::Outcome;
 use eddy_authz::{Credential, SESSION_COOKIE, Token, session_of_cookies};
 use eddy_http::{Problem, is_same_origin};
 use eddy_kv::Transaction;
@@ -11,11 +12,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
+use super::arrival::From;
 use super::{SignIn, failed, now_s};
 use crate::account::Account;
 use crate::people::UserRef;
 use crate::rows::PeopleError;
-use crate::session::{Arrival, Session};
+use crate::session::{Session, Way};
 
 /// Somebody who has signed in. A Token is not enough: whoever it was given to shall not be able to take over whose it is.
 #[derive(Clone, Debug)]
@@ -95,17 +97,18 @@ pub(super) struct Begun {
 pub(super) async fn begin<T>(
     state: &SignIn,
     user: UserRef<'_>,
-    arrival: Arrival,
+    (way, from): (Way, &From),
     also: Transaction,
     proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
     more: impl FnOnce(T) -> Value,
 ) -> Result<Option<Begun>, Problem> {
     state.not_too_often(user.name)?;
     let lasts_s = state.0.options.session_days * super::DAY_S;
-    let begun = state.people().begin(user, arrival, (now_s(), lasts_s), also, proof).await.map_err(failed)?;
+    let begun = state.people().begin(user, from.by(way), (now_s(), lasts_s), also, proof).await.map_err(failed)?;
     let Some((session, secret, proven)) = begun else { return Ok(None) };
-    state.told(std::slice::from_ref(&session.id), true).await;
     tracing::info!(user = user.name, session = session.id, way = ?session.way, "signed in");
+    state.record(user.name, from, "session.begin", user.name, Outcome::Done, "");
+    state.told(std::slice::from_ref(&session.id), true).await;
     let mut said = about(&session, Some(&session.id));
     if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more(proven)) {
         said.extend(more);

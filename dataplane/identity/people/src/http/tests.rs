@@ -66,7 +66,7 @@ impl Stage {
                 feed.permissions().set(&session_key(&id), entry.as_deref());
             });
         };
-        let router = SignIn::new(people.clone(), feed.clone(), options, tell).unwrap().router();
+        let router = SignIn::new(people.clone(), feed.clone(), options, (Recorder::nowhere(), None), tell).unwrap().router();
         Self { router, people, feed, _folder: folder }
     }
 

@@ -1,0 +1,128 @@
+//! Writing records, without anybody waiting for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, HeaderMap};
+use eddy_http::{Limits, Rate};
+use futures::StreamExt;
+use futures::stream;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::record::{Outcome, Record};
+
+/// Records that wait for the bus; some KiB each.
+const WAITING_MAX: usize = 10_000;
+/// Records under way at once.
+const AT_ONCE: usize = 64;
+/// What was not done is written down so often of one who tried: who may not, may try for ever.
+const NOT_DONE: Rate = Rate { at_once: 200, one_more_every: Duration::from_secs(30) };
+/// At the end, what waits has so long.
+const END_WITHIN: Duration = Duration::from_secs(5);
+/// Between tries to write one.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Writes records. Clones write to the same.
+#[derive(Clone)]
+pub struct Recorder {
+    waiting: Option<mpsc::Sender<Record>>,
+    not_done: Arc<Limits>,
+    lost: Counter,
+}
+
+/// The writing of records, to be ended in order.
+pub struct Writing {
+    end: oneshot::Sender<()>,
+    done: JoinHandle<()>,
+}
+
+impl Writing {
+    /// Takes no more records, and waits a while until those that wait are written.
+    pub async fn end(self) {
+        let _ = self.end.send(());
+        if timeout(END_WITHIN, self.done).await.is_err() {
+            tracing::warn!("records of who did what were not written: the bus is away");
+        }
+    }
+}
+
+impl Recorder {
+    /// One that writes to the stream, and counts what it wrote and what was lost.
+    pub fn open(client: &Client, registry: &mut Registry) -> (Self, Writing) {
+        let (written, lost) = (Counter::default(), Counter::default());
+        registry.register("eddy_audit_records", "Records of who did what that were written", written.clone());
+        registry.register("eddy_audit_lost", "Records of who did what that found no room to wait for the bus", lost.clone());
+        let (waiting, coming) = mpsc::channel(WAITING_MAX);
+        let (end, ended) = oneshot::channel();
+        let done = tokio::spawn(write_all(jetstream::new(client.clone()), coming, ended, written));
+        (Self { waiting: Some(waiting), not_done: Arc::new(Limits::new(NOT_DONE)), lost }, Writing { end, done })
+    }
+
+    /// One that writes nowhere, for tests.
+    pub fn nowhere() -> Self {
+        Self { waiting: None, not_done: Arc::new(Limits::new(NOT_DONE)), lost: Counter::default() }
+    }
+
+    /// Writes a record soon. Of what somebody tries again and again and is not let do, not all.
+    pub fn record(&self, record: Record) {
+        let Some(waiting) = &self.waiting else { return };
+        if record.outcome != Outcome::Done && self.not_done.count(&record.actor.user, Instant::now()).is_err() {
+            return;
+        }
+        if waiting.try_send(record).is_err() {
+            self.lost.inc();
+        }
+    }
+}
+
+async fn write_all(context: Context, coming: mpsc::Receiver<Record>, ended: oneshot::Receiver<()>, written: Counter) {
+    let next = |(mut coming, mut ended): (mpsc::Receiver<Record>, Option<oneshot::Receiver<()>>)| async move {
+        loop {
+            let Some(waits) = &mut ended else { return coming.recv().await.map(|record| (record, (coming, None))) };
+            tokio::select! {
+                record = coming.recv() => return record.map(|record| (record, (coming, ended))),
+                _ = waits => {
+                    // What is there is still written.
+                    coming.close();
+                    ended = None;
+                }
+            }
+        }
+    };
+    let records = stream::unfold((coming, Some(ended)), next);
+    let write = records.map(|record| write(&context, record, &written));
+    write.buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
+}
+
+/// Tries until it is written. Who reads is not told of one twice: the bus knows it again by its name.
+async fn write(context: &Context, record: Record, written: &Counter) {
+    let Ok(payload) = serde_json::to_vec(&record) else { return };
+    let mut name = [0; 16];
+    if getrandom::fill(&mut name).is_err() {
+        return;
+    }
+    for subject in record.subjects() {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", format!("{:x}-{subject}", u128::from_be_bytes(name)));
+        loop {
+            let sent = context.publish_with_headers(subject.clone(), headers.clone(), payload.clone().into()).await;
+            let done = match sent {
+                Ok(acknowledged) => acknowledged.await.map(drop),
+                Err(error) => Err(error),
+            };
+            match done {
+                Ok(()) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "failed to write a record; it is tried again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+    written.inc();
+}
