@@ -95,7 +95,7 @@ mod tests {
             [0, 1023, 1024, 1536, 1_048_576, 5_000_000_000].map(bytes),
             ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "4.6 GiB"]
         );
-        assert_eq!(bytes(u64::MAX), "16384.0 PiB");
+        assert_eq!(bytes(u64::MAX), "16383.9 PiB");
         assert_eq!(["90s", "15m", "12h", "7d"].map(seconds), [Some(90), Some(900), Some(43_200), Some(604_800)]);
         for wrong in ["", "7", "d", "-1d", "0d", "7w", "7 d", "9223372036854775807d", "ä"] {
             assert_eq!(seconds(wrong), None, "{wrong}");

@@ -110,6 +110,8 @@ mod tests {
         let url = format!("http://{}", admin.address());
         let server = tokio::spawn(admin.serve(health, Registry::default(), shutdown.clone()));
 
+        // The client of the graph asks for one, even without TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         assert_eq!(reqwest::get(format!("{url}/healthz")).await.unwrap().status(), 200);
         let refused = reqwest::get(format!("{url}/readyz")).await.unwrap();
         assert_eq!(refused.status(), 503);
