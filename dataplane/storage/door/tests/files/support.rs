@@ -54,6 +54,8 @@ impl House {
             Door::new(cluster.objects.clone(), more(Authenticator::of_keys(Keys::open(keys.path()).unwrap())), silence_max);
         let metrics = DoorMetrics::register(&mut Registry::default());
         tokio::spawn(serve(listener, door, options, metrics, Shutdown::on_signal().unwrap()));
+        // The client of the graph asks for one, even without TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { cluster, address, client: Client::new(), _keys: keys }
     }
 
