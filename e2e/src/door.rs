@@ -42,9 +42,11 @@ impl Door {
         Self { url: format!("http://{address}:{port}"), client }
     }
 
-    /// Waits until a client of S3 may make its bucket: keys reach the doors when their kubelets look.
+    /// Waits until a client of S3 may make its bucket at every door: keys reach each when its kubelet looks, and the
+    /// address of a node leads to any of them.
     pub fn wait_bucket(&self, key: Key, bucket: &str) {
-        wait(&format!("the bucket {bucket}"), || ["200", "409"].contains(&self.s3(key, "PUT", bucket).0.as_str()));
+        let is_made = || ["200", "409"].contains(&self.s3(key, "PUT", bucket).0.as_str());
+        wait(&format!("the bucket {bucket} at every door"), || (0..20).all(|_| is_made()));
     }
 
     /// What a client of S3 is answered: the status, and the head and the body.
