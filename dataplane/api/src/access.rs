@@ -2,11 +2,10 @@
 
 use axum::extract::FromRequestParts;
 use eddy_authz::feed::Feed;
-use eddy_authz::{Action, Credential, Principal, Refused, Resource, session_of_cookies};
-use eddy_http::is_same_origin;
-use http::header::{AUTHORIZATION, COOKIE};
+use eddy_authz::{Action, Principal, Refused, Resource};
+use eddy_http::Shown;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 
 use crate::kinds::ServedKind;
 use crate::problem::{Problem, of_refused, unauthorized};
@@ -36,24 +35,9 @@ impl FromRequestParts<Api> for Caller {
 impl Caller {
     /// Who shows these headers: a token, or, from a page of this site, that they have signed in.
     pub(crate) fn of(method: &Method, headers: &HeaderMap, feed: &Feed) -> Result<Self, Problem> {
-        let mut shown = headers.get_all(AUTHORIZATION).iter();
-        let token = match (shown.next(), shown.next()) {
-            (Some(header), None) => Credential::of_header(header.as_bytes()).and_then(|credential| credential.into_token().0),
-            (None, _) => return Self::of_cookie(method, headers, feed),
-            _ => None,
-        };
-        feed.authenticate(&token.ok_or_else(unauthorized)?).map(Self).map_err(of_refused)
-    }
-
-    fn of_cookie(method: &Method, headers: &HeaderMap, feed: &Feed) -> Result<Self, Problem> {
-        let cookies = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-        let secret = session_of_cookies(cookies).ok_or_else(unauthorized)?;
-        // A browser shows it for whoever's page makes it ask.
-        if !method.is_safe() && !is_same_origin(headers) {
-            return Err(Problem::forbidden("a page of another site asks for this"));
-        }
-        let who = feed.authenticate(&secret).map_err(of_refused)?;
-        if who.is_session() { Ok(Self(who)) } else { Err(unauthorized()) }
+        let shown = Shown::of(method, headers)?;
+        let who = feed.authenticate(&shown.secret).map_err(of_refused)?;
+        if shown.is_cookie && !who.is_session() { Err(unauthorized()) } else { Ok(Self(who)) }
     }
 
     /// Whether they may; else, what they are told says no more than they may know.

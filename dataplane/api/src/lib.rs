@@ -5,14 +5,17 @@
 //! RBAC is a second lock after `authz`. Nothing is written but custom resources.
 
 mod access;
+mod asked;
 mod board;
 mod body;
 mod component;
+mod condition;
 mod delegation;
 mod follow;
 mod idempotency;
 mod item;
 mod kinds;
+mod manifest;
 mod metrics;
 mod openapi;
 mod origin;

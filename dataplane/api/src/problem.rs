@@ -1,14 +1,14 @@
 //! What whoever asked is told when it did not work.
 
 use eddy_authz::Refused;
-use eddy_http::FieldError;
 pub(crate) use eddy_http::Problem;
+use eddy_http::{FieldError, NotShown};
 use http::StatusCode;
 use kube::core::Status;
 
 /// Nobody is known to ask.
 pub(crate) fn unauthorized() -> Problem {
-    Problem::unauthorized("show a token: Authorization: Bearer eddy_<id>_<secret>")
+    NotShown::Nothing.into()
 }
 
 /// Why a token is not good.
