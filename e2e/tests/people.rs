@@ -149,3 +149,17 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
     assert_eq!(browser.ask(Method::DELETE, "/auth/v1/session", json!(null)).await.0, 200);
     browser.wait_known(401);
 }
+
+/// Signing in by a provider is a component's test, which has a real one. Here is none.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn who_wants_to_sign_in_by_a_provider_that_is_away_is_told_so() {
+    let cluster = Cluster::connect().await;
+    let gateway = Gateway::of(&cluster);
+    let (status, _, listed) = gateway.send(Method::GET, HOST, "/auth/v1/providers", &[], String::new()).await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((status, listed), (200, json!([{"name": "nobody", "title": "nobody"}])));
+    let (status, _, said) = gateway.send(Method::GET, HOST, "/auth/v1/providers/nobody", &[], String::new()).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((status, said["code"].as_str()), (502, Some("ProviderUnreachable")));
+}

@@ -74,3 +74,15 @@ capabilities: {drop: [ALL]}
       - secret: {name: {{ .root.Values.nats.passwordsSecret | default "eddy-nats" }}, items: [{key: {{ .user }}, path: password}]}
       - secret: {name: {{ .root.Values.nats.tlsSecret | default "eddy-nats-tls" }}, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
+
+{{/* The providers that people may sign in by, as identity reads them. */}}
+{{- define "eddy.providers" -}}
+{{- $all := list }}
+{{- range .Values.identity.signIn.providers }}
+{{- $one := omit . "clientSecretName" "caSecretName" }}
+{{- if .clientSecretName }}{{ $one = set (deepCopy $one) "clientSecretFile" (printf "/provider-secrets/%s/secret" .name) }}{{ end }}
+{{- if .caSecretName }}{{ $one = set (deepCopy $one) "caFile" (printf "/provider-authorities/%s/ca.crt" .name) }}{{ end }}
+{{- $all = append $all $one }}
+{{- end }}
+{{- $all | toJson }}
+{{- end }}

@@ -9,6 +9,7 @@ pub mod catalog;
 mod credential;
 pub mod feed;
 mod grants;
+mod key_file;
 mod keys;
 mod permissions;
 pub mod policy;
@@ -22,13 +23,14 @@ pub use self::authenticator::{Authenticator, Signer};
 pub use self::catalog::{Action, Actions, Kind, Service};
 pub use self::credential::{Credential, SESSION_COOKIE, Secret, session_of_cookies};
 pub use self::grants::{Grant, Grantee, Permission};
+pub use self::key_file::{KeyError, long_enough, read_key};
 pub use self::keys::{Keys, KeysError};
 pub use self::permissions::{
-    AccessEntry, AccountEntry, Entry, Permissions, Refused, SessionEntry, Table, TokenEntry, UserEntry, access_key, account_key,
-    session_key, token_key, user_key,
+    AccessEntry, AccountEntry, Entry, Permissions, Refused, SessionEntry, SubjectEntry, Table, TokenEntry, UserEntry, access_key,
+    account_key, session_key, subject_digest, subject_key, token_key, user_key,
 };
 pub use self::principal::Principal;
 pub use self::scope::{Resource, SCOPE_BYTES_MAX, Scope, ScopeError, is_user_name};
 pub use self::scopes::Scopes;
-pub use self::signing::{SigningKey, SigningKeyError};
+pub use self::signing::SigningKey;
 pub use self::token::{NoRandomness, Token, TokenHash};

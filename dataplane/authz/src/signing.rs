@@ -4,19 +4,17 @@
 //! hash is kept. The secret of its access key is therefore derived from that hash, with a key that only those have who hand out
 //! tokens and who check signatures: the hash alone signs nothing, and a secret of S3 is no token.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::Zeroizing;
 
 use crate::credential::Secret;
+use crate::key_file::{KeyError, long_enough, read_key};
 use crate::token::TokenHash;
 
-/// Shorter keys are refused.
-const KEY_BYTES_MIN: usize = 32;
 /// Of a secret: 40 letters, as AWS' own have.
 const SECRET_BYTES: usize = 30;
 
@@ -24,39 +22,21 @@ const SECRET_BYTES: usize = 30;
 #[derive(Clone)]
 pub struct SigningKey(Hmac<Sha256>);
 
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum SigningKeyError {
-    /// The file cannot be read.
-    #[error("failed to read {file}")]
-    Read {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is too short.
-    #[error("a signing key has {KEY_BYTES_MIN} bytes at least")]
-    Short,
-}
-
 impl SigningKey {
     /// A key of bytes that nobody else knows.
     ///
     /// # Errors
     /// That they are too few.
-    pub fn new(bytes: &[u8]) -> Result<Self, SigningKeyError> {
-        let long = bytes.len() >= KEY_BYTES_MIN;
-        Hmac::new_from_slice(bytes).ok().filter(|_| long).map(Self).ok_or(SigningKeyError::Short)
+    pub fn new(bytes: &[u8]) -> Result<Self, KeyError> {
+        Hmac::new_from_slice(long_enough(bytes)?).map(Self).map_err(|_| KeyError::Short)
     }
 
     /// The key of a file.
     ///
     /// # Errors
     /// That it cannot be read, or is too short.
-    pub fn read(file: &Path) -> Result<Self, SigningKeyError> {
-        let read = std::fs::read(file).map(Zeroizing::new);
-        Self::new(&read.map_err(|source| SigningKeyError::Read { file: file.to_owned(), source })?)
+    pub fn read(file: &Path) -> Result<Self, KeyError> {
+        Self::new(&read_key(file)?)
     }
 
     /// The secret of a token's access key, whose id is the token's.

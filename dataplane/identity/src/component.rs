@@ -9,7 +9,7 @@ use eddy_audit::Trail;
 use eddy_authz::feed::{HEARTBEAT_EVERY, NatsError};
 use eddy_crds::{Container, ServiceAccount, Token, User};
 use eddy_kv::component::KvStoreError;
-use eddy_people::{People, PeopleError, SealingKeyError, SignInError};
+use eddy_people::{People, PeopleError, SignInError};
 use eddy_rpc::TlsError;
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, error_chain};
@@ -93,7 +93,7 @@ pub enum IdentityError {
     NoPermissions,
     /// Rows of people cannot be sealed.
     #[error(transparent)]
-    SealingKey(#[from] SealingKeyError),
+    SealingKey(#[from] eddy_authz::KeyError),
     /// The store cannot be talked to.
     #[error(transparent)]
     Tls(#[from] TlsError),

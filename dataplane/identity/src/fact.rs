@@ -1,8 +1,8 @@
 //! What one object says of permissions.
 
 use eddy_authz::{
-    AccessEntry, AccountEntry, Action, Entry, Kind, Scope, Scopes, TokenEntry, TokenHash, UserEntry, access_key, account_key,
-    token_key, user_key,
+    AccessEntry, AccountEntry, Action, Entry, Kind, Scope, Scopes, SubjectEntry, TokenEntry, TokenHash, UserEntry, access_key,
+    account_key, subject_digest, subject_key, token_key, user_key,
 };
 use eddy_crds::{Container, ServiceAccount, Token, TokenSecret, User};
 use jiff::Timestamp;
@@ -39,7 +39,12 @@ impl Says for User {
 
     fn entries(&self, owner: &str) -> Vec<(String, Entry)> {
         let since_s = self.metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-        vec![(user_key(owner), Entry::User(UserEntry { admin: self.spec.admin, suspended: self.spec.suspended, since_s }))]
+        let user = Entry::User(UserEntry { admin: self.spec.admin, suspended: self.spec.suspended, since_s });
+        let subjects = self.spec.oidc_subjects.iter().map(|known| {
+            let entry = SubjectEntry { user: owner.into() };
+            (subject_key(&subject_digest(&known.issuer, &known.subject)), Entry::Subject(entry))
+        });
+        std::iter::once((user_key(owner), user)).chain(subjects).collect()
     }
 }
 

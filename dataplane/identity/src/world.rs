@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_authz::Entry;
 use eddy_crds::tenant_of;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::watcher::Event;
 
@@ -78,6 +79,16 @@ fn place<K: Says>(object: &K) -> Option<Place> {
     Some(Place { owner, kind: K::KIND, name })
 }
 
+/// What is to be said of a user.
+#[derive(Default)]
+struct Said {
+    entries: BTreeMap<String, Entry>,
+    /// Keys that two of their objects say.
+    doubled: BTreeSet<String>,
+    /// Keys that are another's.
+    denied: BTreeSet<String>,
+}
+
 /// All that permissions are made of.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -86,6 +97,10 @@ pub(crate) struct World {
     said: BTreeMap<String, BTreeMap<String, Entry>>,
     /// Whose key it is: no two users have one.
     owners: BTreeMap<String, String>,
+    /// Who says a key that is another's.
+    denied: BTreeSet<(String, String)>,
+    /// Keys that two objects of their owner say, so that it says nothing, and nobody else gets it.
+    doubled: BTreeSet<(String, String)>,
     touched: BTreeSet<String>,
     listed: BTreeSet<&'static str>,
 }
@@ -122,26 +137,44 @@ impl World {
 
     /// What changed of what is to be said since this was last asked: entries, and keys without any. What takes something away comes first.
     pub(crate) fn changes(&mut self) -> Vec<(String, Option<Entry>)> {
-        let (mut gone, mut new) = (Vec::new(), Vec::new());
-        for user in std::mem::take(&mut self.touched) {
-            let before = self.said.remove(&user).unwrap_or_default();
-            let now = self.entries(&user);
-            for key in before.keys().filter(|key| !now.contains_key(*key)) {
+        let mut changed = BTreeSet::new();
+        while let Some(user) = self.touched.pop_first() {
+            self.say_again(&user, &mut changed);
+        }
+        let said = |key: &String| self.owners.get(key).and_then(|owner| self.said.get(owner)?.get(key)).cloned();
+        let mut all: Vec<_> = changed.into_iter().map(|key| (said(&key), key)).map(|(entry, key)| (key, entry)).collect();
+        all.sort_by_key(|(_, entry)| entry.is_some());
+        all
+    }
+
+    /// What is to be said of a user by now; whoever that gives room to, or takes it from, is touched.
+    fn say_again(&mut self, user: &str, changed: &mut BTreeSet<String>) {
+        let before = self.said.remove(user).unwrap_or_default();
+        self.denied.retain(|(_, denied)| denied != user);
+        let were_doubled: Vec<_> = self.doubled.extract_if(.., |(_, doubled)| doubled == user).map(|(key, _)| key).collect();
+        let Said { entries: now, doubled, denied } = self.entries(user);
+        let with_user = |key: String| (key, user.to_owned());
+        self.denied.extend(denied.into_iter().map(with_user));
+        self.owners.extend(doubled.iter().cloned().map(with_user));
+        for key in before.keys().chain(&were_doubled).filter(|key| !now.contains_key(*key)) {
+            if !doubled.contains(key) && self.owners.get(key).is_some_and(|owner| owner == user) {
                 self.owners.remove(key);
-                gone.push((key.clone(), None));
+                let waiting = self.denied.iter().filter(|(denied, other)| denied == key && other != user);
+                self.touched.extend(waiting.map(|(_, other)| other.clone()));
             }
-            for (key, entry) in &now {
-                if before.get(key) != Some(entry) {
-                    self.owners.insert(key.clone(), user.clone());
-                    new.push((key.clone(), Some(entry.clone())));
-                }
-            }
-            if !now.is_empty() {
-                self.said.insert(user, now);
+            changed.insert(key.clone());
+        }
+        for (key, entry) in &now {
+            if before.get(key) != Some(entry) {
+                let owner = self.owners.insert(key.clone(), user.to_owned());
+                self.touched.extend(owner.filter(|owner| owner != user));
+                changed.insert(key.clone());
             }
         }
-        gone.extend(new);
-        gone
+        self.doubled.extend(doubled.into_iter().map(with_user));
+        if !now.is_empty() {
+            self.said.insert(user.to_owned(), now);
+        }
     }
 
     /// All that is to be said, as of the last [`World::changes`].
@@ -154,25 +187,44 @@ impl World {
         self.said.values().map(BTreeMap::len).sum()
     }
 
-    /// What is to be said of a user and of all that is theirs: nothing, if they are not there. What is older than its user was of another
-    /// of the same name, and counts for nothing.
-    fn entries(&self, user: &str) -> BTreeMap<String, Entry> {
-        let first = Place { owner: user.to_owned(), kind: "", name: String::new() };
-        let theirs = || self.facts.range(&first..).take_while(|(place, _)| place.owner == user);
-        let themselves = theirs().find(|(place, fact)| place.kind == eddy_crds::User::KIND && !fact.entries.is_empty());
-        let Some((_, themselves)) = themselves else { return BTreeMap::new() };
-        let (mut entries, mut doubled) = (BTreeMap::new(), BTreeSet::new());
-        for (key, entry) in theirs().filter(|(_, fact)| fact.made >= themselves.made).flat_map(|(_, fact)| &fact.entries) {
-            let is_another_s = self.owners.get(key).is_some_and(|owner| owner != user);
-            if is_another_s || entries.insert(key.clone(), entry.clone()).is_some() {
+    /// What is to be said of a user and of all that is theirs: nothing, if they are not there. What is older than its user was of another of the same name, and counts for nothing.
+    fn entries(&self, user: &str) -> Said {
+        let Said { mut entries, mut doubled, mut denied } = Said::default();
+        let Some(since) = self.since(user) else { return Said::default() };
+        for (key, entry) in self.of(user).filter(|(_, fact)| fact.made >= since).flat_map(|(_, fact)| &fact.entries) {
+            // Of two, it is whose user is older: it stays so, whoever looks in which order.
+            let is_older_s = |owner: &&String| {
+                *owner != user && self.since(owner).is_some_and(|theirs| (theirs, owner.as_str()) < (since, user))
+            };
+            if self.owners.get(key).filter(is_older_s).is_some() {
+                denied.insert(key.clone());
+            } else if entries.insert(key.clone(), entry.clone()).is_some() {
                 doubled.insert(key.clone());
             }
         }
-        for key in doubled {
-            tracing::warn!(key, user, "two Tokens have a secret of one id: it is not accepted");
-            entries.remove(&key);
+        for key in doubled.iter().chain(&denied) {
+            tracing::warn!(
+                key,
+                user,
+                "two objects say what only one may, as the id of a secret or a subject of a provider: it does not count"
+            );
         }
-        entries
+        for key in &doubled {
+            entries.remove(key);
+        }
+        Said { entries, doubled, denied }
+    }
+
+    /// When a user became one, if they are there.
+    fn since(&self, user: &str) -> Option<Option<Timestamp>> {
+        let themselves = self.of(user).find(|(place, fact)| place.kind == eddy_crds::User::KIND && !fact.entries.is_empty());
+        themselves.map(|(_, fact)| fact.made)
+    }
+
+    /// All that is of a user.
+    fn of<'a>(&'a self, user: &'a str) -> impl Iterator<Item = (&'a Place, &'a Fact)> {
+        let first = Place { owner: user.to_owned(), kind: "", name: String::new() };
+        self.facts.range(first..).take_while(move |(place, _)| place.owner == user)
     }
 }
 
@@ -185,7 +237,6 @@ mod tests {
         Access, Container, ContainerSpec, ServiceAccount, ServiceAccountSpec, Token, TokenSecret, TokenSpec, TokenStatus, User,
         UserSpec,
     };
-    use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::Resource;
 
@@ -293,8 +344,12 @@ mod tests {
         assert_eq!(followed.1.authenticate(&one, 0).unwrap().user(), "ada");
         let mut twice = token("u-ada", 1, TokenSpec::default(), &one, None);
         twice.metadata.name = Some("other".into());
-        followed.put(twice);
+        followed.put(twice.clone());
         assert_eq!(followed.may(&one, Action::Read, 0), Err(Refused::Unknown), "of one user it is nobody's");
+        followed.event(Event::Delete(twice));
+        assert_eq!(followed.1.authenticate(&one, 0).unwrap().user(), "ada");
+        followed.event(Event::Delete(token("u-ada", 1, TokenSpec::default(), &one, None)));
+        assert_eq!(followed.1.authenticate(&one, 0).unwrap().user(), "eve");
     }
 
     #[test]
@@ -348,5 +403,42 @@ mod tests {
         assert_eq!(keys, [(eddy_authz::token_key(one.id()), false), (eddy_authz::token_key(two.id()), true)]);
         put(&mut world, Event::Delete(token("u-ada", 1, TokenSpec::default(), &two, None)));
         assert_eq!(world.changes(), [(eddy_authz::token_key(two.id()), None)]);
+    }
+
+    #[test]
+    fn of_two_users_who_say_one_subject_the_older_has_it_until_they_do_not() {
+        let subject = eddy_crds::OidcSubject { issuer: "https://id.example".into(), subject: "7".into() };
+        let digest = eddy_authz::subject_digest("https://id.example", "7");
+        let says = |name: &str, made_s, does: bool| {
+            let oidc_subjects = if does { vec![subject.clone()] } else { Vec::new() };
+            object(User::new(name, UserSpec { oidc_subjects, ..UserSpec::default() }), None, made_s)
+        };
+        let whose = |followed: &Followed| followed.1.user_of_subject(&digest).map(|user| user.to_string());
+        // Whoever is looked at first.
+        for names in [["ada", "zoe"], ["zoe", "ada"]] {
+            let mut followed = Followed::default();
+            for name in names {
+                followed.put(says(name, if name == "zoe" { 1 } else { 2 }, true));
+            }
+            assert_eq!(whose(&followed).as_deref(), Some("zoe"));
+            followed.put(says("zoe", 1, false));
+            assert_eq!(whose(&followed).as_deref(), Some("ada"), "who waited for it gets it");
+            followed.put(says("zoe", 1, true));
+            assert_eq!(whose(&followed).as_deref(), Some("zoe"));
+            followed.event(Event::Delete(says("zoe", 1, true)));
+            assert_eq!(whose(&followed).as_deref(), Some("ada"));
+            followed.event(Event::Delete(says("ada", 2, true)));
+            assert_eq!(whose(&followed), None);
+        }
+        // Both at once.
+        let mut followed = Followed::default();
+        followed.put(says("zoe", 1, true)).put(says("ada", 2, false));
+        for user in [says("ada", 2, true), says("zoe", 1, false)] {
+            followed.0.take(Listing::default().change(Event::Apply(user)).unwrap());
+        }
+        for (key, entry) in followed.0.changes() {
+            followed.1.set(&key, entry.map(|entry| entry.to_bytes().unwrap()).as_deref());
+        }
+        assert_eq!(whose(&followed).as_deref(), Some("ada"));
     }
 }

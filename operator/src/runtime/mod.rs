@@ -5,7 +5,7 @@ mod definitions;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_authz::{SigningKey, SigningKeyError};
+use eddy_authz::{KeyError, SigningKey};
 use eddy_crds::{Domain, Network, Vm, Volume};
 use eddy_rpc::TlsError;
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
@@ -29,7 +29,7 @@ pub(crate) enum RuntimeError {
     #[error("failed to prepare for storage")]
     Storage(#[from] TlsError),
     #[error("failed to read the key that access keys of S3 are derived with")]
-    SigningKey(#[from] SigningKeyError),
+    SigningKey(#[from] KeyError),
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]

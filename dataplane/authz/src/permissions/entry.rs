@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::catalog::{Action, Kind};
 use crate::scopes::Scopes;
@@ -64,6 +67,16 @@ pub struct SessionEntry {
     pub hash: TokenHash,
     /// When it ends, in seconds since 1970.
     pub expires_s: i64,
+    /// They manage every tenant in it, since whoever signed them in says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub admin: bool,
+}
+
+/// Who somebody is at a provider that may sign them in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectEntry {
+    /// Who that is here.
+    pub user: Arc<str>,
 }
 
 /// With whom an object is shared: actions, by principal, as `user/ada` or `serviceaccount/ada/ci`.
@@ -81,6 +94,8 @@ pub enum Entry {
     Token(TokenEntry),
     /// Of somebody who has signed in, `session.<id>`.
     Session(SessionEntry),
+    /// Of somebody at a provider, `subject.<digest>`.
+    Subject(SubjectEntry),
     /// Of an object, `access.<resource>.<owner>.<id>`.
     Access(AccessEntry),
 }
@@ -96,6 +111,8 @@ pub enum Table {
     Tokens,
     /// Those who have signed in.
     Sessions,
+    /// Users at providers.
+    Subjects,
     /// Objects that are shared.
     Access,
 }
@@ -109,6 +126,7 @@ impl Table {
             "account" => Self::Accounts,
             "token" => Self::Tokens,
             "session" => Self::Sessions,
+            "subject" => Self::Subjects,
             "access" => Self::Access,
             _ => return None,
         };
@@ -134,6 +152,17 @@ pub fn token_key(id: &str) -> String {
 /// The key of a session's entry.
 pub fn session_key(id: &str) -> String {
     format!("session.{id}")
+}
+
+/// The key of the entry of somebody at a provider, by the digest that [`subject_digest`] says.
+pub fn subject_key(digest: &str) -> String {
+    format!("subject.{digest}")
+}
+
+/// Somebody at a provider, in one word: what providers call people is for nobody else to know.
+pub fn subject_digest(issuer: &str, subject: &str) -> String {
+    let digest = Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject).finalize();
+    URL_SAFE_NO_PAD.encode(digest)
 }
 
 /// The key of the entry that says with whom an object is shared.
@@ -162,6 +191,7 @@ impl Entry {
             Table::Accounts => Self::Account(serde_json::from_slice(bytes)?),
             Table::Tokens => Self::Token(serde_json::from_slice(bytes)?),
             Table::Sessions => Self::Session(serde_json::from_slice(bytes)?),
+            Table::Subjects => Self::Subject(serde_json::from_slice(bytes)?),
             Table::Access => Self::Access(serde_json::from_slice(bytes)?),
         })
     }
@@ -176,6 +206,7 @@ impl Entry {
             Self::Account(entry) => serde_json::to_vec(entry),
             Self::Token(entry) => serde_json::to_vec(entry),
             Self::Session(entry) => serde_json::to_vec(entry),
+            Self::Subject(entry) => serde_json::to_vec(entry),
             Self::Access(entry) => serde_json::to_vec(entry),
         }
     }

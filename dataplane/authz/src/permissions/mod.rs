@@ -14,8 +14,8 @@ use crate::scope::Resource;
 use crate::token::{Token, TokenHash};
 
 pub use self::entry::{
-    AccessEntry, AccountEntry, Entry, SessionEntry, Table, TokenEntry, UserEntry, access_key, account_key, session_key,
-    token_key, user_key,
+    AccessEntry, AccountEntry, Entry, SessionEntry, SubjectEntry, Table, TokenEntry, UserEntry, access_key, account_key,
+    session_key, subject_digest, subject_key, token_key, user_key,
 };
 use self::entry::{account_of, object_of};
 use self::rows::Rows;
@@ -50,9 +50,7 @@ impl Permissions {
         let known = self.0.get(Table::Tokens, token.id()).or_else(|| self.0.get(Table::Sessions, token.id()));
         match known.as_deref() {
             Some(Entry::Token(known)) if known.hash.is(&token.hash()) => self.principal(known, now_s),
-            Some(Entry::Session(known)) if known.hash.is(&token.hash()) => {
-                Ok(self.user_until(&known.user, Some(known.expires_s), now_s)?.in_session())
-            }
+            Some(Entry::Session(known)) if known.hash.is(&token.hash()) => self.in_session(known, now_s),
             _ => Err(Refused::Unknown),
         }
     }
@@ -65,9 +63,7 @@ impl Permissions {
         let known = self.0.get(Table::Tokens, id).or_else(|| self.0.get(Table::Sessions, id));
         match known.as_deref() {
             Some(Entry::Token(known)) => Ok((known.hash, self.principal(known, now_s)?)),
-            Some(Entry::Session(known)) => {
-                Ok((known.hash, self.user_until(&known.user, Some(known.expires_s), now_s)?.in_session()))
-            }
+            Some(Entry::Session(known)) => Ok((known.hash, self.in_session(known, now_s)?)),
             _ => Err(Refused::Unknown),
         }
     }
@@ -87,6 +83,12 @@ impl Permissions {
             Some(scopes) => principal.within(scopes.clone()),
             None => principal,
         })
+    }
+
+    /// Who has signed in, whose secret was checked already.
+    fn in_session(&self, session: &SessionEntry, now_s: i64) -> Result<Principal, Refused> {
+        let user = self.user_until(&session.user, Some(session.expires_s), now_s)?.in_session();
+        Ok(if session.admin { user.as_admin() } else { user })
     }
 
     /// A user, for whoever showed something that is good until then.
@@ -121,6 +123,14 @@ impl Permissions {
     pub fn user(&self, name: &str) -> Option<UserEntry> {
         match self.0.get(Table::Users, name).as_deref() {
             Some(Entry::User(user)) => Some(*user),
+            _ => None,
+        }
+    }
+
+    /// Who somebody is here whom a provider knows, by [`subject_digest`].
+    pub fn user_of_subject(&self, digest: &str) -> Option<Arc<str>> {
+        match self.0.get(Table::Subjects, digest).as_deref() {
+            Some(Entry::Subject(subject)) => Some(subject.user.clone()),
             _ => None,
         }
     }
@@ -183,7 +193,7 @@ mod tests {
     fn a_session_is_its_user_until_it_ends_and_is_no_token() {
         let (permissions, secret) = (Permissions::default(), Token::draw().unwrap());
         user(&permissions, "ada", false, false);
-        let entry = SessionEntry { user: "ada".into(), hash: secret.hash(), expires_s: NOW_S + 1 };
+        let entry = SessionEntry { user: "ada".into(), hash: secret.hash(), expires_s: NOW_S + 1, admin: false };
         set(&permissions, &session_key(secret.id()), Entry::Session(entry));
         let who = permissions.authenticate(&secret, NOW_S).unwrap();
         assert!(who.is_session() && who.token().is_none() && !who.is_limited() && who.user() == "ada");
@@ -192,8 +202,25 @@ mod tests {
         assert!(permissions.signer(secret.id(), NOW_S).unwrap().1.is_session());
         user(&permissions, "ada", false, true);
         assert_eq!(permissions.authenticate(&secret, NOW_S), Err(Refused::Suspended));
+        user(&permissions, "ada", false, false);
+        assert!(!permissions.authenticate(&secret, NOW_S).unwrap().is_admin());
+        let entry = SessionEntry { user: "ada".into(), hash: secret.hash(), expires_s: NOW_S + 1, admin: true };
+        set(&permissions, &session_key(secret.id()), Entry::Session(entry));
+        assert!(permissions.authenticate(&secret, NOW_S).unwrap().is_admin(), "in this session only");
+        assert!(!permissions.authenticate(&token(&permissions, None, None, None), NOW_S).unwrap().is_admin());
         permissions.set(&session_key(secret.id()), None);
         assert_eq!(permissions.authenticate(&secret, NOW_S), Err(Refused::Unknown));
+    }
+
+    #[test]
+    fn somebody_at_a_provider_is_whoever_identity_says() {
+        let permissions = Permissions::default();
+        let digest = subject_digest("https://id.example", "7");
+        set(&permissions, &subject_key(&digest), Entry::Subject(SubjectEntry { user: "ada".into() }));
+        assert_eq!(permissions.user_of_subject(&digest).as_deref(), Some("ada"));
+        // What is the issuer's and what is the subject's is told apart.
+        assert_ne!(digest, subject_digest("https://id.example7", ""));
+        assert_eq!(permissions.user_of_subject(&subject_digest("https://id.example", "8")), None);
     }
 
     fn user(permissions: &Permissions, name: &str, admin: bool, suspended: bool) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::links::Link;
 use crate::secret::{draw_code, normal_code};
 
 /// Recovery codes that are drawn at once.
@@ -27,12 +28,20 @@ pub(crate) struct Account {
     /// Hashes of codes that were not used yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) recovery: Vec<String>,
+    /// Who they are at providers that may sign them in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) links: Vec<Link>,
 }
 
 impl Account {
     pub(crate) fn set_password(&mut self, hash: String, now_s: i64) {
         self.password = Some(hash);
         self.password_set_s = now_s;
+    }
+
+    /// Forgets every way to sign in: whoever comes by an invitation may be there since somebody else was in.
+    pub(crate) fn begin_anew(&mut self) {
+        *self = Self { signed_in_s: self.signed_in_s, ..Self::default() };
     }
 
     /// Draws new recovery codes in the place of all. They have 80 bits each, so that a plain hash of one tells nothing.

@@ -23,6 +23,9 @@ pub(crate) struct Invitation {
     pub(crate) expires_s: i64,
     /// Who handed it out; empty for whoever runs the platform.
     pub(crate) by: String,
+    /// The session in which they were an administrator since a provider said so, of which no User tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
 }
 
 /// The link that an invitation is. What is after the # reaches no server, and no log.
@@ -36,14 +39,19 @@ impl People {
     /// # Errors
     /// That it cannot be written.
     pub async fn invite_by_hand(&self, user: &str, since_s: i64, expires_s: i64) -> Result<String, PeopleError> {
-        self.invite(UserRef { name: user, since_s }, "", expires_s).await
+        self.invite(UserRef { name: user, since_s }, ("", None), expires_s).await
     }
 
     /// Hands out an invitation in the place of the one before, and says its secret, which begins with the user's name.
-    pub(crate) async fn invite(&self, user: UserRef<'_>, by: &str, expires_s: i64) -> Result<String, PeopleError> {
+    pub(crate) async fn invite(
+        &self,
+        user: UserRef<'_>,
+        (by, session): (&str, Option<&str>),
+        expires_s: i64,
+    ) -> Result<String, PeopleError> {
         let secret = format!("{}~{}", user.name, draw_secret()?);
-        let invitation =
-            Invitation { digest: digest(&secret), user: user.name.into(), user_since_s: user.since_s, expires_s, by: by.into() };
+        let (digest, user_since_s, session) = (digest(&secret), user.since_s, session.map(str::to_owned));
+        let invitation = Invitation { digest, user: user.name.into(), user_since_s, expires_s, by: by.into(), session };
         self.commit(self.put(Transaction::new(), rows::invitation(user.name), &invitation)?).await?;
         Ok(secret)
     }
@@ -81,14 +89,14 @@ mod tests {
     #[tokio::test]
     async fn an_invitation_is_taken_once_and_in_time() {
         let (people, _folder) = people();
-        let secret = people.invite(ADA, "root", 100).await.unwrap();
+        let secret = people.invite(ADA, ("root", None), 100).await.unwrap();
         let (found, read) = people.invitation(&secret, 99).await.unwrap().unwrap();
         assert_eq!((found.user.as_str(), found.user_since_s, found.by.as_str()), ("ada", 7, "root"));
         assert!(people.invitation(&secret, 100).await.unwrap().is_none());
         for other in ["other", "ada~", "ada~other", "~", "../x~y", &secret[..secret.len() - 1]] {
             assert!(people.invitation(other, 99).await.unwrap().is_none(), "{other}");
         }
-        let arrival = || Arrival { way: Way::Invitation, address: None, client: String::new() };
+        let arrival = || Arrival { way: Way::Invitation, address: None, client: String::new(), provider: None };
         let take = async || people.begin(ADA, arrival(), (99, 50), taken("ada", &read), |_| Ok(Some(()))).await;
         let both = tokio::join!(take(), take());
         assert_eq!([both.0, both.1].into_iter().filter(|took| matches!(took, Ok(Some(_)))).count(), 1);
@@ -98,8 +106,8 @@ mod tests {
     #[tokio::test]
     async fn only_the_last_is_good_until_it_is_withdrawn() {
         let (people, _folder) = people();
-        let first = people.invite(ADA, "root", 100).await.unwrap();
-        let second = people.invite(ADA, "root", 100).await.unwrap();
+        let first = people.invite(ADA, ("root", None), 100).await.unwrap();
+        let second = people.invite(ADA, ("root", None), 100).await.unwrap();
         assert!(people.invitation(&first, 99).await.unwrap().is_none());
         assert!(people.invitation(&second, 99).await.unwrap().is_some());
         people.withdraw_invitation("ada").await.unwrap();

@@ -80,17 +80,26 @@ impl People {
         Ok((account, Some(value)))
     }
 
-    /// Changes a user's account, together with something else, which must hold; `change` may be asked more than once. Nothing is written
-    /// where it says none.
+    /// Changes a user's account; `change` may be asked more than once. Nothing is written where it says none.
     pub(crate) async fn change_account<T>(
         &self,
         user: UserRef<'_>,
+        change: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
+    ) -> Result<Option<T>, PeopleError> {
+        self.change_account_with(user, Transaction::new(), change).await
+    }
+
+    /// The same, together with something else, which must hold and happens with it.
+    pub(crate) async fn change_account_with<T>(
+        &self,
+        user: UserRef<'_>,
+        also: Transaction,
         mut change: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
     ) -> Result<Option<T>, PeopleError> {
         for _ in 0..TRIES {
             let (mut account, read) = self.owned(user).await?;
             let Some(said) = change(&mut account)? else { return Ok(None) };
-            match self.commit(self.put_account(Transaction::new(), user, account, read.as_ref())?).await {
+            match self.commit(self.put_account(also.clone(), user, account, read.as_ref())?).await {
                 Err(error) if error.is_conflict() => {}
                 done => return done.map(|()| Some(said)),
             }
@@ -237,6 +246,17 @@ impl People {
         rows::read(&self.sealing, key, value)
     }
 
+    /// Something that others keep for us, and can neither read nor change, for this purpose.
+    pub(crate) fn seal<T: Serialize>(&self, purpose: &'static str, what: &T) -> Result<Vec<u8>, PeopleError> {
+        rows::write(&self.sealing, &kept_elsewhere(purpose), what)
+    }
+
+    /// The same, when it is shown; none if it is not ours.
+    pub(crate) fn open<T: DeserializeOwned>(&self, purpose: &'static str, sealed: &[u8]) -> Option<T> {
+        let plain = self.sealing.open(&kept_elsewhere(purpose), sealed).ok()?;
+        serde_json::from_slice(&plain).ok()
+    }
+
     /// A write of a row.
     pub(crate) fn put<T: Serialize>(&self, transaction: Transaction, key: Bytes, row: &T) -> Result<Transaction, PeopleError> {
         let row = rows::write(&self.sealing, &key, row)?;
@@ -248,6 +268,11 @@ impl People {
         self.store.commit(transaction).await?;
         Ok(())
     }
+}
+
+/// What is kept elsewhere takes no row's place.
+fn kept_elsewhere(purpose: &'static str) -> Bytes {
+    format!("elsewhere/{purpose}").into()
 }
 
 fn without(transaction: Transaction, session: &Session) -> Transaction {
@@ -262,7 +287,7 @@ mod tests {
     use crate::testing::people;
 
     fn arrival() -> Arrival {
-        Arrival { way: Way::Password, address: None, client: "test".into() }
+        Arrival { way: Way::Password, address: None, client: "test".into(), provider: None }
     }
 
     const ADA: UserRef<'static> = UserRef { name: "ada", since_s: 7 };

@@ -99,9 +99,19 @@ pub(crate) fn devices_waiting() -> Bytes {
     format!("{PREFIX}devices-waiting").into()
 }
 
+/// Somebody at a provider, by their digest: whose account they are in.
+pub(crate) fn subject(digest: &str) -> Bytes {
+    format!("{PREFIX}subject/{digest}").into()
+}
+
+/// What somebody came back with from a provider, by its digest.
+pub(crate) fn answer(digest: &str) -> Bytes {
+    format!("{PREFIX}answer/{digest}").into()
+}
+
 /// All rows that end by themselves.
-pub(crate) fn that_end() -> [Bytes; 3] {
-    [sessions(), invitation(""), device("")]
+pub(crate) fn that_end() -> [Bytes; 4] {
+    [sessions(), invitation(""), device(""), answer("")]
 }
 
 /// The last part of a row's key.

@@ -4,33 +4,14 @@
 //! Each is sealed by AES-256-GCM (NIST SP 800-38D) with a key of identity's own; the row's key is sealed with it, so that none takes the
 //! place of another. What is not prevented is that an older state of a row is put back.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use eddy_authz::{KeyError, long_enough, read_key};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Salt};
-use zeroize::Zeroizing;
-
-/// Shorter keys are refused.
-const KEY_BYTES_MIN: usize = 32;
 
 /// What rows are sealed with.
 pub struct SealingKey(LessSafeKey);
-
-/// Why there is no key.
-#[derive(Debug, thiserror::Error)]
-pub enum SealingKeyError {
-    /// The file cannot be read.
-    #[error("failed to read {file}")]
-    Read {
-        /// Which.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It is too short.
-    #[error("a sealing key has {KEY_BYTES_MIN} bytes at least")]
-    Short,
-}
 
 /// Why a row cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,22 +29,18 @@ impl SealingKey {
     ///
     /// # Errors
     /// That they are too few.
-    pub fn new(bytes: &[u8]) -> Result<Self, SealingKeyError> {
-        if bytes.len() < KEY_BYTES_MIN {
-            return Err(SealingKeyError::Short);
-        }
-        let extracted = Salt::new(HKDF_SHA256, b"eddy identity 1").extract(bytes);
+    pub fn new(bytes: &[u8]) -> Result<Self, KeyError> {
+        let extracted = Salt::new(HKDF_SHA256, b"eddy identity 1").extract(long_enough(bytes)?);
         let key = extracted.expand(&[b"rows"], &AES_256_GCM).map(UnboundKey::from);
-        key.map(|key| Self(LessSafeKey::new(key))).map_err(|_| SealingKeyError::Short)
+        key.map(|key| Self(LessSafeKey::new(key))).map_err(|_| KeyError::Short)
     }
 
     /// The key of a file.
     ///
     /// # Errors
     /// That it cannot be read, or is too short.
-    pub fn read(file: &Path) -> Result<Self, SealingKeyError> {
-        let read = std::fs::read(file).map(Zeroizing::new);
-        Self::new(&read.map_err(|source| SealingKeyError::Read { file: file.to_owned(), source })?)
+    pub fn read(file: &Path) -> Result<Self, KeyError> {
+        Self::new(&read_key(file)?)
     }
 
     pub(crate) fn seal(&self, row: &[u8], plain: Vec<u8>) -> Result<Vec<u8>, SealError> {

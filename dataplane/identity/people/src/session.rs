@@ -20,6 +20,22 @@ pub(crate) enum Way {
     Invitation,
     /// By letting a program in, from another session.
     Device,
+    /// By another provider.
+    Provider,
+}
+
+/// What a provider said of somebody who signed in by it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Provided {
+    /// Which, as it is called here.
+    pub(crate) name: String,
+    /// Who they are there (see `eddy_authz::subject_digest`).
+    pub(crate) subject: String,
+    /// They manage every tenant as long as they are signed in by it.
+    pub(crate) admin: bool,
+    /// They showed there who they are just then, and not long before.
+    pub(crate) anew: bool,
 }
 
 /// A session, as the store has it.
@@ -38,6 +54,9 @@ pub(crate) struct Session {
     pub(crate) address: Option<IpAddr>,
     /// By what, as it says of itself.
     pub(crate) client: String,
+    /// Of who signed in by a provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<Provided>,
 }
 
 /// Who signs in, how and from where.
@@ -46,6 +65,7 @@ pub(crate) struct Arrival {
     pub(crate) way: Way,
     pub(crate) address: Option<IpAddr>,
     pub(crate) client: String,
+    pub(crate) provider: Option<Provided>,
 }
 
 impl Session {
@@ -61,8 +81,19 @@ impl Session {
             expires_s: now_s.saturating_add(lasts_s),
             address: arrival.address,
             client: arrival.client.chars().filter(|letter| !letter.is_control()).take(CLIENT_BYTES_MAX).collect(),
+            provider: arrival.provider,
         };
         Ok((session, secret))
+    }
+
+    /// Whether a provider says that they manage every tenant.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.provider.as_ref().is_some_and(|provider| provider.admin)
+    }
+
+    /// Whether it was begun by whom a provider knows so (see `eddy_authz::subject_digest`).
+    pub(crate) fn is_of(&self, subject: &str) -> bool {
+        self.provider.as_ref().is_some_and(|provider| provider.subject == subject)
     }
 
     /// Whether this secret is its own, and it goes on.
@@ -79,7 +110,7 @@ mod tests {
     #[test]
     fn a_session_is_shown_by_its_secret_until_it_ends() {
         let client = format!("Firefox\n{}", "x".repeat(300));
-        let arrival = Arrival { way: Way::Password, address: None, client };
+        let arrival = Arrival { way: Way::Password, address: None, client, provider: None };
         let (session, secret) = Session::begin("ada", arrival, 100, 50).unwrap();
         assert!(session.is_shown_by(&secret, 149) && !session.is_shown_by(&secret, 150));
         assert!(!session.is_shown_by(&Token::draw().unwrap(), 100));

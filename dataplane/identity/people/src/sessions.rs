@@ -49,6 +49,7 @@ impl Sessions {
 }
 
 fn signed_in(session: Session) -> SignedIn {
-    let entry = SessionEntry { user: session.user.into(), hash: session.hash, expires_s: session.expires_s };
+    let admin = session.is_admin();
+    let entry = SessionEntry { user: session.user.into(), hash: session.hash, expires_s: session.expires_s, admin };
     SignedIn { began_s: session.began_s, entry }
 }

@@ -69,11 +69,12 @@ mod tests {
         let (people, _folder) = people();
         let (ada, bob) = (UserRef { name: "ada", since_s: 1 }, UserRef { name: "bob", since_s: 1 });
         let begin = async |lasts_s| {
-            let arrival = Arrival { way: Way::Password, address: None, client: String::new() };
+            let arrival = Arrival { way: Way::Password, address: None, client: String::new(), provider: None };
             people.begin(ada, arrival, (100, lasts_s), Transaction::new(), |_| Ok(Some(()))).await.unwrap().unwrap().0
         };
         let (short, long) = (begin(10).await, begin(1000).await);
-        let invitations = [people.invite(ada, "root", 110).await.unwrap(), people.invite(bob, "root", 2000).await.unwrap()];
+        let invitations =
+            [people.invite(ada, ("root", None), 110).await.unwrap(), people.invite(bob, ("root", None), 2000).await.unwrap()];
         let (_, code) = people.begin_device("x", None, 100 - crate::devices::WAITS_S).await.unwrap().unwrap();
         assert_eq!(people.sweep(110).await.unwrap(), 3);
         assert_eq!(people.sweep(110).await.unwrap(), 0);

@@ -31,7 +31,7 @@ pub enum StorageError {
     Keys(#[from] eddy_authz::KeysError),
     /// The key that access keys of S3 are derived with cannot be read.
     #[error(transparent)]
-    SigningKey(#[from] eddy_authz::SigningKeyError),
+    SigningKey(#[from] eddy_authz::KeyError),
     /// NATS cannot be reached as it was said.
     #[error(transparent)]
     Nats(#[from] eddy_authz::feed::NatsError),

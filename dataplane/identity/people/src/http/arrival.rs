@@ -7,7 +7,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::header::USER_AGENT;
 use http::request::Parts;
 
-use crate::session::{Arrival, Way};
+use crate::session::{Arrival, Provided, Way};
 
 /// Where a request comes from, and what it says of its program.
 #[derive(Clone, Debug)]
@@ -34,6 +34,10 @@ impl<S: Sync> FromRequestParts<S> for From {
 
 impl From {
     pub(super) fn by(&self, way: Way) -> Arrival {
-        Arrival { way, address: Some(self.address), client: self.client.clone() }
+        Arrival { way, address: Some(self.address), client: self.client.clone(), provider: None }
+    }
+
+    pub(super) fn by_provider(&self, provider: Provided) -> Arrival {
+        Arrival { provider: Some(provider), ..self.by(Way::Provider) }
     }
 }

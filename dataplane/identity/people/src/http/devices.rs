@@ -17,6 +17,7 @@ use super::passwords::too_many;
 use super::signed::{Signed, from_this_site, time};
 use super::{DAY_S, SignIn, failed, now_s};
 use crate::devices::{ASKS_EVERY_S, Allowed, Answer, WAITS_S};
+use crate::rows::PeopleError;
 use crate::secret::Hidden;
 use crate::session::Session;
 
@@ -95,9 +96,7 @@ pub(super) async fn shown(
     from: From,
     Path(code): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    state.guess(&signed, &from)?;
-    let device = state.people().device(&code, now_s()).await.map_err(failed)?.ok_or_else(gone)?;
-    state.guessed(&signed, &from);
+    let device = state.guessed(&signed, &from, state.people().device(&code, now_s())).await?;
     Ok(Json(json!({"client": device.client, "address": device.address, "expiresAt": time(device.expires_s)})))
 }
 
@@ -118,27 +117,30 @@ pub(super) async fn decide(
     if signed.session.way == crate::session::Way::Device {
         return Err(Problem::forbidden("sign in with a browser to let a program in"));
     }
-    state.guess(&signed, &from)?;
     let Session { id, user, .. } = &signed.session;
     let by = Allowed { user: user.clone(), user_since_s: signed.since_s, session: id.clone() };
-    if !state.people().decide_device(&code, allow.then_some(by), now_s()).await.map_err(failed)? {
-        return Err(gone());
-    }
-    state.guessed(&signed, &from);
+    let decided =
+        async { state.people().decide_device(&code, allow.then_some(by), now_s()).await.map(|done| done.then_some(())) };
+    state.guessed(&signed, &from, decided).await?;
     state.did(&signed, &from, if allow { "device.allow" } else { "device.refuse" }, user);
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl SignIn {
-    /// Counts a code that somebody types who has signed in, who finds nobody else's by guessing.
-    fn guess(&self, signed: &Signed, from: &From) -> Result<(), Problem> {
+    /// What a code leads to that somebody types who has signed in. Wrong ones are counted, so that nobody finds another's by guessing.
+    async fn guessed<T>(
+        &self,
+        signed: &Signed,
+        from: &From,
+        found: impl Future<Output = Result<Option<T>, PeopleError>>,
+    ) -> Result<T, Problem> {
+        // Apart from passwords, which strangers try.
+        let counted = format!("code of {}", signed.session.user);
         let wait = |wait| too_many(wait, "too many codes were wrong: try again later");
-        self.0.attempts.begin(&code_of(signed), from.address, Instant::now()).map_err(wait)
-    }
-
-    /// It was one.
-    fn guessed(&self, signed: &Signed, from: &From) {
-        self.0.attempts.right(&code_of(signed), from.address);
+        self.0.attempts.begin(&counted, from.address, Instant::now()).map_err(wait)?;
+        let found = found.await.map_err(failed)?.ok_or_else(gone)?;
+        self.0.attempts.right(&counted, from.address);
+        Ok(found)
     }
 
     /// Nobody needs many programs at once.
@@ -146,11 +148,6 @@ impl SignIn {
         let wait = |wait| too_many(wait, "too many programs of this address wait to be let in: try again later");
         self.0.attempts.device(from.address, Instant::now()).map_err(wait)
     }
-}
-
-/// What codes are counted under: apart from passwords, which strangers try.
-fn code_of(signed: &Signed) -> String {
-    format!("code of {}", signed.session.user)
 }
 
 fn gone() -> Problem {

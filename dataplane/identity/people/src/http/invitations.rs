@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::response::Response;
-use eddy_http::Problem;
+use axum::response::{IntoResponse, Response};
+use eddy_http::{Problem, finished};
 use eddy_kv::Value as Read;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::arrival::From;
 use super::passwords::good;
 use super::sessions::administrator;
 use super::signed::{Signed, begin, from_this_site, time};
-use super::{SignIn, failed, finished, now_s};
+use super::{SignIn, failed, now_s};
 use crate::account::Account;
 use crate::invitations::{Invitation, invite_link, taken};
 use crate::people::UserRef;
@@ -39,7 +39,8 @@ pub(super) async fn invite(
     state.confirm(&signed, &from, current).await?;
     let (user, _) = state.user(&user)?.ok_or_else(|| Problem::not_found(format!("user {user:?}")))?;
     let expires_s = now_s() + state.0.options.invitation_hours * 3600;
-    let secret = state.people().invite(user, &signed.session.user, expires_s).await.map_err(failed)?;
+    let session = signed.session.is_admin().then_some(&*signed.session.id);
+    let secret = state.people().invite(user, (&signed.session.user, session), expires_s).await.map_err(failed)?;
     tracing::info!(user = user.name, by = signed.session.user, "handed out an invitation");
     state.did(&signed, &from, "invitation.create", user.name);
     let link = invite_link(&state.0.options.platform_url, &secret);
@@ -81,6 +82,7 @@ pub(super) async fn accept(
 async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, from: From) -> Result<Response, Problem> {
     let user = UserRef { name: &invitation.user, since_s: invitation.user_since_s };
     let proof = |account: &mut Account| {
+        account.begin_anew();
         account.set_password(hash.to_owned(), now_s());
         Ok(Some(account.draw_recovery_codes()?))
     };
@@ -91,23 +93,38 @@ async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, 
         Err(problem) if problem.code == "Conflict" => return Err(gone()),
         begun => begun?.ok_or_else(gone)?,
     };
-    // Who has signed in by what is replaced, goes.
-    let ended = state.people().end_all(user.name, Some(&begun.id)).await.map_err(failed)?;
-    state.told(&ended, false).await;
-    Ok(begun.response)
+    state.end_others(user.name, &begun.id).await?;
+    Ok(begun.into_response())
 }
 
 impl SignIn {
-    async fn good_invitation(&self, secret: &str) -> Result<(Invitation, Read), Problem> {
+    /// Ends what was begun by what an invitation has replaced.
+    pub(super) async fn end_others(&self, user: &str, but: &str) -> Result<(), Problem> {
+        let ended = self.people().end_all(user, Some(but)).await.map_err(failed)?;
+        self.told(&ended, false).await;
+        Ok(())
+    }
+
+    pub(super) async fn good_invitation(&self, secret: &str) -> Result<(Invitation, Read), Problem> {
         let (invitation, read) = self.people().invitation(secret, now_s()).await.map_err(failed)?.ok_or_else(gone)?;
         let is_theirs = self.user(&invitation.user)?.is_some_and(|(user, _)| user.since_s == invitation.user_since_s);
-        // Who is no administrator any more invites nobody.
+        let is_good = is_theirs && self.is_from_administrator(&invitation).await?;
+        if is_good { Ok((invitation, read)) } else { Err(gone()) }
+    }
+
+    /// Who is no administrator any more invites nobody: by their User, or by the session that they did it in, which a provider made one's.
+    async fn is_from_administrator(&self, invitation: &Invitation) -> Result<bool, Problem> {
         let by = &*invitation.by;
-        let is_from_one = by.is_empty() || self.user(by)?.is_some_and(|(_, user)| user.admin);
-        if is_theirs && is_from_one { Ok((invitation, read)) } else { Err(gone()) }
+        if by.is_empty() {
+            return Ok(true);
+        }
+        let Some((_, user)) = self.user(by)? else { return Ok(false) };
+        let Some(id) = invitation.session.as_deref().filter(|_| !user.admin) else { return Ok(user.admin) };
+        let session = self.people().session(id).await.map_err(failed)?;
+        Ok(session.is_some_and(|session| session.is_admin() && session.user == by && now_s() < session.expires_s))
     }
 }
 
-fn gone() -> Problem {
+pub(super) fn gone() -> Problem {
     Problem::not_found("such invitation: it was taken, or is too old; ask for another")
 }

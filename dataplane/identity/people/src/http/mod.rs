@@ -3,12 +3,16 @@
 mod arrival;
 mod audited;
 mod devices;
+mod going;
 mod invitations;
+mod page;
 mod passwords;
+mod providers;
 mod recovery;
 mod sessions;
 mod signed;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +25,7 @@ use eddy_audit::{Recorder, Trail};
 use eddy_authz::UserEntry;
 use eddy_authz::feed::{Feed, Standing};
 use eddy_http::Problem;
+use eddy_oidc::{OptionsError, Provider, ProviderOptions};
 use eddy_telemetry::error_chain;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -56,6 +61,25 @@ pub struct SignInOptions {
     /// The name of this platform to browsers, as in https://cloud.example.com: where links lead
     #[arg(long, env = "EDDY_PLATFORM_URL", default_value = "")]
     platform_url: String,
+
+    /// A file of JSON with the providers that people may sign in by (OpenID Connect)
+    #[arg(long, env = "EDDY_PROVIDERS_FILE")]
+    providers_file: Option<PathBuf>,
+
+    /// Hours that somebody stays an administrator who is one since a provider says so
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(i64).range(1..=720))]
+    provider_admin_hours: i64,
+}
+
+impl SignInOptions {
+    fn providers(&self) -> Result<Vec<Arc<Provider>>, SignInError> {
+        let Some(file) = &self.providers_file else { return Ok(Vec::new()) };
+        let all = ProviderOptions::read(file)?;
+        if !all.is_empty() && !self.platform_url.starts_with("http") {
+            return Err(SignInError::NoPlatformUrl);
+        }
+        all.into_iter().map(|options| Ok(Arc::new(Provider::new(options)?))).collect()
+    }
 }
 
 /// Why nobody can sign in.
@@ -64,6 +88,12 @@ pub enum SignInError {
     /// Passwords cannot be hashed.
     #[error("failed to prepare for passwords: {0}")]
     Passwords(String),
+    /// Providers cannot be used.
+    #[error(transparent)]
+    Providers(#[from] OptionsError),
+    /// Nobody knows where people are to come back to.
+    #[error("people come back from providers to the platform's URL, which is not given: say --platform-url https://…")]
+    NoPlatformUrl,
 }
 
 /// Tells others that a session of this id has begun, or ended.
@@ -78,6 +108,7 @@ struct Shared {
     feed: Feed,
     passwords: Passwords,
     attempts: Attempts,
+    providers: Vec<Arc<Provider>>,
     tell: Tell,
     recorder: Recorder,
     trail: Option<Trail>,
@@ -102,6 +133,7 @@ impl SignIn {
             feed,
             passwords,
             attempts: Attempts::new(),
+            providers: options.providers()?,
             recorder,
             trail,
             tell: Arc::new(tell),
@@ -116,6 +148,12 @@ impl SignIn {
             .route("/auth/v1/recovery", post(recovery::sign_in))
             .route("/auth/v1/recovery-codes", get(recovery::count).post(recovery::draw))
             .route("/auth/v1/invitation", get(invitations::shown).post(invitations::accept))
+            .route("/auth/v1/invitation/provider", post(providers::invited))
+            .route("/auth/v1/providers", get(providers::list))
+            .route("/auth/v1/providers/{name}", get(providers::begin))
+            .route("/auth/v1/providers/{name}/callback", get(providers::callback))
+            .route("/auth/v1/links", get(providers::links).post(providers::link))
+            .route("/auth/v1/links/{id}", delete(providers::unlink))
             .route("/auth/v1/session", get(sessions::own).delete(sessions::sign_out))
             .route("/auth/v1/sessions", get(sessions::list).delete(sessions::end_others))
             .route("/auth/v1/sessions/{id}", delete(sessions::end))
@@ -170,12 +208,6 @@ impl SignIn {
     }
 }
 
-/// Does it, whether whoever asked waits for it or not.
-async fn finished<T: Send + 'static>(work: impl Future<Output = Result<T, Problem>> + Send + 'static) -> Result<T, Problem> {
-    let done = tokio::spawn(work).await;
-    done.unwrap_or_else(|_| Err(Problem::unavailable("this cannot be done now: try again in a few seconds")))
-}
-
 fn now_s() -> i64 {
     Timestamp::now().as_second()
 }
@@ -183,8 +215,11 @@ fn now_s() -> i64 {
 /// What went wrong inside is for whoever runs it.
 fn failed(error: PeopleError) -> Problem {
     match error {
-        error if error.is_conflict() || matches!(error, PeopleError::Contended) => {
+        error if error.is_conflict() => {
             Problem::new(StatusCode::CONFLICT, "Conflict", "others change the same at this moment: try again")
+        }
+        PeopleError::Contended => {
+            Problem::new(StatusCode::CONFLICT, "Contended", "others change the same all the time: try again")
         }
         error => {
             tracing::warn!(error = error_chain(&error), "failed to read or write what is kept of people");

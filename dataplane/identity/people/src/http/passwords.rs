@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eddy_authz::is_user_name;
-use eddy_http::{FieldError, Problem};
+use eddy_http::{FieldError, Problem, finished};
 use eddy_kv::Transaction;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use serde_json::json;
 use super::arrival::From;
 use super::sessions::end_all;
 use super::signed::{Signed, begin, from_this_site};
-use super::{SignIn, failed, finished, not_hashed, now_s};
+use super::{SignIn, failed, not_hashed, now_s};
 use crate::account::Account;
 use crate::password::{self, BYTES_MAX};
 use crate::people::UserRef;
@@ -44,7 +44,7 @@ pub(super) async fn sign_in(
     let proof = |account: &mut Account| Ok((account.password == kept).then_some(()));
     begin(&state, found, (Way::Password, &from), Transaction::new(), proof, |()| json!({}))
         .await?
-        .map(|begun| begun.response)
+        .map(IntoResponse::into_response)
         .ok_or_else(wrong)
 }
 

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use eddy_authz::is_user_name;
 use eddy_http::Problem;
 use eddy_kv::Transaction;
@@ -48,7 +48,7 @@ pub(super) async fn sign_in(
     let more = |left| json!({"codesLeft": left});
     begin(&state, found, (Way::RecoveryCode, &from), Transaction::new(), proof, more)
         .await?
-        .map(|begun| begun.response)
+        .map(IntoResponse::into_response)
         .ok_or_else(wrong)
 }
 

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use eddy_audit::Outcome;
-use eddy_authz::{Credential, SESSION_COOKIE, Token, session_of_cookies};
-use eddy_http::{Problem, is_same_origin};
+use eddy_authz::SESSION_COOKIE;
+use eddy_http::{NotShown, Problem, Shown, is_same_origin};
 use eddy_kv::Transaction;
-use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
+use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::{SignIn, failed, now_s};
 use crate::account::Account;
 use crate::people::UserRef;
 use crate::rows::PeopleError;
-use crate::session::{Session, Way};
+use crate::session::{Arrival, Session, Way};
 
 /// Somebody who has signed in. A Token is not enough: whoever it was given to shall not be able to take over whose it is.
 #[derive(Clone, Debug)]
@@ -35,7 +35,13 @@ impl Signed {
     /// Whether they showed who they are not long ago, and not by letting a program in.
     pub(super) fn is_recent(&self) -> bool {
         const RECENT_S: i64 = 10 * 60;
-        self.session.way != crate::session::Way::Device && now_s() < self.session.began_s + RECENT_S
+        let has_shown = match self.session.way {
+            Way::Device => false,
+            // Whom a provider still knows from before shows nothing.
+            Way::Provider => self.session.provider.as_ref().is_some_and(|provider| provider.anew),
+            Way::Password | Way::RecoveryCode | Way::Invitation => true,
+        };
+        has_shown && now_s() < self.session.began_s + RECENT_S
     }
 }
 
@@ -43,44 +49,26 @@ impl FromRequestParts<SignIn> for Signed {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &SignIn) -> Result<Self, Problem> {
-        let secret = shown(parts)?;
+        let secret = Shown::of(&parts.method, &parts.headers)?.secret;
         let session = state.people().session(secret.id()).await.map_err(failed)?;
         let session = session.filter(|session| session.is_shown_by(&secret, now_s())).ok_or_else(unauthorized)?;
         let (is_admin, since_s) = match state.user(&session.user)? {
-            Some((_, user)) if user.since_s <= session.began_s => (user.admin, user.since_s),
+            Some((_, user)) if user.since_s <= session.began_s => (user.admin || session.is_admin(), user.since_s),
             _ => return Err(unauthorized()),
         };
         Ok(Self { session, is_admin, since_s })
     }
 }
 
-fn shown(parts: &Parts) -> Result<Token, Problem> {
-    let mut headers = parts.headers.get_all(AUTHORIZATION).iter();
-    match (headers.next(), headers.next()) {
-        (Some(header), None) => {
-            Credential::of_header(header.as_bytes()).and_then(|credential| credential.into_token().0).ok_or_else(unauthorized)
-        }
-        (None, _) => {
-            let cookies = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes);
-            let secret = session_of_cookies(cookies).ok_or_else(unauthorized)?;
-            if !parts.method.is_safe() && !is_same_origin(&parts.headers) {
-                return Err(Problem::forbidden("a page of another site asks for this"));
-            }
-            Ok(secret)
-        }
-        _ => Err(unauthorized()),
-    }
-}
-
 pub(super) fn unauthorized() -> Problem {
-    Problem::unauthorized("sign in first")
+    NotShown::Nothing.into()
 }
 
 /// A page of another site could sign its visitors in as somebody else.
 pub(super) fn from_this_site(headers: &HeaderMap) -> Result<(), Problem> {
     let is_of_a_browser = headers.contains_key("sec-fetch-site") || headers.contains_key("origin");
     if is_of_a_browser && !is_same_origin(headers) {
-        return Err(Problem::forbidden("a page of another site asks for this"));
+        return Err(NotShown::OfAnotherSite.into());
     }
     Ok(())
 }
@@ -88,12 +76,18 @@ pub(super) fn from_this_site(headers: &HeaderMap) -> Result<(), Problem> {
 /// A session that has begun.
 pub(super) struct Begun {
     pub(super) id: String,
-    /// What whoever asked is answered.
-    pub(super) response: Response,
+    /// What browsers show from then on, and their scripts cannot read.
+    pub(super) cookie: HeaderValue,
+    said: Value,
 }
 
-/// Begins a session, where `proof` finds that it is them (see `People::begin`), and answers with it: a cookie for browsers, which their scripts
-/// cannot read. `more` is said besides, of what the proof said.
+impl IntoResponse for Begun {
+    fn into_response(self) -> Response {
+        ([(SET_COOKIE, self.cookie)], Json(self.said)).into_response()
+    }
+}
+
+/// Begins a session for as long as they last, and answers with it; see [`begin_for`].
 pub(super) async fn begin<T>(
     state: &SignIn,
     user: UserRef<'_>,
@@ -102,19 +96,39 @@ pub(super) async fn begin<T>(
     proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
     more: impl FnOnce(T) -> Value,
 ) -> Result<Option<Begun>, Problem> {
-    state.not_too_often(user.name)?;
     let lasts_s = state.0.options.session_days * super::DAY_S;
-    let begun = state.people().begin(user, from.by(way), (now_s(), lasts_s), also, proof).await.map_err(failed)?;
+    begin_for(lasts_s, state, user, (from.by(way), from), also, proof)
+        .await
+        .map(|begun| begun.map(|(begun, proven)| begun.saying(more(proven))))
+}
+
+impl Begun {
+    /// The same with what is said besides.
+    fn saying(mut self, more: Value) -> Self {
+        if let (Some(said), Value::Object(more)) = (self.said.as_object_mut(), more) {
+            said.extend(more);
+        }
+        self
+    }
+}
+
+/// Begins a session, where `proof` finds that it is them (see `People::begin`).
+pub(super) async fn begin_for<T>(
+    lasts_s: i64,
+    state: &SignIn,
+    user: UserRef<'_>,
+    (arrival, from): (Arrival, &From),
+    also: Transaction,
+    proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
+) -> Result<Option<(Begun, T)>, Problem> {
+    state.not_too_often(user.name)?;
+    let begun = state.people().begin(user, arrival, (now_s(), lasts_s), also, proof).await.map_err(failed)?;
     let Some((session, secret, proven)) = begun else { return Ok(None) };
     tracing::info!(user = user.name, session = session.id, way = ?session.way, "signed in");
     state.record(user.name, from, "session.begin", user.name, Outcome::Done, "");
     state.told(std::slice::from_ref(&session.id), true).await;
-    let mut said = about(&session, Some(&session.id));
-    if let (Some(said), Value::Object(more)) = (said.as_object_mut(), more(proven)) {
-        said.extend(more);
-    }
-    let cookie = cookie(secret.expose(), lasts_s);
-    Ok(Some(Begun { id: session.id, response: ([(SET_COOKIE, cookie)], Json(said)).into_response() }))
+    let said = about(&session, Some(&session.id));
+    Ok(Some((Begun { id: session.id, cookie: cookie(secret.expose(), lasts_s), said }, proven)))
 }
 
 /// `Lax` lets links from elsewhere find one signed in; what changes anything asks where it comes from besides.
@@ -135,6 +149,7 @@ pub(super) fn about(session: &Session, own: Option<&str>) -> Value {
     json!({
         "id": session.id, "user": session.user, "way": session.way, "beganAt": time(session.began_s), "expiresAt": time(session.expires_s),
         "address": session.address, "client": session.client, "isThis": own == Some(&*session.id),
+        "provider": session.provider.as_ref().map(|provider| &provider.name),
     })
 }
 

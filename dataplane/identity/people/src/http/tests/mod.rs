@@ -13,6 +13,8 @@ use super::*;
 use crate::sessions::Sessions;
 use crate::testing::people;
 
+mod providers;
+
 struct Stage {
     router: Router,
     people: People,
@@ -45,6 +47,10 @@ impl Stage {
     }
 
     fn with(permissions: Permissions, feed: impl Fn(Permissions) -> Feed) -> Self {
+        Self::with_providers(permissions, feed, None)
+    }
+
+    fn with_providers(permissions: Permissions, feed: impl Fn(Permissions) -> Feed, providers_file: Option<PathBuf>) -> Self {
         for (name, admin) in [("ada", false), ("bob", false), ("root", true)] {
             let user = UserEntry { admin, suspended: false, since_s: 5 };
             permissions.set(&user_key(name), Some(&Entry::User(user).to_bytes().unwrap()));
@@ -56,6 +62,8 @@ impl Stage {
             device_days: 90,
             invitation_hours: 72,
             platform_url: "https://cloud.example".into(),
+            providers_file,
+            provider_admin_hours: 12,
         };
         // As identity does, in another process.
         let told = feed.clone();
@@ -101,7 +109,7 @@ impl Stage {
     async fn invited(&self, name: &str, password: &str) -> Said {
         let user = self.feed.permissions().user(name).unwrap();
         let user = UserRef { name, since_s: user.since_s };
-        let invitation = self.people.invite(user, "root", now_s() + 100).await.unwrap();
+        let invitation = self.people.invite(user, ("root", None), now_s() + 100).await.unwrap();
         let said = self.post("/auth/v1/invitation", &[], json!({"invitation": invitation, "password": password})).await;
         assert_eq!(said.status, 200, "{}", said.body);
         said
@@ -343,7 +351,7 @@ async fn a_token_is_no_session_and_a_name_is_no_inheritance() {
     assert_eq!(stage.ask(Method::GET, "/auth/v1/session", &[("authorization", &bearer)], "").await.status, 401);
     // Another user of the same name, who was made later, has neither session nor password nor invitation of the first.
     let cookie = stage.invited("ada", ADAS).await.cookie();
-    let invitation = stage.people.invite(UserRef { name: "ada", since_s: 5 }, "root", now_s() + 100).await.unwrap();
+    let invitation = stage.people.invite(UserRef { name: "ada", since_s: 5 }, ("root", None), now_s() + 100).await.unwrap();
     stage.set_user("ada", UserEntry { admin: false, suspended: false, since_s: now_s() + 1 });
     assert_eq!(stage.as_page(Method::GET, "/auth/v1/session", &cookie, json!(null)).await.status, 401);
     assert_eq!(stage.password("ada", ADAS).await.status, 401);
