@@ -151,9 +151,9 @@ pub(crate) struct Delete {
     /// Its name
     pub(crate) name: Option<String>,
     /// Whose; yours if not said
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "filenames")]
     pub(crate) tenant: Option<String>,
-    /// What these files say, instead
+    /// What these files say, instead, with whose it is
     #[arg(short, long = "filename", conflicts_with = "kind")]
     pub(crate) filenames: Vec<PathBuf>,
 }

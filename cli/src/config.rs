@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::arguments::{Context, ContextCommand, Output};
 use crate::error::CliError;
+use crate::output::say;
 
 /// A cloud that somebody is signed in to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,11 +105,11 @@ pub(crate) fn command(context: Context, output: Output) -> Result<(), CliError> 
             let all = config.contexts.iter();
             let all = all
                 .map(|(name, one)| json!({"name": name, "url": one.url, "user": one.user, "current": *name == config.current}));
-            println!("{}", serde_json::Value::from_iter(all));
+            say!("{}", serde_json::Value::from_iter(all));
         }
         ContextCommand::List => {
             for (name, one) in &config.contexts {
-                println!("{} {name}\t{}\t{}", if *name == config.current { '*' } else { ' ' }, one.user, one.url);
+                say!("{} {name}\t{}\t{}", if *name == config.current { '*' } else { ' ' }, one.user, one.url);
             }
         }
         ContextCommand::Use { name } => {

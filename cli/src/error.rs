@@ -30,6 +30,10 @@ pub(crate) enum CliError {
     Refused(Problem),
     #[error("{failed} of {all} were not done")]
     Some { failed: usize, all: usize },
+    #[error("there is nothing at {0}")]
+    NotThere(String),
+    #[error("{0}")]
+    NotDone(String),
     #[error("failed to read standard input")]
     Input(#[source] std::io::Error),
 }
@@ -75,6 +79,9 @@ impl CliError {
         match self {
             Self::Wrong(_) | Self::NoContext(_) | Self::Yaml { .. } => 2,
             Self::NotSignedIn => 3,
+            Self::NotThere(_) => 4,
+            // Wrong in itself, whoever would be reached.
+            Self::Unreachable { source, .. } if source.is_builder() => 2,
             Self::Unreachable { .. } => 6,
             Self::Refused(problem) => match problem.status {
                 401 | 403 => 3,
@@ -86,6 +93,11 @@ impl CliError {
             },
             _ => 1,
         }
+    }
+
+    /// Whether it may go the next time, as it is.
+    pub(crate) fn is_passing(&self) -> bool {
+        self.exit_code() == 6
     }
 
     /// Says it on standard error, with all that led to it.

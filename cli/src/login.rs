@@ -12,6 +12,7 @@ use crate::arguments::{Login, Output};
 use crate::client::Client;
 use crate::config::{Config, SignedIn};
 use crate::error::{CliError, Problem};
+use crate::output::say;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const GRANT: &str = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code";
@@ -40,8 +41,8 @@ pub(crate) async fn login(login: Login, context: Option<&str>, output: Output) -
     config.current.clone_from(&name);
     config.write()?;
     match output {
-        Output::Json => println!("{}", json!({"context": name, "user": user})),
-        Output::Text => println!("signed in as {user}, context {name}"),
+        Output::Json => say!("{}", json!({"context": name, "user": user})),
+        Output::Text => say!("signed in as {user}, context {name}"),
     }
     Ok(())
 }
@@ -110,14 +111,14 @@ pub(crate) async fn logout(context: Option<&str>) -> Result<(), CliError> {
     }
     config.forget(&name);
     config.write()?;
-    println!("signed out of {name}");
+    say!("signed out of {name}");
     Ok(())
 }
 
 /// Shows where the cloud is.
 pub(crate) fn open(client: &Client) -> Result<(), CliError> {
     let url = &client.signed_in().url;
-    println!("{url}");
+    say!("{url}");
     browse(url);
     Ok(())
 }

@@ -1,8 +1,5 @@
 //! `eddy`: sign in, objects, tokens and files from a shell.
 
-// A command-line tool: its standard output is its user interface.
-#![allow(clippy::print_stdout)]
-
 mod arguments;
 mod client;
 mod config;
@@ -14,6 +11,7 @@ mod manifests;
 mod objects;
 mod output;
 mod tokens;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -23,11 +21,9 @@ use crate::arguments::{Arguments, Command};
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::output::say;
 
 fn main() -> ExitCode {
-    // Whoever reads what is written may have read enough, as head has.
-    // SAFETY: no other thread runs yet, and no handler of ours is replaced.
-    let _ = unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGPIPE, nix::sys::signal::SigHandler::SigDfl) };
     let arguments = Arguments::parse();
     // One provider for the process, before anything asks for TLS.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -45,7 +41,9 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
     let output = arguments.output;
     match arguments.command {
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "eddy", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "eddy", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
         Command::Login(login) => login::login(login, arguments.context.as_deref(), output).await,
@@ -56,8 +54,8 @@ async fn run(arguments: Arguments) -> Result<(), CliError> {
             match command {
                 Command::Whoami => objects::whoami(&client, output).await,
                 Command::Get(get) => objects::get(&client, get, output).await,
-                Command::Describe(one) => objects::describe(&client, one).await,
-                Command::Delete(delete) => objects::delete(&client, delete).await,
+                Command::Describe(one) => objects::describe(&client, one, output).await,
+                Command::Delete(delete) => objects::delete(&client, delete, output).await,
                 Command::Apply(apply) => objects::apply(&client, apply, output).await,
                 Command::Token(token) => tokens::run(&client, token, output).await,
                 Command::Files(files) => files::run(&client, files, output).await,

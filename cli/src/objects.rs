@@ -1,9 +1,8 @@
 //! Objects: shown, applied, removed.
 
-use futures::StreamExt;
 use jiff::Timestamp;
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::arguments::{Apply, Delete, Get, One, Output};
@@ -11,12 +10,13 @@ use crate::client::{Client, escaped_part};
 use crate::error::CliError;
 use crate::kinds::{Kind, find, named, tenant_of};
 use crate::manifests::{self, Manifest};
-use crate::output::{age, ready, table, yaml};
+use crate::output::{age, ready, say, table, yaml};
+use crate::watch;
 
 pub(crate) async fn whoami(client: &Client, output: Output) -> Result<(), CliError> {
     let who = client.json(client.ask(Method::GET, "/api/v1/whoami")).await?;
     if output == Output::Json {
-        println!("{who}");
+        say!("{who}");
         return Ok(());
     }
     let text = |field: &str| who[field].as_str().map(str::to_owned);
@@ -26,7 +26,7 @@ pub(crate) async fn whoami(client: &Client, output: Output) -> Result<(), CliErr
     said.extend(text("token").map(|token| format!("by Token {token}")));
     said.extend((who["session"] == true).then(|| "signed in".to_owned()));
     said.extend((who["limited"] == true).then(|| "with limits".to_owned()));
-    println!("{} at {}", said.join(", "), client.signed_in().url);
+    say!("{} at {}", said.join(", "), client.signed_in().url);
     Ok(())
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn get(client: &Client, get: Get, output: Output) -> Result<(),
     let path = kind.path(tenant.as_deref());
     let selector = escaped_part(get.selector.as_deref().unwrap_or_default());
     if get.watch {
-        return watch(client, &format!("{path}?labelSelector={selector}"), output).await;
+        return watch::run(client, &format!("{path}?labelSelector={selector}"), output).await;
     }
     let (mut items, mut next) = (Vec::new(), String::new());
     loop {
@@ -63,9 +63,9 @@ async fn tenant(client: &Client, said: Option<String>) -> Result<String, CliErro
     }
 }
 
-fn show(output: Output, all: &Value, items: &[Value], with_tenants: bool) -> Result<(), CliError> {
+pub(crate) fn show(output: Output, all: &Value, items: &[Value], with_tenants: bool) -> Result<(), CliError> {
     if output == Output::Json {
-        println!("{all}");
+        say!("{all}");
         return Ok(());
     }
     if items.is_empty() {
@@ -86,45 +86,18 @@ fn show(output: Output, all: &Value, items: &[Value], with_tenants: bool) -> Res
     if with_tenants {
         head.insert(0, "TENANT");
     }
-    println!("{}", table(&head, &items.iter().map(row).collect::<Vec<_>>()));
+    say!("{}", table(&head, &items.iter().map(row).collect::<Vec<_>>()));
     Ok(())
 }
 
-/// Shows what there is, and then each change, until it is ended.
-async fn watch(client: &Client, path: &str, output: Output) -> Result<(), CliError> {
-    let response = client.send(client.ask(Method::GET, path).header(ACCEPT, "text/event-stream")).await?;
-    let (mut coming, mut text) = (response.bytes_stream(), Vec::new());
-    while let Some(chunk) = coming.next().await {
-        text.extend_from_slice(&chunk.map_err(|source| client.unreachable(source))?);
-        while let Some(end) = text.windows(2).position(|pair| pair == b"\n\n") {
-            let event: Vec<u8> = text.drain(..end + 2).collect();
-            let event = String::from_utf8_lossy(&event);
-            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            let object: Value = serde_json::from_str(field("data: ")).unwrap_or_default();
-            match (field("event: "), output) {
-                ("", _) => {}
-                (what, Output::Json) => println!("{}", json!({"event": what, "object": object})),
-                ("snapshot", Output::Text) => {
-                    show(output, &object, object["items"].as_array().map_or(&[][..], Vec::as_slice), false)?;
-                }
-                (what, Output::Text) => {
-                    let [status, reason, message] = ready(&object);
-                    println!(
-                        "{what}\t{}\t{status}\t{reason}\t{message}",
-                        object["metadata"]["name"].as_str().unwrap_or_default()
-                    );
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-pub(crate) async fn describe(client: &Client, one: One) -> Result<(), CliError> {
+pub(crate) async fn describe(client: &Client, one: One, output: Output) -> Result<(), CliError> {
     let kind = find(&one.kind)?;
     let tenant = tenant(client, one.tenant).await?;
     let object = client.json(client.ask(Method::GET, &kind.path_of(&tenant, named(&one.name)?))).await?;
-    print!("{}", yaml(&object));
+    match output {
+        Output::Json => say!("{object}"),
+        Output::Text => say!("{}", yaml(&object).trim_end()),
+    }
     Ok(())
 }
 
@@ -152,11 +125,11 @@ pub(crate) async fn apply(client: &Client, apply: Apply, output: Output) -> Resu
     let mut failures = Vec::new();
     for manifest in &all {
         match applied(client, &apply, manifest).await {
-            Ok(object) if output == Output::Json => println!("{object}"),
+            Ok(object) if output == Output::Json => say!("{object}"),
             Ok(object) => {
                 let (kind, name) =
                     (object["kind"].as_str().unwrap_or_default(), object["metadata"]["name"].as_str().unwrap_or_default());
-                println!("{kind} {name} {}", if apply.dry_run { "would be applied" } else { "applied" });
+                say!("{kind} {name} {}", if apply.dry_run { "would be applied" } else { "applied" });
             }
             Err(error) => {
                 eprintln!("{}: {}: {error}", manifest.origin, manifest.object["metadata"]["name"].as_str().unwrap_or_default());
@@ -182,7 +155,7 @@ async fn applied(client: &Client, apply: &Apply, manifest: &Manifest) -> Result<
     client.json(request).await
 }
 
-pub(crate) async fn delete(client: &Client, delete: Delete) -> Result<(), CliError> {
+pub(crate) async fn delete(client: &Client, delete: Delete, output: Output) -> Result<(), CliError> {
     let mut targets = Vec::new();
     match (&delete.kind, &delete.name) {
         (Some(kind), Some(name)) => targets.push((find(kind)?, tenant(client, delete.tenant).await?, named(name)?.to_owned())),
@@ -196,7 +169,13 @@ pub(crate) async fn delete(client: &Client, delete: Delete) -> Result<(), CliErr
     let (mut failures, all) = (Vec::new(), targets.len());
     for (kind, tenant, name) in targets {
         match client.send(client.ask(Method::DELETE, &kind.path_of(&tenant, &name))).await {
-            Ok(response) => println!("{} {name} {}", kind.name, if response.status() == 202 { "is going" } else { "is gone" }),
+            Ok(response) => {
+                let is_gone = response.status() != 202;
+                match output {
+                    Output::Json => say!("{}", json!({"kind": kind.name, "tenant": tenant, "name": name, "gone": is_gone})),
+                    Output::Text => say!("{} {name} {}", kind.name, if is_gone { "is gone" } else { "is going" }),
+                }
+            }
             Err(error) => {
                 if all > 1 {
                     eprintln!("{} {name}: {error}", kind.name);

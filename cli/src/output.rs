@@ -1,7 +1,39 @@
 //! How results are shown to people.
 
+use std::fmt;
+use std::io::{self, Write, stdout};
+
 use jiff::Timestamp;
+use nix::sys::signal::{SigHandler, Signal, raise, signal};
 use serde_json::Value;
+
+/// Writes a line to standard output, as `println!` does for programs that may fail at it.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::output::line(format_args!($($text)*))
+    };
+}
+pub(crate) use say;
+
+/// Writes a line to standard output.
+pub(crate) fn line(text: fmt::Arguments<'_>) {
+    let mut output = stdout().lock();
+    let written = output.write_fmt(format_args!("{text}\n")).and_then(|()| output.flush());
+    end_if_read_enough(&written);
+    if let Err(error) = written {
+        eprintln!("error: failed to write to standard output: {error}");
+    }
+}
+
+/// Whoever reads what is written may have read enough, as head has: this ends then as other programs do, by a signal. The signal itself is
+/// ignored until then, since connections would raise it, too.
+pub(crate) fn end_if_read_enough(written: &io::Result<()>) {
+    if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // SAFETY: the default is put back, and no handler of ours is replaced.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+        let _ = raise(Signal::SIGPIPE);
+    }
+}
 
 /// Rows in columns that are as wide as they need to be.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {

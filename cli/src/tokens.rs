@@ -11,7 +11,7 @@ use crate::arguments::{Output, Token, TokenCommand};
 use crate::client::Client;
 use crate::error::{CliError, Problem};
 use crate::kinds::{find, named};
-use crate::output::{ready, seconds};
+use crate::output::{ready, say, seconds};
 
 /// A Token is drawn within this, or something is wrong with it.
 const DRAWN_WITHIN: Duration = Duration::from_secs(30);
@@ -58,8 +58,8 @@ pub(crate) async fn run(client: &Client, token: Token, output: Output) -> Result
         }
     };
     match output {
-        Output::Json => println!("{secret}"),
-        Output::Text => println!("{}", secret["token"].as_str().ok_or_else(|| client.strange())?),
+        Output::Json => say!("{secret}"),
+        Output::Text => say!("{}", secret["token"].as_str().ok_or_else(|| client.strange())?),
     }
     Ok(())
 }
@@ -76,9 +76,9 @@ async fn drawn(client: &Client, path: &str) -> Result<(), CliError> {
         let [status, reason, message] = ready(&object);
         match &*status {
             "True" => return Ok(()),
-            "False" => return Err(CliError::Wrong(format!("the Token was made, and has no secret: {message} ({reason})"))),
+            "False" => return Err(CliError::NotDone(format!("the Token was made, and has no secret: {message} ({reason})"))),
             _ if Instant::now() > until => {
-                return Err(CliError::Wrong(format!(
+                return Err(CliError::NotDone(format!(
                     "the Token was made, and has no secret yet: see eddy token show ({reason})"
                 )));
             }

@@ -1,15 +1,17 @@
 //! Copying files, one or a folder.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use reqwest::Body;
 use tokio::fs::{self, File};
 
-use super::place::{Place, Remote, key_of, local};
-use super::remote;
+use super::place::{Place, Remote, key_of, local_inside};
+use super::remote::{self, RemoteFile};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::objects::done;
+use crate::output::{end_if_read_enough, say};
 
 /// What names of files begin with that are not whole yet.
 const PARTIAL: &str = ".eddy-";
@@ -37,6 +39,7 @@ pub(super) async fn run(client: &Client, from: &str, to: &str, recursive: bool) 
             from.file()?;
             let response = remote::get(client, &from).await?;
             let poured = remote::pour(client, response, tokio::io::stdout()).await?;
+            end_if_read_enough(&poured);
             poured.map_err(CliError::file("write", "standard output"))
         }
         (Place::Remote(from), Place::Remote(to)) => {
@@ -97,10 +100,18 @@ pub(super) async fn download(client: &Client, from: &Remote, to: &Path) -> Resul
         let file = fs::File::options().write(true).open(to).await.map_err(CliError::file("write", to))?;
         return remote::pour(client, response, file).await?.map_err(CliError::file("write", to));
     }
-    let partial = to.with_file_name(format!("{PARTIAL}{}.partial", std::process::id()));
+    let drawn = RandomState::new().hash_one(to);
+    let partial = to.with_file_name(format!("{PARTIAL}{}-{drawn:016x}.partial", std::process::id()));
+    // What takes the place of a file is for those whom that was for.
+    let rights = std::fs::metadata(to).ok().map(|about| about.permissions());
     let done = async {
-        let file = File::create(&partial).await.map_err(CliError::file("write", &partial))?;
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(if rights.is_some() { 0o600 } else { 0o666 });
+        let file = options.open(&partial).await.map_err(CliError::file("write", &partial))?;
         remote::pour(client, response, file).await?.map_err(CliError::file("write", &partial))?;
+        if let Some(rights) = rights {
+            fs::set_permissions(&partial, rights).await.map_err(CliError::file("write", &partial))?;
+        }
         fs::rename(&partial, to).await.map_err(CliError::file("write", to))
     };
     let done = done.await;
@@ -115,7 +126,7 @@ async fn folder(client: &Client, places: (Place, Place)) -> Result<(), CliError>
     let mut note = |what: String, done: Result<(), CliError>| {
         all += 1;
         match done {
-            Ok(()) => println!("{what}"),
+            Ok(()) => say!("{what}"),
             Err(error) => {
                 eprintln!("{what}: {error}");
                 failures.push(error);
@@ -131,19 +142,20 @@ async fn folder(client: &Client, places: (Place, Place)) -> Result<(), CliError>
         }
         (Place::Remote(from), Place::Local(to)) => {
             let from = from.folder();
-            for file in remote::files(client, &from).await? {
-                let path = local(&to, &file.key[from.key.len()..]);
+            for file in some(&from, remote::files(client, &from).await?)? {
+                let path = local_inside(&to, &file.key[from.key.len()..]);
                 let one = Remote { key: file.key, ..from.clone() };
-                let done = match &path {
-                    Some(path) => download(client, &one, path).await,
-                    None => Err(CliError::Wrong("its name leads out of the folder".into())),
+                let done = match path {
+                    Ok(Some(path)) => download(client, &one, &path).await,
+                    Ok(None) => Err(CliError::Wrong("its name leads out of the folder".into())),
+                    Err(error) => Err(error),
                 };
                 note(one.to_string(), done);
             }
         }
         (Place::Remote(from), Place::Remote(to)) => {
             let from = from.folder();
-            for file in remote::files(client, &from).await? {
+            for file in some(&from, remote::files(client, &from).await?)? {
                 let to = to.below(&file.key[from.key.len()..]);
                 let one = Remote { key: file.key, ..from.clone() };
                 note(to.to_string(), remote::copy(client, &one, &to).await);
@@ -152,6 +164,11 @@ async fn folder(client: &Client, places: (Place, Place)) -> Result<(), CliError>
         _ => return Err(neither()),
     }
     done(failures, all)
+}
+
+/// Files of a folder, which has some: a folder there is what its files' names say.
+pub(super) fn some(folder: &Remote, files: Vec<RemoteFile>) -> Result<Vec<RemoteFile>, CliError> {
+    if files.is_empty() { Err(CliError::NotThere(folder.to_string())) } else { Ok(files) }
 }
 
 fn key(folder: &Path, file: &Path) -> Result<String, CliError> {

@@ -12,7 +12,7 @@ use crate::arguments::{Files, FilesCommand, Output};
 use crate::client::Client;
 use crate::error::CliError;
 use crate::files::place::Remote;
-use crate::output::{bytes, seconds, shown, table};
+use crate::output::{bytes, say, seconds, shown, table};
 
 pub(crate) async fn run(client: &Client, files: Files, output: Output) -> Result<(), CliError> {
     match files.command {
@@ -28,7 +28,7 @@ pub(crate) async fn run(client: &Client, files: Files, output: Output) -> Result
 async fn namespaces(client: &Client, output: Output) -> Result<(), CliError> {
     let all = remote::namespaces(client).await?;
     if output == Output::Json {
-        println!("{}", Value::from(all));
+        say!("{}", Value::from(all));
         return Ok(());
     }
     let row = |one: &Value| {
@@ -36,7 +36,7 @@ async fn namespaces(client: &Client, output: Output) -> Result<(), CliError> {
         let held = one["bytes"].as_u64().map(bytes).unwrap_or_default();
         vec![text("name"), one["objects"].as_u64().map(|count| count.to_string()).unwrap_or_default(), held]
     };
-    println!("{}", table(&["NAMESPACE", "FILES", "SIZE"], &all.iter().map(row).collect::<Vec<_>>()));
+    say!("{}", table(&["NAMESPACE", "FILES", "SIZE"], &all.iter().map(row).collect::<Vec<_>>()));
     Ok(())
 }
 
@@ -44,14 +44,14 @@ async fn list(client: &Client, place: &str, recursive: bool, output: Output) -> 
     let place = Remote::parse_or_namespace(place)?;
     let entries = remote::list(client, &place, !recursive).await?;
     if output == Output::Json {
-        println!("{}", json!(entries.iter().map(remote::Entry::json).collect::<Vec<_>>()));
+        say!("{}", json!(entries.iter().map(remote::Entry::json).collect::<Vec<_>>()));
         return Ok(());
     }
     let row = |entry: &remote::Entry| match entry {
         remote::Entry::Folder(prefix) => vec![String::new(), String::new(), shown(prefix)],
         remote::Entry::File(file) => vec![bytes(file.bytes), file.modified.to_string(), shown(&file.key)],
     };
-    println!("{}", table(&["SIZE", "MODIFIED", "NAME"], &entries.iter().map(row).collect::<Vec<_>>()));
+    say!("{}", table(&["SIZE", "MODIFIED", "NAME"], &entries.iter().map(row).collect::<Vec<_>>()));
     Ok(())
 }
 
@@ -61,12 +61,13 @@ async fn remove(client: &Client, place: &str, recursive: bool) -> Result<(), Cli
         place.file()?;
         return remote::delete(client, &place).await;
     }
-    let files = remote::files(client, &place.folder()).await?;
+    // Also what stands for folders, as some programs have it.
+    let files = copy::some(&place.folder(), remote::all_files(client, &place.folder()).await?)?;
     let mut failures = Vec::new();
     for file in &files {
         let one = Remote { key: file.key.clone(), ..place.clone() };
         match remote::delete(client, &one).await {
-            Ok(()) => println!("{one}"),
+            Ok(()) => say!("{one}"),
             Err(error) => {
                 eprintln!("{one}: {error}");
                 failures.push(error);
@@ -83,8 +84,8 @@ async fn share(client: &Client, place: &str, lasts: &str, output: Output) -> Res
     let link = remote::share(client, &place, lasts_s).await?;
     let expires = Timestamp::now().checked_add(SignedDuration::from_secs(lasts_s)).unwrap_or(Timestamp::MAX);
     match output {
-        Output::Json => println!("{}", json!({"link": link, "expiresAt": expires.to_string()})),
-        Output::Text => println!("{link}"),
+        Output::Json => say!("{}", json!({"link": link, "expiresAt": expires.to_string()})),
+        Output::Text => say!("{link}"),
     }
     Ok(())
 }

@@ -95,6 +95,19 @@ pub(super) fn local(folder: &Path, path: &str) -> Option<PathBuf> {
     path.split('/').all(is_plain).then(|| folder.join(path))
 }
 
+/// The same, where no link leads out of it either: whoever named the files in the cloud may know of one here.
+pub(super) fn local_inside(folder: &Path, path: &str) -> Result<Option<PathBuf>, CliError> {
+    let Some(file) = local(folder, path) else { return Ok(None) };
+    let mut part = folder.to_owned();
+    for name in path.split('/') {
+        part.push(name);
+        if std::fs::symlink_metadata(&part).is_ok_and(|about| about.is_symlink()) {
+            return Err(CliError::Wrong(format!("{} is a link, which is not followed", part.display())));
+        }
+    }
+    Ok(Some(file))
+}
+
 /// The key of a file below a folder here; none of a name that is no text.
 pub(super) fn key_of(folder: &Path, file: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> = file.strip_prefix(folder).ok()?.components().map(|part| part.as_os_str().to_str()).collect();
@@ -133,5 +146,18 @@ mod tests {
         }
         assert_eq!(key_of(folder, Path::new("/tmp/x/a/b")).as_deref(), Some("a/b"));
         assert_eq!(key_of(folder, Path::new("/tmp/y")), None);
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_folder() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
+        std::fs::create_dir(folder.path().join("plain")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("x"), folder.path().join("plain/x")).unwrap();
+        assert!(local_inside(folder.path(), "link/x").is_err() && local_inside(folder.path(), "plain/x").is_err());
+        assert_eq!(local_inside(folder.path(), "plain/y/z").unwrap(), Some(folder.path().join("plain/y/z")));
+        assert_eq!(local_inside(folder.path(), "../x").unwrap(), None);
+        // The folder itself is whose who said it.
+        assert!(local_inside(&folder.path().join("link"), "y").unwrap().is_some());
     }
 }

@@ -83,12 +83,19 @@ pub(super) async fn list(client: &Client, place: &Remote, in_one_folder: bool) -
 
 /// All files below a folder.
 pub(super) async fn files(client: &Client, folder: &Remote) -> Result<Vec<RemoteFile>, CliError> {
-    let entries = list(client, folder, false).await?.into_iter();
+    let mut files = all_files(client, folder).await?;
     // What ends with a slash stands for a folder, as some programs have it.
+    files.retain(|file| !file.key.ends_with('/'));
+    Ok(files)
+}
+
+/// The same with what stands for folders.
+pub(super) async fn all_files(client: &Client, folder: &Remote) -> Result<Vec<RemoteFile>, CliError> {
+    let entries = list(client, folder, false).await?.into_iter();
     Ok(entries
         .filter_map(|entry| match entry {
-            Entry::File(file) if !file.key.ends_with('/') => Some(file),
-            _ => None,
+            Entry::File(file) => Some(file),
+            Entry::Folder(_) => None,
         })
         .collect())
 }
@@ -132,7 +139,9 @@ pub(super) async fn copy(client: &Client, from: &Remote, to: &Remote) -> Result<
     path(from)?;
     path(to)?;
     let place = |place: &Remote| json!({"namespace": place.namespace, "key": place.key});
-    client.send_json(Method::POST, "/v1/copy", &json!({"from": place(from), "to": place(to)})).await.map(drop)
+    // It is answered once all of it is copied.
+    let request = client.send_long(Method::POST, "/v1/copy").header(CONTENT_TYPE, "application/json");
+    client.send(request.body(json!({"from": place(from), "to": place(to)}).to_string())).await.map(drop)
 }
 
 /// A link that anyone may read a file by.

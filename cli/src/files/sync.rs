@@ -8,11 +8,12 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use super::copy::{download, files_below, upload};
-use super::place::{Place, Remote, key_of, local};
+use super::place::{Place, Remote, key_of, local, local_inside};
 use super::remote;
 use crate::client::Client;
 use crate::error::CliError;
 use crate::objects::done;
+use crate::output::{say, shown};
 
 /// A file, as far as it says whether it has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub(super) async fn run(client: &Client, from: &str, to: &str, delete: bool, dry
             not_by_mistake(&source, delete)?;
             let (target, _) = if to.exists() { here(&to)? } else { (BTreeMap::new(), Vec::new()) };
             let plan = plan(&source, &target, delete, &[]);
-            let copy = async |path: &str| match local(&to, path) {
+            let copy = async |path: &str| match local_inside(&to, path)? {
                 Some(file) => {
                     download(client, &from.below(path), &file).await?;
                     // So that the next time finds it in step.
@@ -108,9 +109,9 @@ async fn carry_out(
             (false, false) => remove(path).await,
         };
         match done {
-            Ok(()) => println!("{} {path}", if is_copied { '+' } else { '-' }),
+            Ok(()) => say!("{} {}", if is_copied { '+' } else { '-' }, shown(path)),
             Err(error) => {
-                eprintln!("{path}: {error}");
+                eprintln!("{}: {error}", shown(path));
                 failures.push(error);
             }
         }
