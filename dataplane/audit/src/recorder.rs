@@ -33,6 +33,7 @@ pub struct Recorder {
     waiting: Option<mpsc::Sender<Record>>,
     not_done: Arc<Limits>,
     lost: Counter,
+    left_out: Counter,
 }
 
 /// The writing of records, to be ended in order.
@@ -54,24 +55,29 @@ impl Writing {
 impl Recorder {
     /// One that writes to the stream, and counts what it wrote and what was lost.
     pub fn open(client: &Client, registry: &mut Registry) -> (Self, Writing) {
-        let (written, lost) = (Counter::default(), Counter::default());
+        let (written, lost, left_out) = (Counter::default(), Counter::default(), Counter::default());
         registry.register("eddy_audit_records", "Records of who did what that were written", written.clone());
         registry.register("eddy_audit_lost", "Records of who did what that found no room to wait for the bus", lost.clone());
+        registry.register("eddy_audit_left_out", "Records of what was not done, of who tried too often", left_out.clone());
         let (waiting, coming) = mpsc::channel(WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let done = tokio::spawn(write_all(jetstream::new(client.clone()), coming, ended, written));
-        (Self { waiting: Some(waiting), not_done: Arc::new(Limits::new(NOT_DONE)), lost }, Writing { end, done })
+        (Self { waiting: Some(waiting), not_done: Arc::new(Limits::new(NOT_DONE)), lost, left_out }, Writing { end, done })
     }
 
     /// One that writes nowhere, for tests.
     pub fn nowhere() -> Self {
-        Self { waiting: None, not_done: Arc::new(Limits::new(NOT_DONE)), lost: Counter::default() }
+        let (lost, left_out) = (Counter::default(), Counter::default());
+        Self { waiting: None, not_done: Arc::new(Limits::new(NOT_DONE)), lost, left_out }
     }
 
     /// Writes a record soon. Of what somebody tries again and again and is not let do, not all.
     pub fn record(&self, record: Record) {
         let Some(waiting) = &self.waiting else { return };
-        if record.outcome != Outcome::Done && self.not_done.count(&record.actor.user, Instant::now()).is_err() {
+        // Nobody in particular is many: what one of them tries in somebody's name hides nothing of what is tried in another's.
+        let who = (&record.actor.user, &record.tenant);
+        if record.outcome != Outcome::Done && self.not_done.count(who, Instant::now()).is_err() {
+            self.left_out.inc();
             return;
         }
         if waiting.try_send(record).is_err() {
@@ -125,4 +131,31 @@ async fn write(context: &Context, record: Record, written: &Counter) {
         }
     }
     written.inc();
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::record::Actor;
+
+    #[test]
+    fn what_is_tried_in_one_name_hides_nothing_of_another() {
+        let (waiting, mut coming) = mpsc::channel(WAITING_MAX);
+        let (not_done, lost, left_out) = (Arc::new(Limits::new(NOT_DONE)), Counter::default(), Counter::default());
+        let recorder = Recorder { waiting: Some(waiting), not_done, lost, left_out };
+        let failed = |tenant: &str| Record::now(Actor::default(), "session.begin", tenant, "", Outcome::Failed);
+        for _ in 0..NOT_DONE.at_once + 50 {
+            recorder.record(failed("bob"));
+        }
+        recorder.record(failed("ada"));
+        recorder.record(Record { outcome: Outcome::Done, ..failed("bob") });
+        let mut tenants = Vec::new();
+        while let Ok(record) = coming.try_recv() {
+            tenants.push((record.tenant, record.outcome));
+        }
+        assert_eq!(tenants.len(), usize::try_from(NOT_DONE.at_once).unwrap() + 2);
+        assert!(tenants.contains(&("ada".into(), Outcome::Failed)) && tenants.contains(&("bob".into(), Outcome::Done)));
+        assert_eq!(recorder.left_out.get(), 50);
+    }
 }

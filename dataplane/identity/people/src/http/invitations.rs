@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use eddy_http::{Problem, finished};
+use eddy_http::Problem;
 use eddy_kv::Value as Read;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -76,7 +76,7 @@ pub(super) async fn accept(
     let (invitation, read) = state.good_invitation(&secret).await?;
     good(&invitation.user, &password)?;
     let hash = state.hash(password).await?;
-    finished(async move { take(&state, &invitation, &read, &hash, from).await }).await
+    take(&state, &invitation, &read, &hash, from).await
 }
 
 async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, from: From) -> Result<Response, Problem> {

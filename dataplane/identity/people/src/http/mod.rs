@@ -24,7 +24,7 @@ use axum::routing::{delete, get, post};
 use eddy_audit::{Recorder, Trail};
 use eddy_authz::UserEntry;
 use eddy_authz::feed::{Feed, Standing};
-use eddy_http::Problem;
+use eddy_http::{Problem, finished};
 use eddy_oidc::{OptionsError, Provider, ProviderOptions};
 use eddy_telemetry::error_chain;
 use http::StatusCode;
@@ -238,12 +238,15 @@ fn not_hashed(error: PasswordError) -> Problem {
     }
 }
 
-/// Answers in time, and tells in our form what the library told in its own.
+/// Answers in time, and tells in our form what the library told in its own. What has begun is done to its end, and recorded, whether whoever
+/// asked waits for it or not.
 async fn in_time(request: Request, next: Next) -> Response {
-    let Ok(response) = tokio::time::timeout(WITHIN, next.run(request)).await else {
+    let work = finished(async move { Ok(next.run(request).await) });
+    let Ok(response) = tokio::time::timeout(WITHIN, work).await else {
         return Problem::new(StatusCode::REQUEST_TIMEOUT, "Silence", format!("this took longer than {} s", WITHIN.as_secs()))
             .into_response();
     };
+    let response = response.unwrap_or_else(IntoResponse::into_response);
     let is_plain = response.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
     if !(response.status().is_client_error() && is_plain) {
         return response;

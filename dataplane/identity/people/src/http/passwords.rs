@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use eddy_authz::is_user_name;
-use eddy_http::{FieldError, Problem, finished};
+use eddy_http::{FieldError, Problem};
 use eddy_kv::Transaction;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
@@ -131,19 +131,15 @@ pub(super) async fn change(
     good(user.name, &new)?;
     state.confirm(&signed, &from, current).await?;
     let hash = state.hash(new).await?;
-    finished(async move {
-        let user = signed.user();
-        let change = |account: &mut Account| {
-            account.set_password(hash.clone(), now_s());
-            Ok(Some(()))
-        };
-        state.people().change_account(user, change).await.map_err(failed)?;
-        tracing::info!(user = user.name, "changed their password");
-        state.did(&signed, &from, "password.change", user.name);
-        state.people().withdraw_invitation(user.name).await.map_err(failed)?;
-        end_all(&state, &signed, &from, user.name, Some(&signed.session.id)).await
-    })
-    .await
+    let change = |account: &mut Account| {
+        account.set_password(hash.clone(), now_s());
+        Ok(Some(()))
+    };
+    state.people().change_account(user, change).await.map_err(failed)?;
+    tracing::info!(user = user.name, "changed their password");
+    state.did(&signed, &from, "password.change", user.name);
+    state.people().withdraw_invitation(user.name).await.map_err(failed)?;
+    end_all(&state, &signed, &from, user.name, Some(&signed.session.id)).await
 }
 
 #[derive(Deserialize)]

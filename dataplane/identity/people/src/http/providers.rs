@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use eddy_audit::Outcome;
 use eddy_authz::subject_digest;
-use eddy_http::{NotShown, Problem, finished};
+use eddy_http::{NotShown, Problem};
 use eddy_kv::Transaction;
 use eddy_oidc::{Answer, OidcError, Person, Provider};
 use eddy_telemetry::error_chain;
@@ -150,25 +150,24 @@ pub(super) async fn callback(
     Path(name): Path<String>,
     Query(answer): Query<Answer>,
 ) -> Response {
-    let (asked, seen) = (headers.clone(), state.clone());
-    let back = finished(async move {
-        let provider = seen.provider(&name)?;
-        let kept = Going::of(&asked, seen.people(), &name, now_s()).ok_or_else(not_asked)?;
-        // One answer is looked at once, more or less: each time asks the provider, whoever comes with it.
-        let wait = |wait| too_many(wait, "this answer was shown too often: sign in again");
-        seen.0.attempts.answer(kept.pending.state(), Instant::now()).map_err(wait)?;
-        let redirect = seen.redirect(&name);
-        let person = provider.finish(&redirect, &kept.pending, answer).await.map_err(|error| refused(&name, error))?;
-        let begun = seen.came_back(&kept, &person, &from).await?;
-        Ok(elsewhere(&kept.place, [begun.cookie, going::gone()]))
-    });
-    match back.await {
+    match state.called_back(&from, &headers, &name, answer).await {
         Ok(response) => response,
         Err(problem) => (AppendHeaders([(SET_COOKIE, going::gone())]), failure(&headers, problem)).into_response(),
     }
 }
 
 impl SignIn {
+    async fn called_back(&self, from: &From, headers: &HeaderMap, name: &str, answer: Answer) -> Result<Response, Problem> {
+        let provider = self.provider(name)?;
+        let kept = Going::of(headers, self.people(), name, now_s()).ok_or_else(not_asked)?;
+        // One answer is looked at once, more or less: each time asks the provider, whoever comes with it.
+        let wait = |wait| too_many(wait, "this answer was shown too often: sign in again");
+        self.0.attempts.answer(kept.pending.state(), Instant::now()).map_err(wait)?;
+        let person = provider.finish(&self.redirect(name), &kept.pending, answer).await.map_err(|error| refused(name, error))?;
+        let begun = self.came_back(&kept, &person, from).await?;
+        Ok(elsewhere(&kept.place, [begun.cookie, going::gone()]))
+    }
+
     fn provider(&self, name: &str) -> Result<&Arc<Provider>, Problem> {
         let found = self.0.providers.iter().find(|provider| provider.options().name == name);
         found.ok_or_else(|| Problem::not_found("such provider"))

@@ -385,3 +385,17 @@ async fn nonsense_is_refused_in_our_form() {
     assert_eq!(stage.ask(Method::POST, "/auth/v1/password", &[("content-type", "application/json")], &long).await.status, 413);
     assert_eq!(stage.ask(Method::PATCH, "/auth/v1/password", &[], "").await.code(), (405, "MethodNotAllowed"));
 }
+
+#[tokio::test]
+async fn what_has_begun_is_done_though_nobody_waits_for_it() {
+    let stage = Stage::new();
+    let cookie = stage.invited("ada", ADAS).await.cookie();
+    let mut asked = Box::pin(stage.as_page(Method::DELETE, "/auth/v1/session", &cookie, json!(null)));
+    assert!(futures::poll!(&mut asked).is_pending());
+    drop(asked);
+    let start = Instant::now();
+    while !stage.people.sessions_of("ada").await.unwrap().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it goes on");
+        tokio::task::yield_now().await;
+    }
+}
