@@ -127,8 +127,11 @@ async fn a_token_opens_storage_as_far_as_it_goes_until_it_is_taken_back() {
     cluster.apply(&storage_namespace("e2e-opens", core, "{deletionPolicy: Delete}"));
     cluster.apply(&object("ServiceAccount", core, "ci", &scope("[read, write]")));
     cluster.apply(&object("Token", core, "ci", "{serviceAccount: ci}"));
-    cluster.apply(&object("Token", core, "all", "{}"));
-    for (kind, name) in [(STORAGE_NAMESPACES, "e2e-opens"), (TOKENS, "ci"), (TOKENS, "all")] {
+    for name in ["all", "idle", "signs"] {
+        cluster.apply(&object("Token", core, name, "{}"));
+    }
+    for (kind, name) in [(STORAGE_NAMESPACES, "e2e-opens"), (TOKENS, "ci"), (TOKENS, "all"), (TOKENS, "idle"), (TOKENS, "signs")]
+    {
         cluster.wait_ready(kind, core, name);
     }
     let (ci, all) = (secret(&cluster, core, "ci", "token"), secret(&cluster, core, "all", "token"));
@@ -150,6 +153,19 @@ async fn a_token_opens_storage_as_far_as_it_goes_until_it_is_taken_back() {
     let key = format!("{id}:{}", secret(&cluster, core, "ci", "AWS_SECRET_ACCESS_KEY"));
     assert_eq!(door.s3(&key, "GET", "e2e-opens/key").0, "200");
     assert_eq!(door.s3(&key, "DELETE", "e2e-opens/key").0, "403");
+    // What was used says so, however it was shown; a signature that is wrong is no use.
+    let key_of = |name: &str, secret_name: &str| {
+        format!(
+            "{}:{}",
+            secret(&cluster, core, name, "AWS_ACCESS_KEY_ID"),
+            secret(&cluster, core, secret_name, "AWS_SECRET_ACCESS_KEY")
+        )
+    };
+    wait("doors that know the token that signs", || door.s3(&key_of("signs", "signs"), "GET", "e2e-opens/key").0 == "200");
+    assert_eq!(door.s3(&key_of("idle", "signs"), "GET", "e2e-opens/key").0, "403");
+    let used = |name: &str| cluster.get(TOKENS, core, name).unwrap()["status"]["lastUsedAt"].is_string();
+    wait("Tokens that say that they were used", || ["ci", "all", "signs"].into_iter().all(used));
+    assert!(!used("idle"));
 
     // A ServiceAccount that may less takes it from its tokens.
     cluster.apply(&object("ServiceAccount", core, "ci", &scope("[read]")));

@@ -61,7 +61,27 @@ impl Authenticator {
         let (token, credential) = Credential::of_header(value).ok_or(Refused::Unknown)?.into_token();
         match (token, &self.tokens) {
             (Some(token), Some(tokens)) => tokens.feed.authenticate(&token),
-            _ => self.signer(&credential.id).and_then(|known| known.shown(&credential)).map(|known| known.principal),
+            _ => {
+                let known = self.signer(&credential.id)?.shown(&credential)?;
+                self.used(&known);
+                Ok(known.principal)
+            }
+        }
+    }
+
+    /// Who signed a request with the key of this id, whose signature was found right.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn signed(&self, id: &str) -> Result<Principal, Refused> {
+        let known = self.signer(id)?;
+        self.used(&known);
+        Ok(known.principal)
+    }
+
+    fn used(&self, known: &Signer) {
+        if let Some(tokens) = self.tokens.as_ref().filter(|_| known.principal.token().is_some()) {
+            tokens.feed.used(&known.id);
         }
     }
 

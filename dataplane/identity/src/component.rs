@@ -30,10 +30,11 @@ use crate::outage::Outages;
 use crate::people::PeopleOptions;
 use crate::publish::{PublishError, Publisher};
 use crate::signed_in;
+use crate::used::{self, LastUses};
 use crate::world::{Change, Listing, World};
 
 /// Between tries to open the bucket.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 /// Between two times that what has ended is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Between two times that the stream of records is looked after.
@@ -136,7 +137,8 @@ pub async fn run(options: IdentityOptions, shutdown: Shutdown) -> Result<(), Ide
     let bid =
         Bid { namespace: &options.namespace, name: "eddy-identity", identity: &options.identity, seconds: options.lease_seconds };
     let mut lease = None;
-    let mut changes = watched(&client);
+    let used = used::messages(nats.clone()).map(Heard::Used);
+    let mut changes = stream::select(watched(&client), used).boxed();
     let (mut world, mut swept) = (World::default(), None);
     let serving = match signing_in {
         Some(signing_in) => {
@@ -175,6 +177,8 @@ enum Heard {
     Change(Change),
     /// The watch of a kind failed. It goes on by itself.
     Failed(&'static str),
+    /// Tokens of these ids were used.
+    Used(Vec<Box<str>>),
 }
 
 /// What happens to everything that permissions are made of.
@@ -247,9 +251,12 @@ async fn publish(
 ) {
     let (mut publisher, mut outages) = (None, Outages::default());
     let mut knows_sessions = world.knows(&[signed_in::KIND]);
-    let take = |world: &mut World, outages: &mut Outages, heard| match heard {
+    let mut last_uses = LastUses::new(client.clone());
+    let mut take = |world: &mut World, outages: &mut Outages, heard| match heard {
         Heard::Change(change) => world.take(change),
         Heard::Failed(kind) => outages.failed(kind, Instant::now()),
+        Heard::Used(ids) if *leads.borrow() => last_uses.take(world, ids),
+        Heard::Used(_) => {}
     };
     let mut beats = interval(HEARTBEAT_EVERY);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);

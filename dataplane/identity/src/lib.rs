@@ -13,6 +13,7 @@ mod outage;
 mod people;
 mod publish;
 mod signed_in;
+mod used;
 mod world;
 
 pub use self::component::{IdentityError, IdentityOptions, run};

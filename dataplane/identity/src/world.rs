@@ -182,6 +182,16 @@ impl World {
         self.said.values().flatten().map(|(key, entry)| (key.clone(), entry.clone())).collect()
     }
 
+    /// The Token that a secret of this id is of: whose, and its name.
+    pub(crate) fn token(&self, id: &str) -> Option<(String, String)> {
+        let key = eddy_authz::token_key(id);
+        let user = self.owners.get(&key)?;
+        match self.said.get(user)?.get(&key)? {
+            Entry::Token(token) => Some((user.clone(), token.name.to_string())),
+            _ => None,
+        }
+    }
+
     /// How many entries that is.
     pub(crate) fn len(&self) -> usize {
         self.said.values().map(BTreeMap::len).sum()

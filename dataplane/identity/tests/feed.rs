@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eddy_authz::feed::{Ages, Feed, HEARTBEAT_EVERY, NatsOptions, Standing};
+use eddy_authz::feed::{Ages, Feed, HEARTBEAT_EVERY, NatsOptions, Standing, USED_SUBJECT, used_ids};
 use eddy_authz::{Action, Entry, Kind, Refused, Resource, Token, TokenEntry, UserEntry, token_key, user_key};
 use eddy_identity::{PublishError, Publisher};
+use futures::StreamExt;
 use tokio::sync::Mutex;
 
 const BEAT_EVERY: Duration = Duration::from_millis(50);
@@ -19,16 +20,16 @@ const CONFIGURATION: &str = r#"
 listen: "127.0.0.1:$PORT"
 jetstream { store_dir: "$FOLDER" }
 authorization { users: [
-  {user: identity, password: identity-password, permissions: {publish: [$IDENTITY], subscribe: ["_INBOX.>"]}}
-  {user: follower, password: follower-password, permissions: {publish: [$FOLLOWER], subscribe: ["_INBOX.>"]}}
+  {user: identity, password: identity-password, permissions: {publish: [$IDENTITY_SAYS], subscribe: [$IDENTITY_HEARS]}}
+  {user: follower, password: follower-password, permissions: {publish: [$FOLLOWER_SAYS], subscribe: [$FOLLOWER_HEARS]}}
 ] }
 "#;
 
-/// What the chart lets each of them say.
-fn chart_rights(user: &str) -> String {
+/// What the chart lets each of them say, or hear.
+fn chart_rights(user: &str, what: &str) -> String {
     let chart = include_str!("../../../charts/eddy/templates/nats/config.yaml");
     let (_, rest) = chart.split_once(&format!("{{user: {user},")).unwrap();
-    let (_, rest) = rest.split_once("publish: [").unwrap();
+    let (_, rest) = rest.split_once(&format!("{what}: [")).unwrap();
     rest.split_once(']').unwrap().0.to_owned()
 }
 
@@ -53,8 +54,10 @@ impl Nats {
         let text = CONFIGURATION
             .replace("$PORT", &port.to_string())
             .replace("$FOLDER", &folder.join("data").display().to_string())
-            .replace("$IDENTITY", &chart_rights("identity"))
-            .replace("$FOLLOWER", &chart_rights("follower"));
+            .replace("$IDENTITY_SAYS", &chart_rights("identity", "publish"))
+            .replace("$IDENTITY_HEARS", &chart_rights("identity", "subscribe"))
+            .replace("$FOLLOWER_SAYS", &chart_rights("follower", "publish"))
+            .replace("$FOLLOWER_HEARS", &chart_rights("follower", "subscribe"));
         std::fs::write(folder.join("nats.conf"), text).unwrap();
         let cache = PathBuf::from(std::env::var("EDDY_CACHE").expect("EDDY_CACHE, as dev/environment sets it"));
         let mut command = Command::new(cache.join("bin/nats-server"));
@@ -393,4 +396,24 @@ async fn what_another_sent_before_it_was_replaced_does_not_stay() {
         .await
         .unwrap();
     publisher.beat().await.unwrap();
+}
+
+#[tokio::test]
+async fn identity_hears_which_tokens_were_used() {
+    let nats = Nats::start();
+    let mut said = {
+        let client = nats.identity().await;
+        client.subscribe(USED_SUBJECT).await.unwrap()
+    };
+    let (_, one, two, feed) = nats.two_known().await;
+    feed.authenticate(&one).unwrap();
+    // By a signature.
+    feed.used(two.id());
+    feed.used(two.id());
+    let mut ids = std::collections::BTreeSet::new();
+    while ids.len() < 2 {
+        let message = tokio::time::timeout(Duration::from_secs(30), said.next()).await.expect("it is said").unwrap();
+        ids.extend(used_ids(&message.payload).map(str::to_owned));
+    }
+    assert_eq!(ids, [one.id().to_owned(), two.id().to_owned()].into());
 }

@@ -15,6 +15,7 @@ mod file;
 mod follow;
 mod options;
 mod standing;
+mod used;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::token::{Token, TokenHash};
 
 pub use self::options::{FeedOptions, NatsError, NatsOptions};
 pub use self::standing::{Ages, Standing};
+pub use self::used::{USED_SUBJECT, used_ids};
 
 /// The bucket's name.
 pub const BUCKET: &str = "eddy-permissions";
@@ -78,6 +80,7 @@ struct Shared {
     revision: AtomicU64,
     /// Whether something is known.
     filled: watch::Sender<bool>,
+    used: used::Used,
 }
 
 impl Shared {
@@ -113,7 +116,9 @@ impl Feed {
             heard_ms: AtomicI64::new(age_s.map_or(NEVER, |age_s| age_s.saturating_mul(-1000))),
             revision: AtomicU64::new(known.of.map_or(0, |of| of.revision)),
             filled: watch::Sender::new(known.of.is_some()),
+            used: used::Used::default(),
         });
+        tokio::spawn(used::say(Arc::downgrade(&shared), client.clone()));
         tokio::spawn(follow::Follower::new(&shared, client, file, known).run());
         Self(shared)
     }
@@ -132,6 +137,7 @@ impl Feed {
             heard_ms: AtomicI64::new(i64::try_from(age.as_millis()).map_or(NEVER, |age_ms| -age_ms)),
             revision: AtomicU64::new(0),
             filled: watch::Sender::new(true),
+            used: used::Used::default(),
         }))
     }
 
@@ -198,7 +204,16 @@ impl Feed {
     /// # Errors
     /// See [`Refused`].
     pub fn authenticate(&self, token: &Token) -> Result<Principal, Refused> {
-        self.limited(self.0.permissions.authenticate(token, Timestamp::now().as_second()))
+        let whose = self.limited(self.0.permissions.authenticate(token, Timestamp::now().as_second()))?;
+        if whose.token().is_some() {
+            self.used(token.id());
+        }
+        Ok(whose)
+    }
+
+    /// Notes that a token of this id, which there is, was used: for whoever found by a signature that it was.
+    pub fn used(&self, id: &str) {
+        self.0.used.note(id);
     }
 
     /// The hash of a token of this id, to check a signature with, and whom it stands for now.

@@ -48,7 +48,7 @@ impl Asking {
             }
         }
         let key = request.credentials.map(|credentials| credentials.access_key);
-        let principal = key.and_then(|key| door.authenticator().signer(&key).ok()).map(|signer| signer.principal);
+        let principal = key.and_then(|key| door.authenticator().signed(&key).ok());
         let asking = Self {
             door: door.clone(),
             principal,
