@@ -57,10 +57,14 @@ async fn the_operator_and_the_gateway_hold_no_more_rights_than_they_use() {
         assert!(!may("eddy-gateway", verb, resource), "the gateway may {verb} {resource}");
     }
     assert!(may("eddy-identity", "watch", "tokens.eddy.cloud"));
+    // When a Token was last used, and nothing else.
+    assert!(may("eddy-identity", "patch", "tokens.eddy.cloud/status"));
     for (verb, resource) in [
         ("get", "secrets"),
         ("list", "secrets"),
-        ("patch", "tokens.eddy.cloud/status"),
+        ("patch", "tokens.eddy.cloud"),
+        ("update", "tokens.eddy.cloud/status"),
+        ("patch", "users.eddy.cloud/status"),
         ("list", "routes.eddy.cloud"),
         ("list", "pods"),
     ] {
