@@ -141,8 +141,11 @@ impl World {
         while let Some(user) = self.touched.pop_first() {
             self.say_again(&user, &mut changed);
         }
-        let said = |key: &String| self.owners.get(key).and_then(|owner| self.said.get(owner)?.get(key)).cloned();
-        let mut all: Vec<_> = changed.into_iter().map(|key| (said(&key), key)).map(|(entry, key)| (key, entry)).collect();
+        let said = |key: String| {
+            let entry = self.owners.get(&key).and_then(|owner| self.said.get(owner)?.get(&key)).cloned();
+            (key, entry)
+        };
+        let mut all: Vec<_> = changed.into_iter().map(said).collect();
         all.sort_by_key(|(_, entry)| entry.is_some());
         all
     }
@@ -197,32 +200,33 @@ impl World {
         self.said.values().map(BTreeMap::len).sum()
     }
 
-    /// What is to be said of a user and of all that is theirs: nothing, if they are not there. What is older than its user was of another of the same name, and counts for nothing.
+    /// What is to be said of a user and of all that is theirs: nothing, if they are not there. What is older than its user was of another
+    /// of the same name, and counts for nothing.
     fn entries(&self, user: &str) -> Said {
-        let Said { mut entries, mut doubled, mut denied } = Said::default();
-        let Some(since) = self.since(user) else { return Said::default() };
+        let mut said = Said::default();
+        let Some(since) = self.since(user) else { return said };
         for (key, entry) in self.of(user).filter(|(_, fact)| fact.made >= since).flat_map(|(_, fact)| &fact.entries) {
             // Of two, it is whose user is older: it stays so, whoever looks in which order.
             let is_older_s = |owner: &&String| {
                 *owner != user && self.since(owner).is_some_and(|theirs| (theirs, owner.as_str()) < (since, user))
             };
             if self.owners.get(key).filter(is_older_s).is_some() {
-                denied.insert(key.clone());
-            } else if entries.insert(key.clone(), entry.clone()).is_some() {
-                doubled.insert(key.clone());
+                said.denied.insert(key.clone());
+            } else if said.entries.insert(key.clone(), entry.clone()).is_some() {
+                said.doubled.insert(key.clone());
             }
         }
-        for key in doubled.iter().chain(&denied) {
+        for key in said.doubled.iter().chain(&said.denied) {
             tracing::warn!(
                 key,
                 user,
                 "two objects say what only one may, as the id of a secret or a subject of a provider: it does not count"
             );
         }
-        for key in &doubled {
-            entries.remove(key);
+        for key in &said.doubled {
+            said.entries.remove(key);
         }
-        Said { entries, doubled, denied }
+        said
     }
 
     /// When a user became one, if they are there.
