@@ -40,10 +40,7 @@ pub(crate) fn conditioned(problem: Problem, condition: Option<&str>) -> Problem 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    fn headers(all: &[(http::HeaderName, &str)]) -> HeaderMap {
-        all.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
+    use crate::testing::headers;
 
     #[test]
     fn a_condition_is_one_tag() {

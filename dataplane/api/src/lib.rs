@@ -26,6 +26,8 @@ mod router;
 mod secret;
 mod selector;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod token_review;
 mod upstream;
 mod write;

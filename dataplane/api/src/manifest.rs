@@ -83,10 +83,7 @@ fn unsupported(expected: &str) -> Problem {
 mod tests {
     use super::*;
     use crate::kinds;
-
-    fn headers(all: &[(http::HeaderName, &str)]) -> HeaderMap {
-        all.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
+    use crate::testing::headers;
 
     #[test]
     fn a_body_is_of_the_kind_and_the_tenant_of_its_path() {
