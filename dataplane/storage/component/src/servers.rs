@@ -8,7 +8,7 @@ use eddy_kv::component::KvStoreOptions;
 use eddy_object::placement::Candidate;
 use eddy_object::schema::{AwayRow, ServerRow};
 use eddy_object::{Metadata, Servers, now_ms};
-use eddy_storage_master::{Fresh, Moves, Survey, plan_moves};
+use eddy_storage_master::{Fresh, Moves, Survey, count_later, plan_moves};
 
 use crate::error::StorageError;
 use crate::kv::cluster_of;
@@ -38,6 +38,9 @@ enum Command {
         /// Percent by which the shares of servers' disks that are taken may differ: as the master's
         #[arg(long, env = "EDDY_BALANCE_ABOVE_PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
         above_percent: u8,
+        /// Seconds after which a chunk that nobody wrote to is written to no more: as the master's
+        #[arg(long, env = "EDDY_GRACE_SECONDS", default_value_t = 3600)]
+        grace_seconds: u64,
         /// Moves to show at most
         #[arg(long, default_value_t = 10_000)]
         most: usize,
@@ -65,15 +68,21 @@ pub async fn run_server(options: StorageServerOptions) -> Result<(), StorageErro
         Command::Use(which) => Ok(metadata.use_server(find(&known, &which.server)?).await?),
         Command::Remove(which) => remove(&metadata, &client, find(&known, &which.server)?).await,
         Command::List => list(&metadata, &client, &known).await,
-        Command::Plan { above_percent, most } => {
-            let survey = Survey::take(&metadata, &client, &Servers::new(), Fresh::NEVER).await?;
+        Command::Plan { above_percent, grace_seconds, most } => {
+            // Who is about to empty a server wants to know what that moves, before all doors know of it.
+            let written_ms = now_ms().saturating_sub(grace_seconds.saturating_mul(1000));
+            let survey = Survey::take(&metadata, &client, &Servers::new(), Fresh { written_ms, ..Fresh::NEVER }).await?;
             let Moves { moves, stuck } = plan_moves(&survey.disks, &survey.chunks, above_percent, most);
+            let later = count_later(&survey.disks, &survey.chunks, above_percent, most);
             let address = |server: u64| known.get(&server).map_or_else(|| server.to_string(), |row| row.address.clone());
             for one in moves {
                 println!("{:016x}\t{}\t{}\t{}", one.chunk, address(one.from), address(one.to), one.bytes);
             }
             if stuck > 0 {
                 eprintln!("{stuck} chunks of servers that are being emptied have nowhere to go: add a server, or free some room");
+            }
+            if later > 0 {
+                eprintln!("{later} more once nobody has written to their chunks for {grace_seconds} s");
             }
             Ok(())
         }

@@ -33,7 +33,7 @@ use std::time::Duration;
 use eddy_chunkserver::ChunkClient;
 use eddy_object::{Metadata, ObjectError, Objects, Servers};
 
-pub use self::balance::{Disk, Move, Moves, Placed, Role, plan_moves};
+pub use self::balance::{Disk, Move, Moves, Placed, Role, count_later, plan_moves};
 pub use self::code::Coded;
 pub use self::collect::Collected;
 pub use self::compact::Compacted;

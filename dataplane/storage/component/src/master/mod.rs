@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(clap::Args, Clone, Debug)]
 pub struct StorageMasterOptions {
     /// Seconds for which nobody must have needed what is deleted
-    #[arg(long, default_value_t = 3600)]
+    #[arg(long, env = "EDDY_GRACE_SECONDS", default_value_t = 3600)]
     grace_seconds: u64,
 
     /// Seconds after which a server that does not answer is lost, and what it had is copied from others
