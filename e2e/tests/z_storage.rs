@@ -215,7 +215,8 @@ async fn chunkservers_come_are_emptied_and_are_lost_with_their_disks_while_clien
         // A chunk that a door began meanwhile may be where there was room just then, and moves once more.
         wait_within(MOVED_WITHIN, "nothing left to move", || {
             let (planned, plan) = storage_server(&cluster, &["plan"]);
-            planned && plan.trim().is_empty()
+            // Of what was written while a server was away, two copies may be on one machine until nobody writes to its chunk.
+            planned && plan.lines().all(|line| line.contains(" more once "))
         });
         writers.wait_more("after one was emptied", 20);
         assert!(storage_server(&cluster, &["use", "eddy-chunkserver-0"]).0);
