@@ -7,10 +7,9 @@ use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
 use eddy_audit::Recorder;
 use eddy_authz::feed::{FeedOptions, NatsError};
-use eddy_http::{HEAD_WITHIN, connection, listen};
+use eddy_http::{HEAD_WITHIN, connection, hearing, listen};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Admin, AdminError, Gauges, Health, Shutdown, figure};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::follow::Followed;
@@ -131,5 +130,5 @@ async fn served(stream: TcpStream, router: Router, shutdown: &Shutdown) {
     }
     let Ok(peer) = stream.peer_addr() else { return };
     let router = router.layer(Extension(ConnectInfo(peer)));
-    connection(stream, TowerToHyperService::new(router), HEAD_WITHIN, shutdown).await;
+    connection(stream, hearing(router), HEAD_WITHIN, shutdown).await;
 }

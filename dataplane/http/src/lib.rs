@@ -3,6 +3,7 @@
 mod connection;
 mod finished;
 mod limits;
+mod lingering;
 mod listen;
 mod origin;
 mod problem;
@@ -11,6 +12,7 @@ mod shown;
 pub use self::connection::{HEAD_WITHIN, connection};
 pub use self::finished::finished;
 pub use self::limits::{Limits, Rate};
+pub use self::lingering::{Coming, Lingering, Silence, Whole, hearing};
 pub use self::listen::listen;
 pub use self::origin::is_same_origin;
 pub use self::problem::{FieldError, Problem, problem};

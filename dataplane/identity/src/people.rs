@@ -8,12 +8,11 @@ use axum::extract::ConnectInfo;
 use axum::{Extension, Router};
 use eddy_audit::{Recorder, Trail, Writing};
 use eddy_authz::feed::{Feed, FeedOptions};
-use eddy_http::{HEAD_WITHIN, connection, listen};
+use eddy_http::{HEAD_WITHIN, connection, hearing, listen};
 use eddy_kv::component::KvStoreOptions;
 use eddy_people::{People, SealingKey, Sessions, SignIn, SignInOptions};
 use eddy_telemetry::prometheus::registry::Registry;
 use eddy_telemetry::{Health, Readiness, Shutdown};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::component::IdentityError;
@@ -111,5 +110,5 @@ impl SigningIn {
 async fn served(stream: TcpStream, router: Router, shutdown: Shutdown) {
     let (Ok(()), Ok(peer)) = (stream.set_nodelay(true), stream.peer_addr()) else { return };
     let router = router.layer(Extension(ConnectInfo(peer)));
-    connection(stream, TowerToHyperService::new(router), HEAD_WITHIN, &shutdown).await;
+    connection(stream, hearing(router), HEAD_WITHIN, &shutdown).await;
 }

@@ -1,16 +1,14 @@
 //! Bodies of requests on their way. Whoever sends nothing of one for too long, or hardly anything, has gone, whatever it is for.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use eddy_http::{Lingering, Silence};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::lingering::Lingering;
 use crate::patience::Patience;
 
 /// A body that is given up when nothing comes of it.
@@ -23,10 +21,6 @@ pub(crate) struct Arriving<B = Lingering> {
     silence: Silence,
 }
 
-/// Whether a body was given up: who reads it only hears that it is broken.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Silence(Arc<AtomicBool>);
-
 #[derive(Debug, thiserror::Error)]
 #[error("nothing came for too long, or hardly anything")]
 struct GivenUp;
@@ -34,12 +28,6 @@ struct GivenUp;
 /// What whoever sent it is told.
 pub(crate) fn silence_words(silence_max: Duration) -> String {
     format!("nothing came for {} s, or hardly anything", silence_max.as_secs())
-}
-
-impl Silence {
-    pub(crate) fn fell(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl<B> Arriving<B> {
@@ -70,7 +58,7 @@ where
             let left = this.patience.left();
             let (_, end) = this.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
             ready!(end.as_mut().poll(context));
-            this.silence.0.store(true, Ordering::Relaxed);
+            this.silence.fall();
             return Poll::Ready(Some(Err(GivenUp.into())));
         };
         if let Some((since, _)) = this.waiting.take() {

@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::response::{IntoResponse, Response};
+use eddy_http::{Coming, Lingering, Silence};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST};
-use http::{HeaderMap, HeaderValue, Request};
+use http::Request;
+use http::header::HOST;
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::arriving::{Arriving, Silence};
+use crate::arriving::Arriving;
 use crate::door::Door;
 use crate::error::Problem;
-use crate::lingering::Lingering;
 use crate::metrics::{Api, DoorMetrics};
 use crate::rest;
 use crate::s3::{Hosts, S3Door};
@@ -57,29 +57,18 @@ impl Front {
     }
 }
 
-/// Whoever sends a request waits to be asked for its body (RFC 9110, section 10.1.1).
-fn is_awaited(headers: &HeaderMap) -> bool {
-    headers.contains_key(EXPECT)
-}
-
-/// There is no body to be asked for.
-fn is_empty(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0")
-}
-
 impl hyper::service::Service<Request<Incoming>> for Front {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let is_awaited = is_awaited(request.headers());
-        let is_never_asked = is_awaited && is_empty(request.headers());
+        let coming = Coming::of(request.headers());
         let inner = self.0.clone();
         let api = if self.is_for_files(&request) { Api::Files } else { Api::S3 };
         let began = Instant::now();
         let silence = Silence::default();
-        let request = request.map(|body| Lingering::new(body, is_awaited, silence.clone()));
+        let request = request.map(|body| Lingering::new(body, coming.is_awaited(), silence.clone()));
         let whole = request.body().whole();
         let request = request.map(|body| Arriving::new(body, inner.silence_max, silence));
         async move {
@@ -88,12 +77,7 @@ impl hyper::service::Service<Request<Incoming>> for Front {
                 Api::S3 => inner.s3.answer(request).await,
             };
             inner.metrics.answered(api, response.status().as_u16(), began.elapsed());
-            let is_refused = is_awaited && !response.status().is_success();
-            // Some clients (botocore) do not use a connection rightly any more after an answer that came instead of being asked,
-            // and what comes of a body after the answer is no request: they are told to take a new one.
-            if !whole.came() || is_never_asked || is_refused {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+            coming.end(&whole, &mut response);
             Ok(response)
         }
         .boxed()

@@ -10,7 +10,6 @@ mod door;
 mod error;
 mod front;
 pub mod http;
-mod lingering;
 mod metrics;
 mod patience;
 mod rest;
