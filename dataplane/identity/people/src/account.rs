@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::links::Link;
+use crate::passkeys::NamedPasskey;
 use crate::secret::{draw_code, normal_code};
 
 /// Recovery codes that are drawn at once.
@@ -25,12 +26,18 @@ pub(crate) struct Account {
     /// When somebody last signed in by this account, in seconds since 1970.
     #[serde(default)]
     pub(crate) signed_in_s: i64,
+    /// How often all ways to sign in were forgotten.
+    #[serde(default)]
+    pub(crate) generation: u32,
     /// Hashes of codes that were not used yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) recovery: Vec<String>,
     /// Who they are at providers that may sign them in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) links: Vec<Link>,
+    /// What they have on their devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) passkeys: Vec<NamedPasskey>,
 }
 
 impl Account {
@@ -41,7 +48,7 @@ impl Account {
 
     /// Forgets every way to sign in: whoever comes by an invitation may be there since somebody else was in.
     pub(crate) fn begin_anew(&mut self) {
-        *self = Self { signed_in_s: self.signed_in_s, ..Self::default() };
+        *self = Self { signed_in_s: self.signed_in_s, generation: self.generation.wrapping_add(1), ..Self::default() };
     }
 
     /// Draws new recovery codes in the place of all. They have 80 bits each, so that a plain hash of one tells nothing.

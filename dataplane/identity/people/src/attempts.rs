@@ -21,10 +21,10 @@ const SIGN_INS: Rate = Rate { at_once: 60, one_more_every: Duration::from_secs(1
 /// Programs from one address ask to be let in so often.
 const DEVICES: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(6) };
 
-/// People of one address are sent to providers so often.
-const PROVIDERS: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(2) };
+/// People of one address begin to sign in by a provider, or a passkey, so often.
+const CEREMONIES: Rate = Rate { at_once: 100, one_more_every: Duration::from_secs(2) };
 
-/// One answer of a provider is looked at so often: it counts once, and two may share a place.
+/// One answer of a provider, or an authenticator, is looked at so often: it counts once, and two may share a place.
 const ANSWERS: Rate = Rate { at_once: 3, one_more_every: Duration::from_secs(300) };
 
 /// Counts tries.
@@ -34,7 +34,7 @@ pub(crate) struct Attempts {
     addresses: Limits,
     sign_ins: Limits,
     devices: Limits,
-    providers: Limits,
+    ceremonies: Limits,
     answers: Limits,
     records: Limits,
 }
@@ -47,7 +47,7 @@ impl Attempts {
             addresses: Limits::new(BY_ADDRESS),
             sign_ins: Limits::new(SIGN_INS),
             devices: Limits::new(DEVICES),
-            providers: Limits::new(PROVIDERS),
+            ceremonies: Limits::new(CEREMONIES),
             answers: Limits::new(ANSWERS),
             records: Limits::new(RECORDS),
         }
@@ -77,12 +77,12 @@ impl Attempts {
         self.devices.count(network(from), now)
     }
 
-    /// Counts somebody who is sent to a provider; if there were too many from there, when another may be.
-    pub(crate) fn provider(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        self.providers.count(network(from), now)
+    /// Counts somebody who begins to sign in by a provider, or a passkey; if there were too many from there, when another may.
+    pub(crate) fn ceremony(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.ceremonies.count(network(from), now)
     }
 
-    /// Counts an answer of a provider that somebody comes back with; if it was looked at too often, when it may be again.
+    /// Counts an answer of a provider, or an authenticator, that somebody comes back with; if it was looked at too often, when it may be again.
     pub(crate) fn answer(&self, state: &str, now: Instant) -> Result<(), Duration> {
         self.answers.count(state, now)
     }

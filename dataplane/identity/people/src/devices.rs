@@ -142,7 +142,7 @@ impl People {
                 _ => Ok(Answer::Denied),
             },
             Said::Yes(by) => {
-                let arrival = Arrival { way: Way::Device, address: device.address, client: device.client, provider: None };
+                let arrival = Arrival { address: device.address, client: device.client, ..Arrival::by(Way::Device) };
                 Ok(Answer::LetIn(Box::new(Waiting { by, key, read, arrival })))
             }
         }
@@ -184,7 +184,7 @@ mod tests {
 
     /// Somebody who has signed in, and lets programs in.
     async fn ada(people: &People) -> Allowed {
-        let arrival = Arrival { way: Way::Password, address: None, client: String::new(), provider: None };
+        let arrival = Arrival::by(Way::Password);
         let begun = people.begin(ADA, arrival, (50, 1000), Transaction::new(), |_| Ok(Some(()))).await;
         let (session, ..) = begun.unwrap().unwrap();
         Allowed { user: "ada".into(), user_since_s: 7, session: session.id }

@@ -96,7 +96,7 @@ mod tests {
         for other in ["other", "ada~", "ada~other", "~", "../x~y", &secret[..secret.len() - 1]] {
             assert!(people.invitation(other, 99).await.unwrap().is_none(), "{other}");
         }
-        let arrival = || Arrival { way: Way::Invitation, address: None, client: String::new(), provider: None };
+        let arrival = || Arrival::by(Way::Invitation);
         let take = async || people.begin(ADA, arrival(), (99, 50), taken("ada", &read), |_| Ok(Some(()))).await;
         let both = tokio::join!(take(), take());
         assert_eq!([both.0, both.1].into_iter().filter(|took| matches!(took, Ok(Some(_)))).count(), 1);

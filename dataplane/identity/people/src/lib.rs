@@ -10,6 +10,8 @@ mod devices;
 mod http;
 mod invitations;
 mod links;
+mod owners;
+mod passkeys;
 mod password;
 mod people;
 mod rows;

@@ -1,5 +1,5 @@
 //! Who somebody is at providers that may sign them in, as they linked it themselves. What a User's `spec.oidcSubjects` says is not here, and
-//! counts first.
+//! counts first. Whose a link is found by is in `owners`.
 
 use eddy_kv::Transaction;
 use serde::{Deserialize, Serialize};
@@ -26,12 +26,6 @@ pub(crate) struct Link {
     pub(crate) since_s: i64,
 }
 
-/// Whose account to look in. It is only where to look: what counts is in the account.
-#[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    user: String,
-}
-
 /// What somebody came back with.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,30 +50,14 @@ impl Account {
 }
 
 impl People {
-    /// The name that the user has, or had, who linked somebody at a provider; [`People::is_linked`] says whether they did.
-    pub(crate) async fn named(&self, digest: &str) -> Result<Option<String>, PeopleError> {
-        Ok(self.row::<Owner>(&rows::subject(digest)).await?.map(|owner| owner.user))
-    }
-
     /// Whether a user has linked somebody at a provider.
     pub(crate) async fn is_linked(&self, user: UserRef<'_>, digest: &str) -> Result<bool, PeopleError> {
         Ok(self.account(user).await?.is_linked(digest))
     }
 
-    /// What makes somebody found by [`People::named`], together with what puts it into the account, where nobody else does so meanwhile.
-    pub(crate) async fn linking(&self, also: Transaction, user: &str, digest: &str) -> Result<Transaction, PeopleError> {
-        let key = rows::subject(digest);
-        let read = self.versioned::<Owner>(&key).await?.map(|(_, read)| read);
-        self.put(also.check(key.clone(), read.as_ref()), key, &Owner { user: user.to_owned() })
-    }
-
     /// Forgets a link of a user; false if there is none.
     pub(crate) async fn unlink(&self, user: UserRef<'_>, digest: &str) -> Result<bool, PeopleError> {
-        let key = rows::subject(digest);
-        let also = match self.versioned::<Owner>(&key).await? {
-            Some((owner, read)) if owner.user == user.name => Transaction::new().check(key.clone(), Some(&read)).delete(key),
-            _ => Transaction::new(),
-        };
+        let also = self.owning_no_more(rows::subject(digest), user.name).await?;
         let change = |account: &mut Account| {
             let before = account.links.len();
             account.links.retain(|link| link.digest != digest);
@@ -106,8 +84,8 @@ mod tests {
 
     async fn link(people: &People, user: UserRef<'_>, digest: &str) {
         let link = || Link { digest: digest.into(), provider: "id".into(), since_s: 100 };
-        let arrival = Arrival { way: Way::Provider, address: None, client: String::new(), provider: None };
-        let also = people.linking(Transaction::new(), user.name, digest).await.unwrap();
+        let arrival = Arrival::by(Way::Provider);
+        let also = people.owning(Transaction::new(), rows::subject(digest), user.name).await.unwrap();
         let begun = people.begin(user, arrival, (100, 50), also, |account| Ok(account.link(link()).then_some(()))).await;
         assert!(begun.unwrap().is_some());
     }
@@ -116,12 +94,12 @@ mod tests {
     async fn somebody_is_found_until_they_are_unlinked() {
         let (people, _folder) = people();
         link(&people, ADA, "d").await;
-        assert_eq!(people.named("d").await.unwrap().as_deref(), Some("ada"));
-        assert_eq!(people.named("other").await.unwrap(), None);
+        assert_eq!(people.owner(&rows::subject("d")).await.unwrap().as_deref(), Some("ada"));
+        assert_eq!(people.owner(&rows::subject("other")).await.unwrap(), None);
         let is_linked = async |user| people.is_linked(user, "d").await.unwrap();
         assert!(is_linked(ADA).await && !is_linked(UserRef { since_s: 8, ..ADA }).await, "that is another ada");
         assert!(people.unlink(ADA, "d").await.unwrap() && !people.unlink(ADA, "d").await.unwrap());
-        assert!(!is_linked(ADA).await && people.named("d").await.unwrap().is_none());
+        assert!(!is_linked(ADA).await && people.owner(&rows::subject("d")).await.unwrap().is_none());
     }
 
     #[tokio::test]
@@ -130,21 +108,12 @@ mod tests {
         link(&people, ADA, "d").await;
         // The row says where to look, and who looks there finds nothing.
         let eve = UserRef { name: "eve", since_s: 1 };
-        people.commit(people.linking(Transaction::new(), "eve", "d").await.unwrap()).await.unwrap();
-        assert_eq!(people.named("d").await.unwrap().as_deref(), Some("eve"));
+        people.commit(people.owning(Transaction::new(), rows::subject("d"), "eve").await.unwrap()).await.unwrap();
+        assert_eq!(people.owner(&rows::subject("d")).await.unwrap().as_deref(), Some("eve"));
         assert!(!people.is_linked(eve, "d").await.unwrap());
         // What is another's by now is not taken away with one's own.
         assert!(people.unlink(ADA, "d").await.unwrap());
-        assert_eq!(people.named("d").await.unwrap().as_deref(), Some("eve"));
-    }
-
-    #[tokio::test]
-    async fn of_two_who_link_the_same_at_once_one_does() {
-        let (people, _folder) = people();
-        let both = [people.linking(Transaction::new(), "ada", "d").await, people.linking(Transaction::new(), "bob", "d").await];
-        let [ada, bob] = both.map(Result::unwrap);
-        people.commit(ada).await.unwrap();
-        assert!(people.commit(bob).await.unwrap_err().is_conflict());
+        assert_eq!(people.owner(&rows::subject("d")).await.unwrap().as_deref(), Some("eve"));
     }
 
     #[tokio::test]

@@ -100,7 +100,7 @@ impl People {
             let (mut account, read) = self.owned(user).await?;
             let Some(said) = change(&mut account)? else { return Ok(None) };
             match self.commit(self.put_account(also.clone(), user, account, read.as_ref())?).await {
-                Err(error) if error.is_conflict() => {}
+                Err(error) if error.is_conflict_of(&rows::account(user.name)) => {}
                 done => return done.map(|()| Some(said)),
             }
         }
@@ -287,7 +287,7 @@ mod tests {
     use crate::testing::people;
 
     fn arrival() -> Arrival {
-        Arrival { way: Way::Password, address: None, client: "test".into(), provider: None }
+        Arrival { client: "test".into(), ..Arrival::by(Way::Password) }
     }
 
     const ADA: UserRef<'static> = UserRef { name: "ada", since_s: 7 };

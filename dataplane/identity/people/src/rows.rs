@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::sealed::{SealError, SealingKey};
+use crate::secret::digest;
 
 /// What all rows of identity begin with.
 const PREFIX: &str = "identity/";
@@ -104,7 +105,12 @@ pub(crate) fn subject(digest: &str) -> Bytes {
     format!("{PREFIX}subject/{digest}").into()
 }
 
-/// What somebody came back with from a provider, by its digest.
+/// A passkey, by what its authenticator calls it: whose account it is in.
+pub(crate) fn passkey(id: &str) -> Bytes {
+    format!("{PREFIX}passkey/{}", digest(id)).into()
+}
+
+/// What somebody came back with from a provider, or an authenticator, by its digest.
 pub(crate) fn answer(digest: &str) -> Bytes {
     format!("{PREFIX}answer/{digest}").into()
 }

@@ -22,6 +22,8 @@ pub(crate) enum Way {
     Device,
     /// By another provider.
     Provider,
+    /// By a passkey.
+    Passkey,
 }
 
 /// What a provider said of somebody who signed in by it.
@@ -57,6 +59,9 @@ pub(crate) struct Session {
     /// Of who signed in by a provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) provider: Option<Provided>,
+    /// Of who signed in by a passkey: which, as its authenticator calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) passkey: Option<String>,
 }
 
 /// Who signs in, how and from where.
@@ -66,6 +71,14 @@ pub(crate) struct Arrival {
     pub(crate) address: Option<IpAddr>,
     pub(crate) client: String,
     pub(crate) provider: Option<Provided>,
+    pub(crate) passkey: Option<String>,
+}
+
+impl Arrival {
+    /// Somebody of whom nothing else is known.
+    pub(crate) fn by(way: Way) -> Self {
+        Self { way, address: None, client: String::new(), provider: None, passkey: None }
+    }
 }
 
 impl Session {
@@ -82,6 +95,7 @@ impl Session {
             address: arrival.address,
             client: arrival.client.chars().filter(|letter| !letter.is_control()).take(CLIENT_BYTES_MAX).collect(),
             provider: arrival.provider,
+            passkey: arrival.passkey,
         };
         Ok((session, secret))
     }
@@ -110,7 +124,7 @@ mod tests {
     #[test]
     fn a_session_is_shown_by_its_secret_until_it_ends() {
         let client = format!("Firefox\n{}", "x".repeat(300));
-        let arrival = Arrival { way: Way::Password, address: None, client, provider: None };
+        let arrival = Arrival { client, ..Arrival::by(Way::Password) };
         let (session, secret) = Session::begin("ada", arrival, 100, 50).unwrap();
         assert!(session.is_shown_by(&secret, 149) && !session.is_shown_by(&secret, 150));
         assert!(!session.is_shown_by(&Token::draw().unwrap(), 100));

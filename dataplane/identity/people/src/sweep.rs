@@ -69,7 +69,7 @@ mod tests {
         let (people, _folder) = people();
         let (ada, bob) = (UserRef { name: "ada", since_s: 1 }, UserRef { name: "bob", since_s: 1 });
         let begin = async |lasts_s| {
-            let arrival = Arrival { way: Way::Password, address: None, client: String::new(), provider: None };
+            let arrival = Arrival::by(Way::Password);
             people.begin(ada, arrival, (100, lasts_s), Transaction::new(), |_| Ok(Some(()))).await.unwrap().unwrap().0
         };
         let (short, long) = (begin(10).await, begin(1000).await);

@@ -34,10 +34,14 @@ impl<S: Sync> FromRequestParts<S> for From {
 
 impl From {
     pub(super) fn by(&self, way: Way) -> Arrival {
-        Arrival { way, address: Some(self.address), client: self.client.clone(), provider: None }
+        Arrival { address: Some(self.address), client: self.client.clone(), ..Arrival::by(way) }
     }
 
     pub(super) fn by_provider(&self, provider: Provided) -> Arrival {
         Arrival { provider: Some(provider), ..self.by(Way::Provider) }
+    }
+
+    pub(super) fn by_passkey(&self, way: Way, id: &str) -> Arrival {
+        Arrival { passkey: Some(id.to_owned()), ..self.by(way) }
     }
 }

@@ -81,9 +81,12 @@ fn set(value: &str, lasts_s: i64) -> HeaderValue {
 /// Whether a place is a path of this host, however a browser reads it: two slashes, or a backslash, lead elsewhere.
 fn is_of_this_host(place: &str) -> bool {
     let mut letters = place.bytes();
-    // What is under /auth is for programs and for where this leads: nobody goes from there to there.
-    let leads_back = place == "/auth" || place.starts_with("/auth/");
+    // What is under /auth/v1 is for programs, and for where this leads: nobody goes from there to there.
+    let leads_back = place == "/auth/v1" || place.starts_with("/auth/v1/");
+    // A browser goes up at these, wherever that leads.
+    let goes_up = place.split(['/', '?', '#']).any(|part| matches!(&*part.to_ascii_lowercase().replace("%2e", "."), "." | ".."));
     !leads_back
+        && !goes_up
         && letters.next() == Some(b'/')
         && !matches!(letters.next(), Some(b'/' | b'\\'))
         && place.len() <= PLACE_BYTES_MAX
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn nobody_is_sent_elsewhere() {
-        for place in ["/", "/files/a?b=c#d", "/a//b"] {
+        for place in ["/", "/files/a?b=c#d", "/a//b", "/auth/account"] {
             assert_eq!(Going::new("id", pending(), place, Purpose::SignIn, 0).place, place);
         }
         for place in [
@@ -139,7 +142,10 @@ mod tests {
             "/a\\b",
             "/a b",
             "/auth/v1/providers/id",
-            "/auth",
+            "/auth/v1",
+            "/x/../auth/v1/providers/id",
+            "/x/%2E%2e/auth/v1/providers/id",
+            "/./auth/v1",
             "/\tx",
             "/\u{e4}",
             "\\\\x",

@@ -4,28 +4,22 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use eddy_http::Problem;
-use eddy_kv::Value as Read;
+use eddy_kv::{Transaction, Value as Read};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arrival::From;
-use super::passwords::good;
+use super::passwords::{Confirmed, good};
+use super::providers::joined;
 use super::sessions::administrator;
-use super::signed::{Signed, begin, from_this_site, time};
+use super::signed::{Signed, begin_for, from_this_site, time};
 use super::{SignIn, failed, now_s};
 use crate::account::Account;
 use crate::invitations::{Invitation, invite_link, taken};
 use crate::people::UserRef;
 use crate::secret::Hidden;
-use crate::session::Way;
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Confirmed {
-    #[serde(default)]
-    current: Option<Hidden>,
-}
+use crate::session::{Arrival, Way};
 
 /// Hands one out, in the place of the one before. Whoever has it can be that user: it must really be an administrator who asks.
 pub(super) async fn invite(
@@ -76,23 +70,32 @@ pub(super) async fn accept(
     let (invitation, read) = state.good_invitation(&secret).await?;
     good(&invitation.user, &password)?;
     let hash = state.hash(password).await?;
-    take(&state, &invitation, &read, &hash, from).await
+    let set = |account: &mut Account| account.set_password(hash.clone(), now_s());
+    take(&state, (&invitation, &read), (from.by(Way::Invitation), &from), Transaction::new(), set).await
 }
 
-async fn take(state: &SignIn, invitation: &Invitation, read: &Read, hash: &str, from: From) -> Result<Response, Problem> {
+/// Takes an invitation by what `set` lets its user sign in by from then on, and draws recovery codes.
+pub(super) async fn take(
+    state: &SignIn,
+    (invitation, read): (&Invitation, &Read),
+    (arrival, from): (Arrival, &From),
+    also: Transaction,
+    set: impl Fn(&mut Account),
+) -> Result<Response, Problem> {
     let user = UserRef { name: &invitation.user, since_s: invitation.user_since_s };
     let proof = |account: &mut Account| {
         account.begin_anew();
-        account.set_password(hash.to_owned(), now_s());
+        set(account);
         Ok(Some(account.draw_recovery_codes()?))
     };
-    let more = |codes| json!({"recoveryCodes": codes});
-    let begun = begin(state, user, (Way::Invitation, &from), taken(user.name, read), proof, more).await;
-    let begun = match begun {
+    let also = joined(also, taken(user.name, read));
+    let begun = match begin_for(state.session_s(), state, user, (arrival, from), also, proof).await {
         // Another took it.
         Err(problem) if problem.code == "Conflict" => return Err(gone()),
-        begun => begun?.ok_or_else(gone)?,
+        begun => begun?,
     };
+    let (begun, codes) = begun.ok_or_else(gone)?;
+    let begun = begun.saying(json!({"recoveryCodes": codes}));
     state.end_others(user.name, &begun.id).await?;
     Ok(begun.into_response())
 }

@@ -6,6 +6,8 @@ mod devices;
 mod going;
 mod invitations;
 mod page;
+mod pages;
+mod passkeys;
 mod passwords;
 mod providers;
 mod recovery;
@@ -20,12 +22,13 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, patch, post};
 use eddy_audit::{Recorder, Trail};
 use eddy_authz::UserEntry;
 use eddy_authz::feed::{Feed, Standing};
 use eddy_http::{Problem, finished};
 use eddy_oidc::{OptionsError, Provider, ProviderOptions};
+use eddy_passkey::Site;
 use eddy_telemetry::error_chain;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -109,6 +112,8 @@ struct Shared {
     passwords: Passwords,
     attempts: Attempts,
     providers: Vec<Arc<Provider>>,
+    /// What passkeys are for.
+    site: Option<Site>,
     tell: Tell,
     recorder: Recorder,
     trail: Option<Trail>,
@@ -134,6 +139,7 @@ impl SignIn {
             passwords,
             attempts: Attempts::new(),
             providers: options.providers()?,
+            site: Site::of(&options.platform_url),
             recorder,
             trail,
             tell: Arc::new(tell),
@@ -154,6 +160,13 @@ impl SignIn {
             .route("/auth/v1/providers/{name}/callback", get(providers::callback))
             .route("/auth/v1/links", get(providers::links).post(providers::link))
             .route("/auth/v1/links/{id}", delete(providers::unlink))
+            .route("/auth/v1/passkey", post(passkeys::sign_in))
+            .route("/auth/v1/passkey/options", post(passkeys::begin_sign_in))
+            .route("/auth/v1/passkeys", get(passkeys::list).post(passkeys::add))
+            .route("/auth/v1/passkeys/options", post(passkeys::begin))
+            .route("/auth/v1/passkeys/{id}", patch(passkeys::rename).delete(passkeys::forget))
+            .route("/auth/v1/invitation/passkey", post(passkeys::accept))
+            .route("/auth/v1/invitation/passkey/options", post(passkeys::invited))
             .route("/auth/v1/session", get(sessions::own).delete(sessions::sign_out))
             .route("/auth/v1/sessions", get(sessions::list).delete(sessions::end_others))
             .route("/auth/v1/sessions/{id}", delete(sessions::end))
@@ -164,6 +177,12 @@ impl SignIn {
             .route("/auth/v1/users/{user}/sessions", get(sessions::list_of).delete(sessions::end_all_of))
             .route("/auth/v1/users/{user}/sessions/{id}", delete(sessions::end_of))
             .route("/auth/v1/audit", get(audited::list))
+            .route("/auth", get(pages::page))
+            .route("/auth/account", get(pages::page))
+            .route("/auth/sign-in", get(pages::page))
+            .route("/auth/invitation", get(pages::page))
+            .route("/auth/device", get(pages::page))
+            .route("/auth/pages/{file}", get(pages::file))
             .fallback(async || Problem::not_found("such path"))
             .method_not_allowed_fallback(async || {
                 Problem::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path takes no such method")
@@ -171,6 +190,11 @@ impl SignIn {
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn(in_time))
             .with_state(self)
+    }
+
+    /// Seconds that a session of a browser goes on.
+    fn session_s(&self) -> i64 {
+        self.0.options.session_days * DAY_S
     }
 
     fn people(&self) -> &People {

@@ -142,10 +142,12 @@ pub(super) async fn change(
     end_all(&state, &signed, &from, user.name, Some(&signed.session.id)).await
 }
 
-#[derive(Deserialize)]
+/// That it is really them: their password, or nothing from who has just signed in.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Confirmed {
-    current: Option<Hidden>,
+    #[serde(default)]
+    pub(super) current: Option<Hidden>,
 }
 
 /// Does without a password from now on.

@@ -20,9 +20,9 @@ use serde_json::{Value, json};
 use super::arrival::From;
 use super::going::{self, Going, Purpose};
 use super::page::failure;
-use super::passwords::too_many;
+use super::passwords::{Confirmed, too_many};
 use super::signed::{Begun, Signed, begin_for, from_this_site};
-use super::{DAY_S, SignIn, failed, now_s};
+use super::{SignIn, failed, now_s};
 use crate::account::Account;
 use crate::invitations::taken;
 use crate::links::Link;
@@ -116,13 +116,6 @@ pub(super) async fn links(State(state): State<SignIn>, signed: Signed) -> Result
     ))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Confirmed {
-    #[serde(default)]
-    current: Option<Hidden>,
-}
-
 /// Forgets one.
 pub(super) async fn unlink(
     State(state): State<SignIn>,
@@ -188,7 +181,7 @@ impl SignIn {
     ) -> Result<(String, HeaderValue), Problem> {
         let provider = self.provider(name)?;
         let wait = |wait| too_many(wait, "too many of this address sign in: try again later");
-        self.0.attempts.provider(from.address, Instant::now()).map_err(wait)?;
+        self.0.attempts.ceremony(from.address, Instant::now()).map_err(wait)?;
         let begun = provider.begin(&self.redirect(name), anew).await.map_err(|error| refused(name, error))?;
         let kept = Going::new(name, begun.pending, place, purpose, now_s());
         Ok((begun.url, kept.cookie(self.people()).map_err(failed)?))
@@ -254,7 +247,8 @@ impl SignIn {
     ) -> Result<Begun, Problem> {
         let link = Link { digest: digest.to_owned(), provider: kept.provider.clone(), since_s: now_s() };
         let is_new = matches!(how, How::New | How::Invited);
-        let also = if is_new { self.people().linking(also, &user.name, digest).await.map_err(failed)? } else { also };
+        let also =
+            if is_new { self.people().owning(also, rows::subject(digest), &user.name).await.map_err(failed)? } else { also };
         let proof = move |account: &mut Account| {
             let is_them = match how {
                 How::Said => true,
@@ -268,7 +262,7 @@ impl SignIn {
             Ok(is_them.then_some(()))
         };
         let options = &self.0.options;
-        let days_s = options.session_days * DAY_S;
+        let days_s = self.session_s();
         let lasts_s = if person.is_admin { days_s.min(options.provider_admin_hours * 3600) } else { days_s };
         let name = kept.provider.clone();
         let provided = Provided { name, subject: digest.to_owned(), admin: person.is_admin, anew: person.anew };
@@ -293,7 +287,7 @@ impl SignIn {
     }
 
     /// Ends some of a user's sessions.
-    async fn end_where(&self, user: &str, which: impl Fn(&Session) -> bool) -> Result<(), Problem> {
+    pub(super) async fn end_where(&self, user: &str, which: impl Fn(&Session) -> bool) -> Result<(), Problem> {
         let sessions = self.people().sessions_of(user).await.map_err(failed)?;
         let mut ended = Vec::new();
         for session in sessions.into_iter().filter(which) {
@@ -308,7 +302,7 @@ impl SignIn {
     async fn is_free(&self, digest: &str, user: &Known) -> Result<(), Problem> {
         let permissions = self.0.feed.permissions();
         let said = permissions.user_of_subject(digest).is_none_or(|name| *name == *user.name);
-        let linked = match self.people().named(digest).await.map_err(failed)? {
+        let linked = match self.people().owner(&rows::subject(digest)).await.map_err(failed)? {
             Some(name) if name != user.name => match permissions.user(&name) {
                 Some(other) => {
                     let other = UserRef { name: &name, since_s: other.since_s };
@@ -330,7 +324,7 @@ impl SignIn {
             let user = self.user(&name)?;
             return Ok(user.map(|(user, _)| (Known { name: name.to_string(), since_s: user.since_s }, How::Said)));
         }
-        let Some(name) = self.people().named(digest).await.map_err(failed)? else { return Ok(None) };
+        let Some(name) = self.people().owner(&rows::subject(digest)).await.map_err(failed)? else { return Ok(None) };
         let Some((user, _)) = self.user(&name)? else { return Ok(None) };
         let is_linked = self.people().is_linked(user, digest).await.map_err(failed)?;
         let since_s = user.since_s;
@@ -358,7 +352,7 @@ enum How {
 }
 
 /// Both, or nothing.
-fn joined(one: Transaction, other: Transaction) -> Transaction {
+pub(super) fn joined(one: Transaction, other: Transaction) -> Transaction {
     Transaction { checks: [one.checks, other.checks].concat(), writes: [one.writes, other.writes].concat() }
 }
 
@@ -378,7 +372,7 @@ fn elsewhere<const N: usize>(location: &str, cookies: [HeaderValue; N]) -> Respo
     (StatusCode::SEE_OTHER, headers, AppendHeaders(cookies.map(|cookie| (SET_COOKIE, cookie)))).into_response()
 }
 
-fn not_asked() -> Problem {
+pub(super) fn not_asked() -> Problem {
     let detail = "this is no answer to what this browser asked for, or a late one, or it was used already: sign in again";
     Problem::new(StatusCode::BAD_REQUEST, "NotAsked", detail)
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::arrival::From;
-use super::passwords::wrong;
+use super::passwords::{Confirmed, wrong};
 use super::signed::{Signed, begin, from_this_site};
 use super::{SignIn, failed};
 use crate::account::Account;
@@ -55,12 +55,6 @@ pub(super) async fn sign_in(
 pub(super) async fn count(State(state): State<SignIn>, signed: Signed) -> Result<Json<Value>, Problem> {
     let account = state.people().account(signed.user()).await.map_err(failed)?;
     Ok(Json(json!({"codesLeft": account.recovery.len(), "hasPassword": account.password.is_some()})))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Confirmed {
-    current: Option<Hidden>,
 }
 
 /// Draws codes in the place of all; they are said this once.

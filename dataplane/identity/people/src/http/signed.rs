@@ -39,7 +39,7 @@ impl Signed {
             Way::Device => false,
             // Whom a provider still knows from before shows nothing.
             Way::Provider => self.session.provider.as_ref().is_some_and(|provider| provider.anew),
-            Way::Password | Way::RecoveryCode | Way::Invitation => true,
+            Way::Password | Way::RecoveryCode | Way::Invitation | Way::Passkey => true,
         };
         has_shown && now_s() < self.session.began_s + RECENT_S
     }
@@ -96,15 +96,14 @@ pub(super) async fn begin<T>(
     proof: impl FnMut(&mut Account) -> Result<Option<T>, PeopleError>,
     more: impl FnOnce(T) -> Value,
 ) -> Result<Option<Begun>, Problem> {
-    let lasts_s = state.0.options.session_days * super::DAY_S;
-    begin_for(lasts_s, state, user, (from.by(way), from), also, proof)
+    begin_for(state.session_s(), state, user, (from.by(way), from), also, proof)
         .await
         .map(|begun| begun.map(|(begun, proven)| begun.saying(more(proven))))
 }
 
 impl Begun {
     /// The same with what is said besides.
-    fn saying(mut self, more: Value) -> Self {
+    pub(super) fn saying(mut self, more: Value) -> Self {
         if let (Some(said), Value::Object(more)) = (self.said.as_object_mut(), more) {
             said.extend(more);
         }
@@ -149,7 +148,7 @@ pub(super) fn about(session: &Session, own: Option<&str>) -> Value {
     json!({
         "id": session.id, "user": session.user, "way": session.way, "beganAt": time(session.began_s), "expiresAt": time(session.expires_s),
         "address": session.address, "client": session.client, "isThis": own == Some(&*session.id),
-        "provider": session.provider.as_ref().map(|provider| &provider.name),
+        "provider": session.provider.as_ref().map(|provider| &provider.name), "passkey": session.passkey,
     })
 }
 

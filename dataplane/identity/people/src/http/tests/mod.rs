@@ -13,6 +13,8 @@ use super::*;
 use crate::sessions::Sessions;
 use crate::testing::people;
 
+mod pages;
+mod passkeys;
 mod providers;
 
 struct Stage {
@@ -47,10 +49,14 @@ impl Stage {
     }
 
     fn with(permissions: Permissions, feed: impl Fn(Permissions) -> Feed) -> Self {
-        Self::with_providers(permissions, feed, None)
+        Self::with_options(permissions, feed, |options| options)
     }
 
-    fn with_providers(permissions: Permissions, feed: impl Fn(Permissions) -> Feed, providers_file: Option<PathBuf>) -> Self {
+    fn with_options(
+        permissions: Permissions,
+        feed: impl Fn(Permissions) -> Feed,
+        change: impl Fn(SignInOptions) -> SignInOptions,
+    ) -> Self {
         for (name, admin) in [("ada", false), ("bob", false), ("root", true)] {
             let user = UserEntry { admin, suspended: false, since_s: 5 };
             permissions.set(&user_key(name), Some(&Entry::User(user).to_bytes().unwrap()));
@@ -62,9 +68,10 @@ impl Stage {
             device_days: 90,
             invitation_hours: 72,
             platform_url: "https://cloud.example".into(),
-            providers_file,
+            providers_file: None,
             provider_admin_hours: 12,
         };
+        let options = change(options);
         // As identity does, in another process.
         let told = feed.clone();
         let tell = move |id: &str| {

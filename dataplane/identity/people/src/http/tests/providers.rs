@@ -1,4 +1,4 @@
-//! Signing in by a provider that others rely on, too (`dev/oidc-provider` gets it).
+//! Signing in by a provider that others rely on, too (`dev/npm-peer oidc` gets it).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +27,7 @@ async fn run(port: u16, groups: Value, more: &[&str]) -> Child {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../e2e/oidc/provider.mjs");
     let mut process = Command::new("node")
         .arg(script)
-        .args([format!("{cache}/oidc-provider"), port.to_string(), CALLBACK.into(), groups.to_string()])
+        .args([format!("{cache}/npm/oidc"), port.to_string(), CALLBACK.into(), groups.to_string()])
         .args(more)
         .env("NODE_NO_WARNINGS", "1")
         .stdout(Stdio::piped())
@@ -36,7 +36,7 @@ async fn run(port: u16, groups: Value, more: &[&str]) -> Child {
         .spawn()
         .expect("node");
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    while lines.next_line().await.unwrap().expect("the provider, as dev/oidc-provider gets it") != "ready" {}
+    while lines.next_line().await.unwrap().expect("the provider, as dev/npm-peer oidc gets it") != "ready" {}
     // Whoever writes where nobody reads any more ends.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     process
@@ -56,7 +56,8 @@ impl WithProvider {
             "adminGroups": ["ops"],
         });
         std::fs::write(&file, json!([provider]).to_string()).unwrap();
-        let stage = Stage::with_providers(Permissions::default(), Feed::fixed, Some(file));
+        let with_file = |options| SignInOptions { providers_file: Some(file.clone()), ..options };
+        let stage = Stage::with_options(Permissions::default(), Feed::fixed, with_file);
         Self { stage, issuer, port, process: run(port, groups, &[]).await, _folder: folder }
     }
 
