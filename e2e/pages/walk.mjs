@@ -10,7 +10,8 @@ const { chromium } = (await import(pathToFileURL(join(folder, 'node_modules/play
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
 const context = await browser.newContext({ viewport: { width: 390, height: 800 } });
 const page = await context.newPage();
-page.setDefaultTimeout(20_000);
+// Other tests, and a build, may have the machine meanwhile.
+page.setDefaultTimeout(60_000);
 const wrong = [];
 page.on('pageerror', (error) => wrong.push(`${error}`));
 // What the platform refuses is shown by the pages; what the browser itself refuses is a mistake of theirs.
