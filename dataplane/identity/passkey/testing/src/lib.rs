@@ -1,7 +1,5 @@
 //! An authenticator of passkeys with the browser before it, for tests: it answers what sites ask as
-//! [Web Authentication](https://www.w3.org/TR/webauthn-3/) has it, and lies where it is told to.
-
-#![allow(clippy::unwrap_used)]
+//! [Web Authentication](https://www.w3.org/TR/webauthn-3/) has it, and lies where it is told to. Whatever fails ends the test.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -41,8 +39,9 @@ impl Authenticator {
     /// One that knows who is there, in a browser at a page of this origin.
     pub fn at(origin: &str) -> Self {
         let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).unwrap();
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random).unwrap();
+        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).expect("randomness");
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8.as_ref(), &random)
+            .expect("the key that was made just now");
         let id = digest(&SHA256, key.public_key().as_ref()).as_ref().to_vec();
         let (handle, flags, origin) = (String::new(), PRESENT | VERIFIED, origin.to_owned());
         Self { key, id, handle, flags, uses: 0, origin, domain: None }
@@ -50,16 +49,16 @@ impl Authenticator {
 
     /// Registers the passkey: `RegistrationResponseJSON` to `PublicKeyCredentialCreationOptionsJSON`.
     pub fn create(&mut self, options: &Value) -> Value {
-        self.handle = options["user"]["id"].as_str().unwrap().to_owned();
+        self.handle = options["user"]["id"].as_str().expect("creation options name a user").to_owned();
         let client = self.client_data("webauthn.create", options);
-        let mut data = self.data(options["rp"]["id"].as_str().unwrap(), self.flags | ATTESTED);
+        let mut data = self.data(options["rp"]["id"].as_str().expect("creation options name a domain"), self.flags | ATTESTED);
         data.extend([0; 16]);
-        data.extend(u16::try_from(self.id.len()).unwrap().to_be_bytes());
+        data.extend(u16::try_from(self.id.len()).expect("an id of at most 1,023 bytes").to_be_bytes());
         data.extend(&self.id);
         data.extend(self.cose_key());
         // {"fmt": "none", "attStmt": {}, "authData": …}
         let mut attestation = b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x58".to_vec();
-        attestation.push(u8::try_from(data.len()).unwrap());
+        attestation.push(u8::try_from(data.len()).expect("data of less than 256 bytes, with an id of 32"));
         attestation.extend(&data);
         json!({
             "id": text(&self.id), "rawId": text(&self.id), "type": "public-key", "clientExtensionResults": {},
@@ -72,9 +71,9 @@ impl Authenticator {
     pub fn get(&mut self, options: &Value) -> Value {
         self.uses += 1;
         let client = self.client_data("webauthn.get", options);
-        let data = self.data(options["rpId"].as_str().unwrap(), self.flags);
+        let data = self.data(options["rpId"].as_str().expect("request options name a domain"), self.flags);
         let signed = [&data[..], digest(&SHA256, client.as_bytes()).as_ref()].concat();
-        let signature = self.key.sign(&SystemRandom::new(), &signed).unwrap();
+        let signature = self.key.sign(&SystemRandom::new(), &signed).expect("randomness");
         json!({
             "id": text(&self.id), "rawId": text(&self.id), "type": "public-key", "clientExtensionResults": {},
             "authenticatorAttachment": "platform",
