@@ -1,17 +1,12 @@
 // One's own account: how one signs in, and where one has.
-import { ask, askConfirmed, goToSignIn } from "./ask.js";
+import { ask, askConfirmed, sessionOrSignIn } from "./ask.js";
 import { button, element, field, form, show, time } from "./elements.js";
 import { codes } from "./invitation.js";
 import { create, hasPasskeys } from "./passkeys.js";
 
 export async function account() {
-  let session;
-  try {
-    session = await ask("GET", "session");
-  } catch (error) {
-    if (error.status === 401) return goToSignIn();
-    throw error;
-  }
+  const session = await sessionOrSignIn();
+  if (!session) return;
   const [passkeys, sessions, recovery, links, providers] = await Promise.all(
     ["passkeys", "sessions", "recovery-codes", "links", "providers"].map((path) => ask("GET", path)),
   );

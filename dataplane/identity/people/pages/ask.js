@@ -37,6 +37,16 @@ export async function askConfirmed(method, path, body = {}) {
   }
 }
 
+/** The session that somebody has; nothing where they have none, who is led to where one signs in. */
+export async function sessionOrSignIn() {
+  try {
+    return await ask("GET", "session");
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    goToSignIn();
+  }
+}
+
 /** Leads to where one signs in, and back here then; with `again`, also who is still known elsewhere shows who they are. */
 export function goToSignIn(again = false) {
   const here = location.pathname + location.search + location.hash;

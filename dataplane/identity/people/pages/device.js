@@ -1,15 +1,10 @@
 // Letting a program in that waits for it, as the command eddy does (RFC 8628).
-import { ask, goToSignIn } from "./ask.js";
+import { ask, sessionOrSignIn } from "./ask.js";
 import { button, element, field, form, show, time } from "./elements.js";
 
 export async function device() {
   const code = decodeURIComponent(location.hash.slice(1));
-  try {
-    await ask("GET", "session");
-  } catch (error) {
-    if (error.status === 401) return goToSignIn();
-    throw error;
-  }
+  if (!(await sessionOrSignIn())) return;
   if (!code) {
     const typed = field("Code that the program shows", { name: "code", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
     show("Let a program in", form("Go on", [typed], async (said) => void (location.hash = encodeURIComponent(said.code.trim()))));

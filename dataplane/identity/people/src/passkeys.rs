@@ -52,6 +52,11 @@ impl Account {
         self.passkeys.len() >= PASSKEYS_MAX
     }
 
+    /// Whether one of them is called so by its authenticator.
+    pub(crate) fn has_passkey(&self, id: &str) -> bool {
+        self.passkeys.iter().any(|named| named.passkey.id() == id)
+    }
+
     /// The passkey that its authenticator calls so.
     pub(crate) fn passkey(&mut self, id: &str) -> Option<&mut NamedPasskey> {
         self.passkeys.iter_mut().find(|named| named.passkey.id() == id)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use eddy_authz::Token;
 use eddy_kv::{KeyRange, Read, ReadResult, Row, Scan, Store, Transaction, Value};
@@ -246,14 +248,14 @@ impl People {
         rows::read(&self.sealing, key, value)
     }
 
-    /// Something that others keep for us, and can neither read nor change, for this purpose.
-    pub(crate) fn seal<T: Serialize>(&self, purpose: &'static str, what: &T) -> Result<Vec<u8>, PeopleError> {
-        rows::write(&self.sealing, &kept_elsewhere(purpose), what)
+    /// Something that others keep for us, and can neither read nor change, for this purpose: as text of base64url.
+    pub(crate) fn seal<T: Serialize>(&self, purpose: &'static str, what: &T) -> Result<String, PeopleError> {
+        Ok(URL_SAFE_NO_PAD.encode(rows::write(&self.sealing, &kept_elsewhere(purpose), what)?))
     }
 
     /// The same, when it is shown; none if it is not ours.
-    pub(crate) fn open<T: DeserializeOwned>(&self, purpose: &'static str, sealed: &[u8]) -> Option<T> {
-        let plain = self.sealing.open(&kept_elsewhere(purpose), sealed).ok()?;
+    pub(crate) fn open<T: DeserializeOwned>(&self, purpose: &'static str, sealed: &str) -> Option<T> {
+        let plain = self.sealing.open(&kept_elsewhere(purpose), &URL_SAFE_NO_PAD.decode(sealed).ok()?).ok()?;
         serde_json::from_slice(&plain).ok()
     }
 

@@ -1,8 +1,6 @@
 //! What a browser keeps while its user is at a provider: who they are to become, and where they are to go then. Nobody can read or change
 //! it, and it ends soon.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eddy_oidc::Pending;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
@@ -50,7 +48,7 @@ impl Going {
 
     /// The cookie that keeps it.
     pub(super) fn cookie(&self, people: &People) -> Result<HeaderValue, PeopleError> {
-        Ok(set(&URL_SAFE_NO_PAD.encode(people.seal(GOING_COOKIE, self)?), WITHIN_S))
+        Ok(set(&people.seal(GOING_COOKIE, self)?, WITHIN_S))
     }
 
     /// What a browser kept, if it did and it is of this provider and now.
@@ -61,7 +59,7 @@ impl Going {
             (name == GOING_COOKIE).then_some(value)
         });
         let (Some(only), None) = (kept.next(), kept.next()) else { return None };
-        let going: Self = people.open(GOING_COOKIE, &URL_SAFE_NO_PAD.decode(only).ok()?)?;
+        let going: Self = people.open(GOING_COOKIE, only)?;
         Some(going).filter(|going| going.provider == provider && now_s < going.expires_s)
     }
 }

@@ -8,8 +8,6 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use eddy_audit::Outcome;
 use eddy_http::Problem;
 use eddy_kv::Transaction;
@@ -29,7 +27,7 @@ use crate::account::Account;
 use crate::passkeys::NamedPasskey;
 use crate::people::UserRef;
 use crate::rows;
-use crate::secret::{Hidden, digest};
+use crate::secret::Hidden;
 use crate::session::{Session, Way};
 
 /// What a sealed ceremony is for.
@@ -154,14 +152,13 @@ pub(super) async fn add(
     let user = signed.user();
     let also = state.new_to_all(once, user.name, &passkey).await?;
     let named = NamedPasskey::new(&name, passkey, now_s());
+    let mut began_anew = false;
     let change = |account: &mut Account| {
-        let begun_anew = account.generation != generation;
-        Ok((begun_anew || account.add_passkey(named.clone())).then_some(begun_anew))
+        began_anew = account.generation != generation;
+        Ok((!began_anew && account.add_passkey(named.clone())).then_some(()))
     };
     let changed = state.people().change_account_with(user, also, change).await.map_err(failed);
-    if once_only(changed)?.ok_or_else(full)? {
-        return Err(not_asked());
-    }
+    once_only(changed)?.ok_or_else(|| if began_anew { not_asked() } else { full() })?;
     tracing::info!(user = user.name, "has a passkey more");
     state.did(&signed, &from, "passkey.create", user.name);
     Ok((StatusCode::CREATED, Json(said(&named))).into_response())
@@ -194,7 +191,7 @@ pub(super) async fn rename(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Forgets one. Who came in by it goes, unless it is whoever asks.
+/// Forgets one.
 pub(super) async fn forget(
     State(state): State<SignIn>,
     signed: Signed,
@@ -203,13 +200,9 @@ pub(super) async fn forget(
     Json(Confirmed { current }): Json<Confirmed>,
 ) -> Result<StatusCode, Problem> {
     state.confirm(&signed, &from, current).await?;
-    if !state.people().forget_passkey(signed.user(), &id).await.map_err(failed)? {
-        return Err(Problem::not_found("such passkey"));
-    }
-    state.did(&signed, &from, "passkey.delete", &signed.session.user);
-    let by_it = |session: &Session| session.passkey.as_deref() == Some(&*id) && session.id != signed.session.id;
-    state.end_where(&signed.session.user, by_it).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let forgotten = state.people().forget_passkey(signed.user(), &id).await.map_err(failed)?;
+    let by_it = |session: &Session| session.passkey.as_deref() == Some(&*id);
+    state.forgot(&signed, &from, "passkey", forgotten, by_it).await
 }
 
 #[derive(Deserialize)]
@@ -257,11 +250,9 @@ pub(super) async fn accept(
 impl SignIn {
     /// What passkeys are for.
     fn site(&self) -> Result<&Site, Problem> {
-        let none = || {
-            Problem::not_found(
-                "such path: passkeys need the platform's name (platform.host of its chart), and an address is none",
-            )
-        };
+        let detail =
+            "there are no passkeys here: they need the platform's name (platform.host of its chart), and an address is none";
+        let none = || Problem::new(StatusCode::NOT_FOUND, "NotFound", detail);
         self.0.site.as_ref().ok_or_else(none)
     }
 
@@ -271,18 +262,16 @@ impl SignIn {
         self.0.attempts.ceremony(from.address, Instant::now()).map_err(wait)?;
         let Asked { ceremony, options } = asked.map_err(refused)?;
         let sealed = self.people().seal(SEALED, &Kept { ceremony, purpose }).map_err(failed)?;
-        Ok(Json(json!({"ceremony": URL_SAFE_NO_PAD.encode(sealed), "publicKey": options})))
+        Ok(Json(json!({"ceremony": sealed, "publicKey": options})))
     }
 
     /// What they were asked, where it is of this purpose, and that this is its first answer.
     fn answered(&self, sealed: &str, is_meant: impl Fn(&Purpose) -> bool) -> Result<(Kept, Transaction), Problem> {
-        let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| not_asked())?;
-        let kept = self.people().open::<Kept>(SEALED, &bytes).filter(|kept| is_meant(&kept.purpose)).ok_or_else(not_asked)?;
+        let kept = self.people().open::<Kept>(SEALED, sealed).filter(|kept| is_meant(&kept.purpose)).ok_or_else(not_asked)?;
         // Each takes a look at a signature.
         let wait = |wait| too_many(wait, "this answer was shown too often: begin again");
-        let asked = digest(sealed);
-        self.0.attempts.answer(&asked, Instant::now()).map_err(wait)?;
-        let once = self.people().once(&asked, now_s()).map_err(failed)?;
+        self.0.attempts.answer(sealed, Instant::now()).map_err(wait)?;
+        let once = self.people().once(sealed, now_s()).map_err(failed)?;
         Ok((kept, once))
     }
 
@@ -291,15 +280,10 @@ impl SignIn {
         let (id, row) = (passkey.id(), rows::passkey(&passkey.id()));
         let owning = self.people().owning(also, row.clone(), user).await.map_err(failed)?;
         // Asked after what is checked was read.
-        if let Some(owner) = self.people().owner(&row).await.map_err(failed)?
-            && let Some(entry) = self.0.feed.permissions().user(&owner)
-        {
-            let owner = UserRef { name: &owner, since_s: entry.since_s };
-            if self.people().account(owner).await.map_err(failed)?.passkey(&id).is_some() {
-                return Err(Problem::new(StatusCode::CONFLICT, "KnownAlready", "this passkey is somebody's already"));
-            }
+        match self.holder(&row, |account| account.has_passkey(&id)).await? {
+            Some(_) => Err(Problem::new(StatusCode::CONFLICT, "KnownAlready", "this passkey is somebody's already")),
+            None => Ok(owning),
         }
-        Ok(owning)
     }
 }
 

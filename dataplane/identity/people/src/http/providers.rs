@@ -6,6 +6,7 @@ use std::time::Instant;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::response::{AppendHeaders, IntoResponse, Response};
+use bytes::Bytes;
 use eddy_audit::Outcome;
 use eddy_authz::subject_digest;
 use eddy_http::{NotShown, Problem};
@@ -125,14 +126,8 @@ pub(super) async fn unlink(
     Json(Confirmed { current }): Json<Confirmed>,
 ) -> Result<StatusCode, Problem> {
     state.confirm(&signed, &from, current).await?;
-    if !state.people().unlink(signed.user(), &id).await.map_err(failed)? {
-        return Err(Problem::not_found("such link"));
-    }
-    state.did(&signed, &from, "link.delete", &signed.session.user);
-    // Who came in by it goes, unless it is whoever asks.
-    let by_it = |session: &Session| session.is_of(&id) && session.id != signed.session.id;
-    state.end_where(&signed.session.user, by_it).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let forgotten = state.people().unlink(signed.user(), &id).await.map_err(failed)?;
+    state.forgot(&signed, &from, "link", forgotten, |session: &Session| session.is_of(&id)).await
 }
 
 /// Whoever comes back from a provider.
@@ -286,8 +281,34 @@ impl SignIn {
         self.end_where(user, was_one).await
     }
 
+    /// What follows when somebody has a way to sign in less, if it was there: who came in by it goes, unless it is whoever asks.
+    pub(super) async fn forgot(
+        &self,
+        signed: &Signed,
+        from: &From,
+        what: &str,
+        was_there: bool,
+        is_by_it: impl Fn(&Session) -> bool,
+    ) -> Result<StatusCode, Problem> {
+        if !was_there {
+            return Err(Problem::not_found(format!("such {what}")));
+        }
+        let user = &signed.session.user;
+        self.did(signed, from, &format!("{what}.delete"), user);
+        self.end_where(user, |session| is_by_it(session) && session.id != signed.session.id).await?;
+        Ok(StatusCode::NO_CONTENT)
+    }
+
+    /// The user in whose account that is which this row is of, also where they may not sign in at the moment.
+    pub(super) async fn holder(&self, row: &Bytes, has: impl Fn(&Account) -> bool) -> Result<Option<String>, Problem> {
+        let Some(name) = self.people().owner(row).await.map_err(failed)? else { return Ok(None) };
+        let Some(entry) = self.0.feed.permissions().user(&name) else { return Ok(None) };
+        let account = self.people().account(UserRef { name: &name, since_s: entry.since_s }).await.map_err(failed)?;
+        Ok(has(&account).then_some(name))
+    }
+
     /// Ends some of a user's sessions.
-    pub(super) async fn end_where(&self, user: &str, which: impl Fn(&Session) -> bool) -> Result<(), Problem> {
+    async fn end_where(&self, user: &str, which: impl Fn(&Session) -> bool) -> Result<(), Problem> {
         let sessions = self.people().sessions_of(user).await.map_err(failed)?;
         let mut ended = Vec::new();
         for session in sessions.into_iter().filter(which) {
@@ -302,16 +323,8 @@ impl SignIn {
     async fn is_free(&self, digest: &str, user: &Known) -> Result<(), Problem> {
         let permissions = self.0.feed.permissions();
         let said = permissions.user_of_subject(digest).is_none_or(|name| *name == *user.name);
-        let linked = match self.people().owner(&rows::subject(digest)).await.map_err(failed)? {
-            Some(name) if name != user.name => match permissions.user(&name) {
-                Some(other) => {
-                    let other = UserRef { name: &name, since_s: other.since_s };
-                    self.people().is_linked(other, digest).await.map_err(failed)?
-                }
-                None => false,
-            },
-            _ => false,
-        };
+        let holder = self.holder(&rows::subject(digest), |account| account.is_linked(digest)).await?;
+        let linked = holder.is_some_and(|name| name != user.name);
         if said && !linked {
             return Ok(());
         }

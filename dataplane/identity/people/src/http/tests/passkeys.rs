@@ -208,3 +208,14 @@ async fn who_was_asked_before_an_invitation_was_taken_adds_nothing_after() {
     assert_eq!(stage.as_page(Method::POST, "/auth/v1/passkeys", &before, body).await.code(), (400, "NotAsked"));
     assert!(stage.people.account(user).await.unwrap().passkeys.is_empty());
 }
+
+#[tokio::test]
+async fn where_the_platform_is_an_address_whoever_asks_is_told_that_there_are_none() {
+    let stage = Stage::with_options(Permissions::default(), Feed::fixed, |options| SignInOptions {
+        platform_url: "https://192.0.2.1".into(),
+        ..options
+    });
+    let said = stage.as_stranger("/auth/v1/passkey/options", json!({})).await;
+    assert_eq!(said.code(), (404, "NotFound"));
+    assert!(said.body["detail"].as_str().unwrap().starts_with("there are no passkeys here"), "{}", said.body);
+}
