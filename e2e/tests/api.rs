@@ -20,7 +20,9 @@ impl Api {
             cluster.kubectl(&["get", "node", "node1", "-o", "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"]);
         let port =
             cluster.kubectl(&["-n", "eddy-system", "get", "service", "eddy-api", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).build().unwrap();
+        // Each request on a connection of its own, so that every replica is asked sooner or later.
+        let client =
+            reqwest::Client::builder().connect_timeout(Duration::from_secs(2)).pool_max_idle_per_host(0).build().unwrap();
         Self { url: format!("http://{address}:{port}/api/v1"), client }
     }
 

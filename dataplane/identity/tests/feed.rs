@@ -269,11 +269,15 @@ async fn who_starts_while_nats_is_away_knows_what_it_knew() {
     let feed = nats.feed("permissions").await;
     feed.filled().await;
     assert!(feed.authenticate(&kept).is_ok() && feed.authenticate(&revoked).is_ok());
+    let made_meanwhile = Token::draw().unwrap();
+    until("whoever is not known may be yet", || feed.authenticate(&made_meanwhile) == Err(Refused::Stale)).await;
+    assert!(matches!(feed.signer(made_meanwhile.id()), Err(Refused::Stale)) && feed.signer(kept.id()).is_ok());
     nats.start_again(true);
     world.0.remove(&token_key(revoked.id()));
     nats.publisher(&world).await;
     until("what was revoked meanwhile is not known", || feed.authenticate(&revoked) == Err(Refused::Unknown)).await;
     assert!(feed.authenticate(&kept).is_ok());
+    assert_eq!(feed.authenticate(&made_meanwhile), Err(Refused::Unknown));
 }
 
 #[tokio::test(flavor = "multi_thread")]

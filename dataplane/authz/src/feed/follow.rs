@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream;
-use async_nats::jetstream::kv::{Entry, Operation};
+use async_nats::jetstream::kv::{Entry, Operation, Watch};
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -89,12 +89,13 @@ impl Follower {
         self.shared.upgrade().and_then(|shared| shared.age()).is_some_and(|age| age < SILENCE * 2)
     }
 
-    async fn follow(&mut self) -> Result<(), FollowError> {
+    /// Asks for what changed since what is known, or for everything.
+    async fn open(&mut self) -> Result<Watch, FollowError> {
         let store = jetstream::new(self.client.clone()).get_key_value(BUCKET).await?;
         let info = store.stream.get_info().await?;
         self.beats = 0;
         let goes_on = |of: &Moment| of.revision <= info.state.last_sequence && age_s(of.heard_s) <= FILE_AGE_S_MAX;
-        let mut entries = match self.known.of.filter(goes_on) {
+        Ok(match self.known.of.filter(goes_on) {
             Some(of) => {
                 (self.fresh, self.epoch) = (None, Some(of.epoch));
                 store.watch_all_from_revision(of.revision + 1).await?
@@ -103,7 +104,12 @@ impl Follower {
                 (self.fresh, self.epoch) = (Some(BTreeMap::new()), None);
                 store.watch_with_history(">").await?
             }
-        };
+        })
+    }
+
+    async fn follow(&mut self) -> Result<(), FollowError> {
+        // A question that was under way when a connection was lost is not answered by the next one.
+        let mut entries = timeout(SILENCE, self.open()).await.map_err(|_| FollowError::Silent)??;
         loop {
             let entry = timeout(SILENCE, entries.next()).await.ok().flatten().ok_or(FollowError::Silent)??;
             let Some(shared) = self.shared.upgrade() else { return Ok(()) };

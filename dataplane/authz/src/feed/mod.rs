@@ -47,6 +47,9 @@ pub const HEARTBEAT_EVERY: Duration = Duration::from_millis(500);
 /// A file older than this is not gone on from: marks of deletions may not be there any more.
 pub const FILE_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Whoever heard nothing for longer may not know yet whom others know.
+const SURE_FOR: Duration = Duration::from_secs(2);
+
 /// Permissions are known by then, or are not to be known just now.
 const FILLED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -125,16 +128,21 @@ impl Feed {
 
     /// What is known for good: for tests, and for processes that ask nobody.
     pub fn fixed(permissions: Permissions) -> Self {
-        Self::fixed_at(permissions, Ages { writes_max: Duration::MAX, reads_max: Duration::MAX }, Duration::ZERO)
+        let ages = Ages { writes_max: Duration::MAX, reads_max: Duration::MAX };
+        Self::of(permissions, ages, i64::MAX)
     }
 
     /// What was known so long ago, and nothing since: for tests.
     pub fn fixed_at(permissions: Permissions, ages: Ages, age: Duration) -> Self {
+        Self::of(permissions, ages, i64::try_from(age.as_millis()).map_or(NEVER, |age_ms| -age_ms))
+    }
+
+    fn of(permissions: Permissions, ages: Ages, heard_ms: i64) -> Self {
         Self(Arc::new(Shared {
             permissions,
             ages,
             began: Instant::now(),
-            heard_ms: AtomicI64::new(i64::try_from(age.as_millis()).map_or(NEVER, |age_ms| -age_ms)),
+            heard_ms: AtomicI64::new(heard_ms),
             revision: AtomicU64::new(0),
             filled: watch::Sender::new(true),
             used: used::Used::default(),
@@ -204,7 +212,8 @@ impl Feed {
     /// # Errors
     /// See [`Refused`].
     pub fn authenticate(&self, token: &Token) -> Result<Principal, Refused> {
-        let whose = self.limited(self.0.permissions.authenticate(token, Timestamp::now().as_second()))?;
+        let found = self.0.permissions.authenticate(token, Timestamp::now().as_second());
+        let whose = self.limited(found, Principal::reading_only)?;
         if whose.token().is_some() {
             self.used(token.id());
         }
@@ -221,14 +230,17 @@ impl Feed {
     /// # Errors
     /// See [`Refused`].
     pub fn signer(&self, id: &str) -> Result<(TokenHash, Principal), Refused> {
-        let (hash, principal) = self.0.permissions.signer(id, Timestamp::now().as_second())?;
-        self.limited(Ok(principal)).map(|principal| (hash, principal))
+        let signer = self.0.permissions.signer(id, Timestamp::now().as_second());
+        self.limited(signer, |(hash, principal)| (hash, principal.reading_only()))
     }
 
-    fn limited(&self, principal: Result<Principal, Refused>) -> Result<Principal, Refused> {
+    fn limited<T>(&self, found: Result<T, Refused>, reading_only: impl FnOnce(T) -> T) -> Result<T, Refused> {
+        let is_sure = self.age().is_some_and(|age| age <= SURE_FOR);
         match self.standing() {
-            Standing::Fresh => principal,
-            Standing::ReadsOnly => principal.map(Principal::reading_only),
+            // It may have been made since. To be told to come again does no harm, to be sent away does.
+            _ if !is_sure && matches!(found, Err(Refused::Unknown)) => Err(Refused::Stale),
+            Standing::Fresh => found,
+            Standing::ReadsOnly => found.map(reading_only),
             Standing::PublicOnly => Err(Refused::Stale),
         }
     }

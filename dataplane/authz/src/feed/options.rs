@@ -9,6 +9,13 @@ use zeroize::Zeroizing;
 
 use super::{Ages, Feed};
 
+/// Between tries to connect. The client's own goes up to 4 s, in which what was taken back would still count.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A server that does not answer within this is not there: the address of a pod that has gone refuses nothing, it is silent.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// Between questions whether the server is there still. After three without an answer another is connected to.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
 /// Who may what, as a process is told to follow it.
 #[derive(clap::Args, Clone, Debug)]
 pub struct FeedOptions {
@@ -96,7 +103,12 @@ impl NatsOptions {
     /// # Errors
     /// That something that was given is not what it should be.
     pub async fn connect(&self, name: &str) -> Result<Client, NatsError> {
-        let mut options = ConnectOptions::new().name(name).retry_on_initial_connect();
+        let mut options = ConnectOptions::new()
+            .name(name)
+            .retry_on_initial_connect()
+            .connection_timeout(CONNECT_WITHIN)
+            .ping_interval(PING_EVERY)
+            .reconnect_delay_callback(pause);
         if let Some(file) = &self.nats_password_file {
             let read = std::fs::read_to_string(file).map(Zeroizing::new);
             let password = read.map_err(|source| NatsError::Password { file: file.clone(), source })?;
@@ -111,5 +123,23 @@ impl NatsOptions {
             .map(|server| server.parse().map_err(|source| NatsError::Server { server: server.clone(), source }));
         let servers = servers.collect::<Result<Vec<ServerAddr>, _>>()?;
         Ok(options.connect(servers).await?)
+    }
+}
+
+/// Before a try to connect that is the so many-th since there was a connection.
+fn pause(tries: usize) -> Duration {
+    let doublings = u32::try_from(tries).unwrap_or(u32::MAX).saturating_sub(1);
+    let grown = Duration::from_millis(2_u64.saturating_pow(doublings.min(16)));
+    if tries <= 1 { Duration::ZERO } else { grown.min(CONNECT_PAUSE_MAX) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_try_is_at_once_and_no_pause_is_long() {
+        assert_eq!((pause(0), pause(1), pause(2)), (Duration::ZERO, Duration::ZERO, Duration::from_millis(2)));
+        assert_eq!((pause(40), pause(usize::MAX)), (CONNECT_PAUSE_MAX, CONNECT_PAUSE_MAX));
     }
 }

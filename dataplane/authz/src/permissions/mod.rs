@@ -37,7 +37,7 @@ pub enum Refused {
     #[error("the token's principal is suspended")]
     Suspended,
     /// What is known is too old to say.
-    #[error("identity has not been heard of for so long that nobody's token can be known; try again later")]
+    #[error("identity was not heard of lately, and whose token this is cannot be known; try again later")]
     Stale,
 }
 
