@@ -72,7 +72,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
             eddy_gateway::run(options, telemetry.tracer("eddy-gateway"), shutdown).await.map_err(Into::into)
         }
         Component::Api(options) => eddy_api::run(options, shutdown).await.map_err(Into::into),
-        Component::Identity(options) => eddy_identity::run(options, shutdown).await.map_err(Into::into),
+        Component::Identity(options) => Box::pin(eddy_identity::run(options, shutdown)).await.map_err(Into::into),
         Component::Invite(options) => invite(options).await.map_err(Into::into),
         Component::Kv(options) => eddy_kv::component::run(options, shutdown).await.map_err(Into::into),
         Component::Chunkserver(options) => eddy_storage::run_chunkserver(options, shutdown).await.map_err(Into::into),

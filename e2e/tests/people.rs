@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use eddy_e2e::{Cluster, Door, Gateway, TOKENS, system, wait};
+use eddy_e2e::{Cluster, Door, Gateway, STORAGE_NAMESPACES, TOKENS, storage_namespace, system, token, wait};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -108,27 +108,40 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
     assert_eq!(ways.len(), 3, "{sessions}");
     assert!(ways.contains(&"device") && ways.contains(&"invitation") && ways.contains(&"password"));
 
-    // Who did what is written down: here, and what was tried elsewhere.
+    // Who did what is written down: here, to files, and what was tried elsewhere.
+    cluster.apply(&storage_namespace("e2e-signs", "u-signs", "{deletionPolicy: Delete}"));
+    cluster.wait_ready(STORAGE_NAMESPACES, "u-signs", "e2e-signs");
+    for _ in 0..3 {
+        assert_eq!(door.by_token(secret, Method::PUT, "e2e-signs/a").await.unwrap() / 100, 2);
+    }
+    let stranger = token(&cluster, "signs-other", "writes", "{}");
+    wait("doors that know the stranger", || (0..20).all(|_| files(&stranger) == 200));
+    assert_eq!(door.by_token(&stranger, Method::PUT, "e2e-signs/b").await.unwrap(), 404);
     let elsewhere = json!({"metadata": {"name": "x"}, "spec": {"scopes": []}});
     assert_eq!(browser.ask(Method::POST, "/api/v1/tenants/signs-other/serviceaccounts", elsewhere).await.0, 404);
     wait("records of all of it", || {
         let handle = tokio::runtime::Handle::current();
         let asked = || tokio::task::block_in_place(|| handle.block_on(browser.ask(Method::GET, "/auth/v1/audit", json!(null))));
         let (status, page) = asked();
-        let has = |action: &str, object: &str, tenant: &str, outcome: &str| {
+        let has = |action: &str, object: &str, tenant: &str, outcome: &str| -> Vec<Option<&str>> {
             let fits = |record: &&Value| {
                 record["action"] == action
                     && record["object"] == object
                     && record["tenant"] == tenant
                     && record["outcome"] == outcome
             };
-            page["items"].as_array().into_iter().flatten().find(fits).is_some_and(|record| record["actor"]["user"] == "signs")
+            page["items"].as_array().into_iter().flatten().filter(fits).map(|record| record["actor"]["user"].as_str()).collect()
+        };
+        let did = |action: &str, object: &str, tenant: &str, outcome: &str| {
+            has(action, object, tenant, outcome).contains(&Some("signs"))
         };
         status == 200
-            && has("session.begin", "", "signs", "done")
-            && has("device.allow", "", "signs", "done")
-            && has("serviceaccounts.create", "a", "signs", "done")
-            && has("serviceaccounts.create", "x", "signs-other", "denied")
+            && did("session.begin", "", "signs", "done")
+            && did("device.allow", "", "signs", "done")
+            && did("serviceaccounts.create", "a", "signs", "done")
+            && did("serviceaccounts.create", "x", "signs-other", "denied")
+            && did("files.write", "e2e-signs/a", "signs", "done")
+            && has("files.write", "e2e-signs/b", "signs", "denied") == [Some("signs-other")]
     });
     for others in ["?user=root", "?user=*"] {
         assert_eq!(browser.ask(Method::GET, &format!("/auth/v1/audit{others}"), json!(null)).await.0, 404);

@@ -2,13 +2,13 @@
 
 use axum::extract::{FromRequestParts, Query};
 use axum::response::Response;
+use eddy_audit::Origin;
 use eddy_authz::Action;
 use http::HeaderMap;
 use http::request::Parts;
 use serde::Deserialize;
 
 use crate::access::{Caller, Target};
-use crate::origin::Origin;
 use crate::problem::Problem;
 use crate::router::Api;
 

@@ -2,14 +2,17 @@
 
 use std::net::IpAddr;
 
+use eddy_authz::Principal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::origin::Origin;
 
 /// Longer texts are cut off.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// Who did it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Actor {
     /// The user; empty where nobody is known to be.
@@ -23,6 +26,18 @@ pub struct Actor {
     /// The session that they had, or had signed in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub session: bool,
+}
+
+impl Actor {
+    /// Whoever showed what stands for this; nobody in particular if for nobody.
+    pub fn of(principal: Option<&Principal>) -> Self {
+        principal.map_or_else(Self::default, |who| Self {
+            user: who.user().to_owned(),
+            service_account: who.account().map(str::to_owned),
+            token: who.token().map(str::to_owned),
+            session: who.is_session(),
+        })
+    }
 }
 
 /// What became of it.
@@ -64,6 +79,18 @@ pub struct Record {
     /// Why not, in one word; empty if it was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// How often: in the minute before its time, where it is more than once.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub count: u64,
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_once(count: &u64) -> bool {
+    *count == 1
 }
 
 impl Record {
@@ -80,7 +107,26 @@ impl Record {
             object: cut(object),
             outcome,
             reason: String::new(),
+            count: 1,
         }
+    }
+
+    /// Done so often.
+    #[must_use]
+    pub fn times(self, count: u64) -> Self {
+        Self { count, ..self }
+    }
+
+    /// To this instead.
+    #[must_use]
+    pub(crate) fn to(self, object: &str) -> Self {
+        Self { object: cut(object), ..self }
+    }
+
+    /// By a request that came from there.
+    #[must_use]
+    pub fn came(self, origin: &Origin) -> Self {
+        self.of_request(&origin.request).from(origin.address, &origin.forwarded_for)
     }
 
     /// By a request of this name.
@@ -103,7 +149,13 @@ impl Record {
 
     /// The subjects that it goes to: that of whose place it was done in, and, if they did it elsewhere, that of who did it.
     pub(crate) fn subjects(&self) -> Vec<String> {
-        let mut subjects = vec![done_in(&self.tenant)];
+        // Each has room of its own, so that nothing that is done often, or tried by strangers, pushes out what is done seldom.
+        let what = match self.outcome {
+            Outcome::Denied | Outcome::Failed => NOT_DONE,
+            Outcome::Done if self.action.starts_with("files.") => FILES,
+            Outcome::Done => DONE,
+        };
+        let mut subjects = vec![format!("eddy.audit.{}.{what}", token(&self.tenant))];
         if self.actor.user != self.tenant && !self.actor.user.is_empty() {
             subjects.push(done_by(&self.actor.user));
         }
@@ -111,10 +163,12 @@ impl Record {
     }
 }
 
-/// What was done in a tenant's place.
-fn done_in(tenant: &str) -> String {
-    format!("eddy.audit.{}.in", token(tenant))
-}
+/// What was done in a tenant's place,
+const DONE: &str = "in";
+/// what was done to files there,
+const FILES: &str = "files";
+/// and what was not done.
+const NOT_DONE: &str = "not";
 
 /// What somebody did elsewhere.
 fn done_by(user: &str) -> String {
@@ -127,7 +181,7 @@ pub(crate) fn of(user: &str) -> String {
 }
 
 /// All that was done, once each.
-pub(crate) const ALL: &str = "eddy.audit.*.in";
+pub(crate) const ALL: [&str; 3] = ["eddy.audit.*.in", "eddy.audit.*.files", "eddy.audit.*.not"];
 
 /// A name as a part of a subject. What is no name of a user, and may be anything, is nobody's.
 fn token(name: &str) -> &str {
@@ -158,6 +212,10 @@ mod tests {
         assert_eq!(record("ada", "ada").subjects(), ["eddy.audit.ada.in"]);
         assert_eq!(record("root", "ada").subjects(), ["eddy.audit.ada.in", "eddy.audit.root.by"]);
         assert_eq!(record("", "ada").subjects(), ["eddy.audit.ada.in"]);
+        let not_done = Record { outcome: Outcome::Denied, ..record("root", "ada") };
+        assert_eq!(not_done.subjects(), ["eddy.audit.ada.not", "eddy.audit.root.by"]);
+        let file = Record { action: "files.write".into(), ..record("ada", "ada") };
+        assert_eq!(file.subjects(), ["eddy.audit.ada.files"]);
         for wrong in ["", "a.b", ">", "*", "Ä", "a b", &"a".repeat(64)] {
             assert_eq!(record("", wrong).subjects(), ["eddy.audit.-.in"], "{wrong:?}");
         }
@@ -168,7 +226,8 @@ mod tests {
         let said = record("ada", "ada").because(&"ä".repeat(300)).from(None, "1.2.3.4\r\nx").of_request("r");
         assert_eq!((said.reason.len(), said.forwarded_for.as_str()), (TEXT_BYTES_MAX, "1.2.3.4x"));
         let text = serde_json::to_string(&said).unwrap();
-        assert!(text.contains(r#""outcome":"done""#) && !text.contains("serviceAccount"), "{text}");
+        assert!(text.contains(r#""outcome":"done""#) && !text.contains("serviceAccount") && !text.contains("count"), "{text}");
+        assert!(serde_json::to_string(&said.clone().times(2)).unwrap().contains(r#""count":2"#));
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), said);
     }
 }

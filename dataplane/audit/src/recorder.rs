@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use crate::often::{self, Lost, Often};
 use crate::record::{Outcome, Record};
 
 /// Records that wait for the bus; some KiB each.
@@ -32,12 +33,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Recorder {
     waiting: Option<mpsc::Sender<Record>>,
     not_done: Arc<Limits>,
+    often: Arc<Often>,
     lost: Counter,
     left_out: Counter,
 }
 
 /// The writing of records, to be ended in order.
 pub struct Writing {
+    recorder: Recorder,
     end: oneshot::Sender<()>,
     done: JoinHandle<()>,
 }
@@ -45,6 +48,7 @@ pub struct Writing {
 impl Writing {
     /// Takes no more records, and waits a while until those that wait are written.
     pub async fn end(self) {
+        self.recorder.end_minute();
         let _ = self.end.send(());
         if timeout(END_WITHIN, self.done).await.is_err() {
             tracing::warn!("records of who did what were not written: the bus is away");
@@ -62,13 +66,44 @@ impl Recorder {
         let (waiting, coming) = mpsc::channel(WAITING_MAX);
         let (end, ended) = oneshot::channel();
         let done = tokio::spawn(write_all(jetstream::new(client.clone()), coming, ended, written));
-        (Self { waiting: Some(waiting), not_done: Arc::new(Limits::new(NOT_DONE)), lost, left_out }, Writing { end, done })
+        let recorder = Self::of(Some(waiting), lost, left_out);
+        tokio::spawn(recorder.clone().tell_numbers());
+        (recorder.clone(), Writing { recorder, end, done })
     }
 
-    /// One that writes nowhere, for tests.
+    fn of(waiting: Option<mpsc::Sender<Record>>, lost: Counter, left_out: Counter) -> Self {
+        Self { waiting, not_done: Arc::new(Limits::new(NOT_DONE)), often: Arc::new(Often::new()), lost, left_out }
+    }
+
+    async fn tell_numbers(self) {
+        loop {
+            sleep(often::EVERY).await;
+            self.end_minute();
+        }
+    }
+
+    fn end_minute(&self) {
+        for record in self.often.end_minute() {
+            self.record(record);
+        }
+    }
+
+    /// One that writes nowhere.
     pub fn nowhere() -> Self {
-        let (lost, left_out) = (Counter::default(), Counter::default());
-        Self { waiting: None, not_done: Arc::new(Limits::new(NOT_DONE)), lost, left_out }
+        Self::of(None, Counter::default(), Counter::default())
+    }
+
+    /// Writes a record of what is done often, to something in a place, as to a file in a namespace: soon if it is news, or at the end of
+    /// the minute how often it was done. Whoever does very much is told of only as a number of what they did in that place.
+    pub fn record_often(&self, record: Record, place: &str) {
+        if record.outcome != Outcome::Done {
+            return self.record(record);
+        }
+        match self.often.take(record, place, Instant::now()) {
+            Ok(Some(record)) => self.record(record),
+            Ok(None) => {}
+            Err(Lost) => drop(self.lost.inc()),
+        }
     }
 
     /// Writes a record soon. Of what somebody tries again and again and is not let do, not all.
@@ -142,8 +177,7 @@ mod tests {
     #[test]
     fn what_is_tried_in_one_name_hides_nothing_of_another() {
         let (waiting, mut coming) = mpsc::channel(WAITING_MAX);
-        let (not_done, lost, left_out) = (Arc::new(Limits::new(NOT_DONE)), Counter::default(), Counter::default());
-        let recorder = Recorder { waiting: Some(waiting), not_done, lost, left_out };
+        let recorder = Recorder::of(Some(waiting), Counter::default(), Counter::default());
         let failed = |tenant: &str| Record::now(Actor::default(), "session.begin", tenant, "", Outcome::Failed);
         for _ in 0..NOT_DONE.at_once + 50 {
             recorder.record(failed("bob"));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eddy_audit::{Recorder, Writing};
 use eddy_authz::feed::FeedOptions;
 use eddy_authz::{Authenticator, Keys, SigningKey};
 use eddy_chunkserver::ChunkClient;
@@ -89,6 +90,7 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
     let mut registry = Registry::default();
     let metrics = DoorMetrics::register(&mut registry);
     let authenticator = authenticator(&options, &mut registry).await?;
+    let (recorder, writing) = recorder(&options, &mut registry).await?;
     tokio::spawn(admin.serve(health, registry, shutdown.clone()));
     let mebibytes = |count: u64| count * 1024 * 1024;
     let memory = Memory {
@@ -116,9 +118,21 @@ pub async fn run_door(options: StorageDoorOptions, shutdown: Shutdown) -> Result
         s3_domains: options.s3_domains,
         ..ServeOptions::default()
     };
-    let door = Door::new(objects, authenticator, Duration::from_secs(options.silence_max_seconds));
+    let door = Door::new(objects, authenticator, recorder, Duration::from_secs(options.silence_max_seconds));
     serve(listener, door, serving, metrics, shutdown).await;
+    if let Some(writing) = writing {
+        writing.end().await;
+    }
     Ok(())
+}
+
+/// Where it is written down who changed what: nowhere without NATS.
+async fn recorder(options: &StorageDoorOptions, registry: &mut Registry) -> Result<(Recorder, Option<Writing>), StorageError> {
+    if options.permissions.permissions_file.is_none() {
+        return Ok((Recorder::nowhere(), None));
+    }
+    let (recorder, writing) = Recorder::open(&options.permissions.nats.connect("eddy-storage-door-audit").await?, registry);
+    Ok((recorder, Some(writing)))
 }
 
 /// By what the door knows who asks.

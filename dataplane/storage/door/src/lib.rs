@@ -11,6 +11,7 @@ mod error;
 mod front;
 pub mod http;
 mod metrics;
+mod noted;
 mod patience;
 mod rest;
 mod s3;

@@ -46,6 +46,7 @@ pub async fn serve(listener: TcpListener, door: Door, options: ServeOptions, met
 
 async fn served(stream: TcpStream, front: Front, door: &Door, head_within: Duration, shutdown: &Shutdown) {
     let _ = stream.set_nodelay(true);
+    let front = front.to(stream.peer_addr().ok().map(|peer| peer.ip()));
     let (stream, taken) = Watched::new(stream);
     tokio::select! {
         () = connection(stream, front, head_within, shutdown) => {}

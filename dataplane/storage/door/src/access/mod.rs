@@ -16,6 +16,7 @@ pub(crate) use self::rights::{POLICY_DELETE, POLICY_GET, POLICY_PUT, Right};
 pub(crate) use self::tags::of_tags;
 use crate::door::Door;
 use crate::error::Problem;
+use crate::noted::note;
 
 /// Who asks; nobody in particular if they show nothing.
 #[derive(Clone, Debug)]
@@ -77,7 +78,9 @@ impl Caller {
         object: Option<&ObjectRow>,
     ) -> Result<(), Problem> {
         let question = Question { who: self.0.as_ref(), right, name, space, key, object, of_key };
-        if question.may(door.metadata()).await? {
+        let may = question.may(door.metadata()).await?;
+        note(self.0.as_ref(), right.scope(), &space.settings.owner, (name, key), may);
+        if may {
             return Ok(());
         }
         if question.might_once_fresh(door.metadata()).await? {

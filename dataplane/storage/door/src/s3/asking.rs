@@ -12,6 +12,7 @@ use super::keys;
 use super::service::says_form;
 use crate::access::{Question, Right};
 use crate::door::Door;
+use crate::noted::note;
 
 /// A request, without what is particular to its operation.
 pub(super) struct Asking {
@@ -228,7 +229,9 @@ impl Asking {
         if expected.is_some_and(|owner| owner != bucket.space.settings.owner.as_bytes()) {
             return Err(Failure::new(S3ErrorCode::AccessDenied, "the bucket has another owner than the request expects"));
         }
-        if self.may(bucket, key, object, right).await? { Ok(()) } else { Err(Failure::denied()) }
+        let may = self.may(bucket, key, object, right).await?;
+        note(self.principal.as_ref(), right.scope(), &bucket.space.settings.owner, (&bucket.name, key), may);
+        if may { Ok(()) } else { Err(Failure::denied()) }
     }
 }
 

@@ -16,6 +16,7 @@ use super::attributes::time;
 use super::error::Failure;
 use super::sharing::ownership_of;
 use crate::access::Right;
+use crate::noted::note;
 
 pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Result<CreateBucketOutput, Failure> {
     let owner = asking.user()?.to_owned();
@@ -62,6 +63,7 @@ pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Resu
 fn may_all(asking: &Asking, actions: &[Action], asked: &Resource<'_>) -> Result<(), Failure> {
     let principal = asking.principal.as_ref().ok_or_else(Failure::denied)?;
     let may = |who: &Principal| actions.iter().all(|action| who.may(*action, asked));
+    note(Some(principal), (asked.kind, Action::Create), asked.owner, (asked.id, None), may(principal));
     match principal.once_fresh() {
         _ if may(principal) => Ok(()),
         Some(fresh) if may(&fresh) => Err(Failure::stale()),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eddy_audit::Recorder;
 use eddy_authz::{Authenticator, Keys};
 use eddy_object::schema::{NamespaceSettings, Visibility};
 use eddy_storage_door::{Door, DoorMetrics, ServeOptions, serve};
@@ -50,8 +51,8 @@ impl House {
         std::fs::write(keys.path().join("bob"), "bob-key:fedcba9876543210").unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door =
-            Door::new(cluster.objects.clone(), more(Authenticator::of_keys(Keys::open(keys.path()).unwrap())), silence_max);
+        let authenticator = more(Authenticator::of_keys(Keys::open(keys.path()).unwrap()));
+        let door = Door::new(cluster.objects.clone(), authenticator, Recorder::nowhere(), silence_max);
         let metrics = DoorMetrics::register(&mut Registry::default());
         tokio::spawn(serve(listener, door, options, metrics, Shutdown::on_signal().unwrap()));
         // The client of the graph asks for one, even without TLS.
