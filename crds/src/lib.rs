@@ -42,7 +42,8 @@ pub use self::namespace::{
 pub use self::network::{Network, NetworkSpec};
 pub use self::probe::{ExecProbe, HttpProbe, Probe, Probes, TcpProbe};
 pub use self::route::{
-    Backend, IpFilter, PathMatch, PathMatchType, RateLimit, RateLimitKey, Retries, Route, RouteProtocol, RouteSpec, RouteStatus,
+    Backend, Cors, FieldMatch, FieldMatchType, HeaderEdits, HeaderValue, IpFilter, PathEdit, PathMatch, PathMatchType, RateLimit,
+    RateLimitKey, Redirect, RedirectScheme, Retries, Rewrite, Route, RouteMethod, RouteProtocol, RouteSpec, RouteStatus,
     RouteTls, Timeouts,
 };
 pub use self::scope::Scope;

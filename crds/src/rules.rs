@@ -32,6 +32,31 @@ pub(crate) fn hosts() -> Rule {
         .message("each host must be lower-case, as in app.example.com, or start with one wildcard label, as in *.example.com")
 }
 
+/// A host name, exact.
+pub(crate) fn host() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message("must be a lower-case host name, as in app.example.com")
+}
+
+/// A path of requests, in normal form.
+pub(crate) fn request_path() -> Rule {
+    Rule::new("self.startsWith('/') && !self.matches('/[.][.]?(/|$)') && !self.matches('[?#\\\\s]')")
+        .message("must be an absolute path, as in /api/v1, without . or .. elements, ? or #")
+}
+
+/// Names of header fields (RFC 9110, section 5.1), of objects that have one.
+pub(crate) fn field_names() -> Rule {
+    Rule::new(format!("self.all(f, f.name.matches('{TOKEN}'))")).message(NO_TOKEN)
+}
+
+/// Names of header fields, or of methods.
+pub(crate) fn header_names() -> Rule {
+    Rule::new(format!("self.all(n, n.matches('{TOKEN}'))")).message(NO_TOKEN)
+}
+
+const TOKEN: &str = "^[-A-Za-z0-9!#$%&*+.^_|~]+$";
+const NO_TOKEN: &str = "each name has letters, digits and -, as in X-Request-Id";
+
 /// A list of addresses and networks.
 pub(crate) fn cidrs() -> Rule {
     Rule::new("self.all(c, isIP(c) || isCIDR(c))")

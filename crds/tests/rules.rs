@@ -11,7 +11,7 @@ use kube::core::cel::{ValidationErrors, Validator, compile_schema};
 use serde_json::{Value, json};
 
 /// The sum over all kinds; it changes when a rule is added, and only then.
-const RULES: usize = 90;
+const RULES: usize = 118;
 
 struct Case {
     kind: &'static str,
@@ -77,7 +77,11 @@ fn valid(kind: &str) -> Value {
         "Volume" => json!({"size": "10Gi", "class": "fast", "snapshots": {"everyHours": 24, "keep": 7}}),
         "Network" => json!({"egress": ["192.168.1.0/24", "2001:db8::/32"]}),
         "Route" => json!({
-            "hosts": ["app.example.com", "*.example.org", "localhost"], "paths": [{"path": "/api"}, {"path": "/", "type": "Exact"}],
+            "hosts": ["app.example.com", "*.example.org", "localhost"], "paths": [{"path": "/api"}, {"path": "/", "type": "Exact"}, {"path": "/v[0-9]+", "type": "Regex"}],
+            "methods": ["GET"], "headers": [{"name": "X-Version", "value": "2"}], "queries": [{"name": "a b", "value": ""}],
+            "requestHeaders": {"set": [{"name": "X-A", "value": "1\t2"}], "add": [{"name": "X-B", "value": "2"}], "remove": ["X-C"]},
+            "rewrite": {"host": "backend.example.com", "path": {"prefix": "/"}},
+            "cors": {"allowOrigins": ["https://*.example.com", "http://localhost:8080"], "allowMethods": ["*"], "allowHeaders": ["X-A"]},
             "backends": [{"container": "app", "port": 80}, {"vm": "legacy", "port": 8080, "weight": 0}],
             "ipFilter": {"allow": ["10.0.0.0/8", "203.0.113.7"], "deny": ["2001:db8::1"]},
             "requiredScopes": [{"scope": "storage.ada.files", "actions": ["read"]}],
@@ -99,6 +103,7 @@ const ABSOLUTE: &str = "must be an absolute path without .., as in /var/lib/data
 const PRINCIPAL: &str = "each entry must be user/<name> or serviceaccount/<user>/<name>";
 const CIDR: &str = "each entry must be an address or a network, as in 203.0.113.7, 10.0.0.0/8 or 2001:db8::/32";
 const SSH_KEY: &str = "must be one line of an OpenSSH public key, as in the file ~/.ssh/id_ed25519.pub";
+const HEADER_NAMES: &str = "each name has letters, digits and -, as in X-Request-Id";
 const PORT_NAME: &str = "must be at most 15 lower-case letters, digits and dashes with at least one letter, as in http";
 const PORT_NAMES: &str = "each port needs a name of its own";
 const PORT_NUMBERS: &str = "each port number may be there once for TCP and once for UDP";
@@ -284,10 +289,51 @@ fn cases() -> Vec<Case> {
             "Route",
             "spec/paths/0/path",
             json!(path),
-            "spec.paths[].path",
+            "spec.paths[]",
             "must be an absolute path in normal form, as in /api/v1, without //, . or .. elements, ? or #",
         );
     }
+    let elsewhere = "a Route needs backends, or sends clients elsewhere with spec.redirect, not both";
+    refuse("Route", "spec/backends", json!([]), "spec", elsewhere);
+    refuse("Route", "spec/redirect", json!({"host": "b.example.com"}), "spec", elsewhere);
+    let twice = "spec.stripPrefix and spec.rewrite.path both say what becomes of the path: remove one";
+    refuse("Route", "spec/stripPrefix", json!(true), "spec", twice);
+    let named = |name: &str, value: &str| json!([{"name": name, "value": value}]);
+    refuse("Route", "spec/headers", named("X A", "1"), "spec.headers", HEADER_NAMES);
+    for edits in ["requestHeaders", "responseHeaders"] {
+        for list in ["set", "add"] {
+            let path: &'static str = format!("spec.{edits}.{list}").leak();
+            refuse("Route", &format!("spec/{edits}/{list}"), named("X:", "1"), path, HEADER_NAMES);
+            let path: &'static str = format!("spec.{edits}.{list}[].value").leak();
+            let value = named("X-A", "1\r\nX-B: 2");
+            refuse("Route", &format!("spec/{edits}/{list}"), value, path, "a header's value is one line");
+        }
+        let path: &'static str = format!("spec.{edits}.remove").leak();
+        refuse("Route", &format!("spec/{edits}/remove"), json!(["a b"]), path, HEADER_NAMES);
+    }
+    let host = "must be a lower-case host name, as in app.example.com";
+    let request_path = "must be an absolute path, as in /api/v1, without . or .. elements, ? or #";
+    let one = "a path becomes exactly one of full and prefix";
+    refuse("Route", "spec/rewrite/host", json!("A/"), "spec.rewrite.host", host);
+    refuse("Route", "spec/rewrite/path", json!({}), "spec.rewrite.path", one);
+    refuse("Route", "spec/rewrite/path", json!({"full": "a"}), "spec.rewrite.path.full", request_path);
+    refuse("Route", "spec/rewrite/path", json!({"prefix": "/../a"}), "spec.rewrite.path.prefix", request_path);
+    refuse("Route", "spec/redirect/host", json!("*.a"), "spec.redirect.host", host);
+    refuse("Route", "spec/redirect/port", json!(0), "spec.redirect.port", PORT);
+    refuse("Route", "spec/redirect/path", json!({"full": "/", "prefix": "/"}), "spec.redirect.path", one);
+    refuse("Route", "spec/redirect/path", json!({"full": "/a?b"}), "spec.redirect.path.full", request_path);
+    refuse("Route", "spec/redirect/path", json!({"prefix": "/a b"}), "spec.redirect.path.prefix", request_path);
+    let status = "a redirect has the status 301, 302, 303, 307 or 308";
+    refuse("Route", "spec/redirect/status", json!(200), "spec.redirect.status", status);
+    let any = "any origin, and credentials with it, would let every page act as its visitor: name the origins";
+    refuse("Route", "spec/cors", json!({"allowOrigins": ["*"], "allowCredentials": true}), "spec.cors", any);
+    let origin = "each origin is a scheme and a host, as in https://app.example.com or https://*.example.com, or *";
+    for wrong in ["app.example.com", "https://a/b", "https://a.*.b"] {
+        refuse("Route", "spec/cors/allowOrigins", json!([wrong]), "spec.cors.allowOrigins", origin);
+    }
+    refuse("Route", "spec/cors/allowMethods", json!(["GET, PUT"]), "spec.cors.allowMethods", HEADER_NAMES);
+    refuse("Route", "spec/cors/allowHeaders", json!(["a:"]), "spec.cors.allowHeaders", HEADER_NAMES);
+    refuse("Route", "spec/cors/exposeHeaders", json!(["a\n"]), "spec.cors.exposeHeaders", HEADER_NAMES);
     refuse("Route", "spec/backends/0", json!({"port": 80}), "spec.backends[]", "a backend needs exactly one of container and vm");
     refuse("Route", "spec/backends/0/port", json!(0), "spec.backends[].port", PORT);
     refuse("Route", "spec/ipFilter/allow", json!(["ten"]), "spec.ipFilter.allow", CIDR);

@@ -21,7 +21,9 @@ impl Gateway {
             cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"]);
         let port =
             cluster.kubectl(&["-n", "eddy-system", "get", "service", "eddy-gateway", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        // Where it is sent to is for whoever asks to say.
+        let none = reqwest::redirect::Policy::none();
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).redirect(none).build().unwrap();
         Self { url: format!("http://{node}:{port}"), client }
     }
 

@@ -50,6 +50,7 @@ pub(crate) enum Reason {
     NameTaken,
     BackendNotFound,
     InvalidScope,
+    InvalidRoute,
     Expired,
     Suspended,
     NotSupported,
@@ -68,6 +69,7 @@ impl Reason {
             Self::Issued => "Issued",
             Self::AccountMissing => "AccountMissing",
             Self::InvalidScope => "InvalidScope",
+            Self::InvalidRoute => "InvalidRoute",
             Self::Expired => "Expired",
             Self::Suspended => "Suspended",
             Self::Progressing => "Progressing",
@@ -116,6 +118,7 @@ impl Reason {
             | Self::NameTaken
             | Self::BackendNotFound
             | Self::InvalidScope
+            | Self::InvalidRoute
             | Self::Expired
             | Self::Suspended
             | Self::NotSupported => Outcome::Stalled,

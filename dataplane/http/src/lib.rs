@@ -11,7 +11,7 @@ mod shown;
 
 pub use self::connection::{HEAD_WITHIN, connection};
 pub use self::finished::finished;
-pub use self::limits::{Limits, Rate};
+pub use self::limits::{Allowances, Limits, Rate};
 pub use self::lingering::{Coming, Lingering, Silence, Whole, hearing};
 pub use self::listen::listen;
 pub use self::origin::is_same_origin;

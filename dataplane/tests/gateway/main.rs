@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod filters;
 mod script;
 mod support;
 mod traces;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use eddy_crds::{Container, Route};
-use eddy_router::{Claimant, Claims, unsupported};
+use eddy_router::{Claimant, Claims, Filters, matches, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
@@ -48,6 +48,9 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
     if let Err(obstacle) = scopes::read("spec.requiredScopes", &route.spec.required_scopes) {
         return obstacle;
     }
+    if let Err(error) = matches(&route.spec).map(drop).and_then(|()| Filters::of(&route.spec).map(drop)) {
+        return Verdict::new(Reason::InvalidRoute, error.to_string());
+    }
     let taken = hosts_taken(route, claims);
     if !taken.is_empty() {
         let message =
@@ -72,6 +75,10 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
         if backend.weight() > 0 {
             ready += container.status.as_ref().map_or(0, |status| status.ready_replicas);
         }
+    }
+    if let Some(redirect) = &route.spec.redirect {
+        let message = format!("{} sent elsewhere with {}", route.spec.hosts.join(", "), redirect.status);
+        return Verdict::new(Reason::Serving, message);
     }
     match ready {
         0 => Verdict::new(Reason::NoEndpoints, "no replica of its Containers is ready to answer"),
@@ -130,8 +137,23 @@ mod tests {
 
     #[test]
     fn what_is_not_enforced_is_not_served() {
-        let filtered = route("u-ada", json!({"hosts": ["a"], "backends": [], "ipFilter": {"deny": ["10.0.0.0/8"]}}));
-        assert_eq!(judge(&filtered, &claims(&[&filtered]), |_| container(1)).reason, Reason::NotSupported);
+        let encrypted = route("u-ada", json!({"hosts": ["a"], "backends": [], "tls": {}}));
+        assert_eq!(judge(&encrypted, &claims(&[&encrypted]), |_| container(1)).reason, Reason::NotSupported);
+    }
+
+    #[test]
+    fn an_expression_that_is_none_is_said() {
+        let broken = route("u-ada", json!({"hosts": ["a"], "paths": [{"path": "/(", "type": "Regex"}], "backends": []}));
+        let verdict = judge(&broken, &claims(&[&broken]), |_| container(1));
+        assert_eq!(verdict.reason, Reason::InvalidRoute);
+        assert!(verdict.message.starts_with("spec.paths: \"/(\""), "{}", verdict.message);
+    }
+
+    #[test]
+    fn who_is_sent_elsewhere_needs_no_backend() {
+        let moved = route("u-ada", json!({"hosts": ["a"], "redirect": {"scheme": "https"}}));
+        let verdict = judge(&moved, &claims(&[&moved]), |_| None);
+        assert_eq!((verdict.reason, verdict.message.as_str()), (Reason::Serving, "a sent elsewhere with 302"));
     }
 
     #[test]

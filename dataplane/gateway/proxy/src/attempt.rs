@@ -11,11 +11,9 @@ use pingora_proxy::Session;
 use crate::endpoints::InFlight;
 use crate::proxy::{Gateway, RequestContext};
 use crate::refusal::Refusal;
-use crate::request::{X_REQUEST_ID, client_of};
+use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::snapshot::RouteEntry;
 
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Whom a request was let in as, where its Route requires scopes.
 static X_EDDY_USER: HeaderName = HeaderName::from_static("x-eddy-user");
@@ -36,11 +34,11 @@ impl Gateway {
 
     /// Makes the client's request the one that a backend is sent.
     pub(crate) fn prepare(&self, session: &Session, upstream: &mut RequestHeader, context: &RequestContext) -> Result<()> {
-        if let Some(client) = client_of(session) {
+        if let Some(address) = context.client.address {
             // What the client says of itself is no evidence: only who it is goes on.
-            upstream.insert_header(&X_FORWARDED_FOR, client.ip().to_string())?;
+            upstream.insert_header(&X_FORWARDED_FOR, address.to_string())?;
         }
-        upstream.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        upstream.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(context.client.scheme()))?;
         if let Some(host) = session.req_header().headers.get(header::HOST) {
             upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
         }
@@ -56,15 +54,7 @@ impl Gateway {
         if let Some(trace) = &context.trace {
             trace.propagate(upstream);
         }
-        let rewritten = context
-            .route
-            .as_ref()
-            .filter(|route| !route.strip.is_empty())
-            .and_then(|route| upstream.uri.path_and_query().and_then(|path| route.rewrite(path.as_str())));
-        if let Some(path) = rewritten {
-            upstream.set_raw_path(path.as_bytes())?;
-        }
-        Ok(())
+        context.route.as_ref().map_or(Ok(()), |route| route.edit_request(upstream))
     }
 
     /// A connection could not be opened. Nothing was sent yet, so any request may be tried elsewhere.

@@ -14,6 +14,7 @@ use pingora_proxy::Session;
 
 use crate::attempt::check_switch;
 use crate::proxy::{Gateway, RequestContext};
+use crate::snapshot::RouteEntry;
 
 /// Whether a request may go the short way.
 pub(crate) fn is_plain(request: &RequestHeader) -> bool {
@@ -71,7 +72,7 @@ impl Gateway {
         let mut request = session.req_header().clone();
         request.remove_header(&header::CONNECTION);
         self.prepare(session, &mut request, context)?;
-        let passed_on = pass_on(request, &mut upstream, session.as_downstream_mut()).await;
+        let passed_on = pass_on(request, &route, &mut upstream, session.as_downstream_mut()).await;
         passed_on.map_err(|error| self.broke(session, context, error, reused))?;
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
@@ -82,7 +83,12 @@ impl Gateway {
 }
 
 /// Sends the request, and the answer back as it comes.
-async fn pass_on(request: RequestHeader, upstream: &mut HttpSession, client: &mut ServerSession) -> Result<()> {
+async fn pass_on(
+    request: RequestHeader,
+    route: &RouteEntry,
+    upstream: &mut HttpSession,
+    client: &mut ServerSession,
+) -> Result<()> {
     let head = request.method == Method::HEAD;
     upstream.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
     loop {
@@ -92,6 +98,7 @@ async fn pass_on(request: RequestHeader, upstream: &mut HttpSession, client: &mu
         check_switch(false, &response)?;
         let interim = response.status.is_informational();
         if !interim {
+            route.edit_response(client.req_header(), &mut response)?;
             frame(&mut response, head)?;
         }
         client.write_response_header(Box::new(response)).await.map_err(Error::into_down)?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eddy_router::AddressFilter;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::IO;
 use pingora_proxy::HttpProxy;
@@ -12,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
+use crate::proxy_protocol;
 use crate::stream::SocketStream;
 
 /// Connections that the kernel holds until they are accepted.
@@ -42,13 +44,15 @@ pub(crate) struct Acceptor {
     pub(crate) proxy: Arc<HttpProxy<Gateway>>,
     pub(crate) metrics: Metrics,
     pub(crate) connections_max: usize,
+    /// Who says first whom a connection is from; none if nobody does.
+    pub(crate) balancers: Option<Arc<AddressFilter>>,
     pub(crate) drain: Drain,
 }
 
 impl Acceptor {
     /// Accepts until it is closed, then waits until every connection has ended.
     pub(crate) async fn run(self) {
-        let Self { listener, proxy, metrics, connections_max, mut drain } = self;
+        let Self { listener, proxy, metrics, connections_max, balancers, mut drain } = self;
         let permits = Arc::new(Semaphore::new(connections_max));
         loop {
             let permit = tokio::select! {
@@ -66,8 +70,13 @@ impl Acceptor {
                 Ok((stream, client)) => {
                     let (proxy, announced) = (proxy.clone(), drain.announced.clone());
                     let counted = Counted::start(metrics.clone());
+                    let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
-                        serve(stream, client, &proxy, &announced).await;
+                        if is_balancer {
+                            serve_for(stream, client, &proxy, &announced).await;
+                        } else {
+                            serve(stream, client, &proxy, &announced).await;
+                        }
                         drop((permit, counted));
                     });
                 }
@@ -82,6 +91,19 @@ impl Acceptor {
         // All permits are back when the last connection has ended.
         let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
         let _ = permits.acquire_many(all).await;
+    }
+}
+
+/// Serves whom a balancer asks for.
+async fn serve_for(
+    mut stream: TcpStream,
+    balancer: SocketAddr,
+    proxy: &Arc<HttpProxy<Gateway>>,
+    announced: &watch::Receiver<bool>,
+) {
+    match proxy_protocol::read(&mut stream).await {
+        Ok(client) => serve(stream, client.unwrap_or(balancer), proxy, announced).await,
+        Err(error) => tracing::debug!(%error, %balancer, "a connection of a balancer was cut off"),
     }
 }
 

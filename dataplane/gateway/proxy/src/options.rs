@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use eddy_authz::feed::FeedOptions;
 
+use eddy_router::{AddressFilter, NetworkError, parse_network};
+
 use crate::platform::PlatformOptions;
 
 /// Options of the gateway.
@@ -21,6 +23,15 @@ pub struct GatewayOptions {
     /// Proxy threads; as many as processors if unset.
     #[arg(long, env = "EDDY_GATEWAY_THREADS")]
     pub threads: Option<usize>,
+
+    /// Networks of proxies that are believed whom they ask for (X-Forwarded-For, X-Forwarded-Proto), separated by commas.
+    #[arg(long, env = "EDDY_GATEWAY_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
+    pub trusted_proxies: Vec<String>,
+
+    /// Networks of balancers that begin each connection with whom it is from (PROXY protocol, version 2), separated by commas. Whoever connects
+    /// from there without is cut off.
+    #[arg(long, env = "EDDY_GATEWAY_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_parser = network)]
+    pub proxy_protocol_from: Vec<String>,
 
     /// Connections from clients that may be open at once, over all threads. More wait in the kernel.
     #[arg(long, default_value_t = 16_384)]
@@ -53,4 +64,16 @@ pub struct GatewayOptions {
     /// Write a line for each request to standard output.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub access_log: bool,
+}
+
+fn network(text: &str) -> Result<String, NetworkError> {
+    parse_network(text).map(|network| network.to_string())
+}
+
+/// Those of some networks, if there are any.
+pub(crate) fn only(networks: &[String]) -> Result<Option<std::sync::Arc<AddressFilter>>, NetworkError> {
+    if networks.is_empty() {
+        return Ok(None);
+    }
+    AddressFilter::new(networks, &[]).map(std::sync::Arc::new).map(Some)
 }

@@ -96,7 +96,11 @@ mod tests {
         let mut routes = vec![RouteInput { place, created: 0, spec: serde_json::from_value(spec).unwrap() }];
         routes.extend(options.routes());
         let snapshot = compile(routes.iter(), &mut Registry::default());
-        let found = |path: &str| snapshot.table.find("cloud.example.com", path).map(|entry| entry.id.to_string());
+        let found = |path: &str| {
+            let (method, headers) = (&http::Method::GET, &http::HeaderMap::new());
+            let asked = eddy_router::Asked { path, query: None, method, headers };
+            snapshot.table.find("cloud.example.com", &asked).map(|entry| entry.id.to_string())
+        };
         assert_eq!(found("/api/v1/whoami").as_deref(), Some("eddy-system/eddy-api"));
         assert_eq!(found("/auth/v1/session").as_deref(), Some("eddy-system/eddy-identity"));
         assert_eq!((found("/"), snapshot.left_out), (None, 1));

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use eddy_authz::feed::Feed;
-use eddy_router::{check_path, normalize_host};
+use eddy_router::{AddressFilter, Asked, check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::header;
 use jiff::Timestamp;
@@ -18,12 +19,15 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::{AccessLog, Line};
 use crate::attempt::check_switch;
+use crate::client::Client;
 use crate::direct::is_plain;
 use crate::endpoints::InFlight;
+use crate::filter::OwnAnswer;
 use crate::metrics::Metrics;
 use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
+use crate::rate::Rates;
 use crate::refusal::Refusal;
-use crate::request::{authority, client_of, request_id};
+use crate::request::{authority, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
 use crate::trace::RequestTrace;
 
@@ -38,11 +42,16 @@ pub(crate) struct Gateway {
     pub(crate) pool: Arc<Pool>,
     /// Who may what; none where nobody says.
     pub(crate) permissions: Option<Feed>,
+    /// Proxies that are believed whom they ask for; none if nobody is.
+    pub(crate) believed: Option<Arc<AddressFilter>>,
+    /// How much each Route lets in.
+    pub(crate) rates: Arc<Rates>,
 }
 
 /// What is known of a request so far.
 pub(crate) struct RequestContext {
     started: Instant,
+    pub(crate) client: Client,
     pub(crate) route: Option<Arc<RouteEntry>>,
     /// Whom the request was let in as, where its route requires something.
     pub(crate) user: Option<Box<str>>,
@@ -51,6 +60,10 @@ pub(crate) struct RequestContext {
     pub(crate) tries: u32,
     pub(crate) failed: Option<SocketAddr>,
     pub(crate) refusal: Option<Refusal>,
+    /// When whoever is refused may come again.
+    pub(crate) retry_after: Option<Duration>,
+    /// What came of the body, where it is counted.
+    pub(crate) body_bytes: u64,
     pub(crate) request_id: String,
     pub(crate) trace: Option<RequestTrace>,
 }
@@ -62,12 +75,15 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> RequestContext {
         RequestContext {
             started: Instant::now(),
+            client: Client { address: None, is_secure: false },
             route: None,
             user: None,
             in_flight: None,
             tries: 0,
             failed: None,
             refusal: None,
+            retry_after: None,
+            body_bytes: 0,
             request_id: String::new(),
             trace: None,
         }
@@ -78,15 +94,20 @@ impl ProxyHttp for Gateway {
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         context.request_id = request_id(session.req_header());
+        context.client = Client::of(session, self.believed.as_deref());
         if let Some(tracer) = &self.tracer {
-            context.trace = Some(RequestTrace::start(tracer, session.req_header(), client_of(session)));
+            context.trace = Some(RequestTrace::start(tracer, session.req_header(), context.client));
         }
         match self.route(session.req_header()) {
             Ok(route) => {
-                let admitted = self.admit(session.req_header(), &route);
-                context.route = Some(route);
-                match admitted {
-                    Ok(user) => context.user = user,
+                context.route = Some(route.clone());
+                let let_in = self.let_in(session.req_header(), &route, context);
+                match let_in {
+                    Ok(None) => {}
+                    Ok(Some(answer)) => {
+                        answer.send(session, &context.request_id).await?;
+                        return Ok(true);
+                    }
                     Err(refusal) => {
                         self.refuse(session, context, refusal).await?;
                         return Ok(true);
@@ -141,6 +162,28 @@ impl ProxyHttp for Gateway {
         self.prepare(session, upstream, context)
     }
 
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        _: bool,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        Self::count_body(context, body.as_ref().map_or(0, Bytes::len))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut RequestContext,
+    ) -> Result<()> {
+        match &context.route {
+            Some(route) if !response.status.is_informational() => route.edit_response(session.req_header(), response),
+            _ => Ok(()),
+        }
+    }
+
     async fn upstream_response_filter(
         &self,
         session: &mut Session,
@@ -173,7 +216,7 @@ impl ProxyHttp for Gateway {
             return FailToProxy { error_code: 0, can_reuse_downstream: false };
         };
         self.metrics.refused(refusal);
-        if let Err(error) = refusal.answer(session, &context.request_id).await {
+        if let Err(error) = refusal.answer(session, context).await {
             tracing::debug!(%error, "failed to answer a client");
         }
         FailToProxy { error_code: refusal.status(), can_reuse_downstream: false }
@@ -201,7 +244,7 @@ impl ProxyHttp for Gateway {
         log.log(&Line {
             time: Timestamp::now(),
             request_id: &context.request_id,
-            client: client_of(session).map(|client| client.ip()),
+            client: context.client.address,
             method: request.method.as_str(),
             host: authority(request).unwrap_or_default(),
             path: request.uri.path(),
@@ -220,7 +263,22 @@ impl Gateway {
         let path = request.uri.path();
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
-        self.snapshot.load().table.find(&host, path).cloned().ok_or(Refusal::NoRoute)
+        let asked = Asked { path, query: request.uri.query(), method: &request.method, headers: &request.headers };
+        self.snapshot.load().table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
+    }
+
+    /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.
+    fn let_in(
+        &self,
+        request: &RequestHeader,
+        route: &RouteEntry,
+        context: &mut RequestContext,
+    ) -> Result<Option<OwnAnswer>, Refusal> {
+        let answer = self.filter(request, route, context)?;
+        if answer.is_none() {
+            context.user = self.admit(request, route)?;
+        }
+        Ok(answer)
     }
 
     /// Whom a request is let in as, where that matters.
@@ -234,6 +292,6 @@ impl Gateway {
     async fn refuse(&self, session: &mut Session, context: &mut RequestContext, refusal: Refusal) -> Result<()> {
         context.refusal = Some(refusal);
         self.metrics.refused(refusal);
-        refusal.answer(session, &context.request_id).await
+        refusal.answer(session, context).await
     }
 }

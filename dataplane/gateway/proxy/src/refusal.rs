@@ -6,6 +6,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::proxy::RequestContext;
 use crate::request::X_REQUEST_ID;
 
 /// Why the gateway itself answered, instead of a backend.
@@ -17,6 +18,12 @@ pub(crate) enum Refusal {
     NoRoute,
     /// The Route wants a token, and none is shown that is good.
     Unauthorized,
+    /// The Route does not let this address in.
+    Address,
+    /// The Route lets in no more of them for now.
+    TooMany,
+    /// The body is larger than the Route takes.
+    TooLarge,
     /// The token that is shown does not hold what the Route requires.
     Forbidden,
     /// Whose token it is cannot be known now.
@@ -30,10 +37,13 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::BadRequest,
         Self::NoRoute,
         Self::Unauthorized,
+        Self::Address,
+        Self::TooMany,
+        Self::TooLarge,
         Self::Forbidden,
         Self::Stale,
         Self::NoEndpoint,
@@ -58,6 +68,9 @@ impl Refusal {
             Self::BadRequest => "bad_request",
             Self::NoRoute => "no_route",
             Self::Unauthorized => "unauthorized",
+            Self::Address => "address",
+            Self::TooMany => "too_many",
+            Self::TooLarge => "too_large",
             Self::Forbidden => "forbidden",
             Self::Stale => "stale",
             Self::NoEndpoint => "no_endpoint",
@@ -71,7 +84,9 @@ impl Refusal {
             Self::BadRequest => 400,
             Self::NoRoute => 404,
             Self::Unauthorized => 401,
-            Self::Forbidden => 403,
+            Self::Forbidden | Self::Address => 403,
+            Self::TooLarge => 413,
+            Self::TooMany => 429,
             Self::NoEndpoint | Self::Stale => 503,
             Self::Upstream => 502,
             Self::Timeout => 504,
@@ -85,6 +100,9 @@ impl Refusal {
             Self::Unauthorized => {
                 "401: this Route wants a token: Authorization: Bearer, or as the password of basic authentication\n"
             }
+            Self::Address => "403: this Route does not let in who comes from your address\n",
+            Self::TooMany => "429: this Route lets in no more for now; come again after what Retry-After says\n",
+            Self::TooLarge => "413: the body of this request is larger than this Route takes\n",
             Self::Forbidden => "403: the token does not hold the scopes that this Route requires\n",
             Self::Stale => "503: whose token this is cannot be known now; try again later\n",
             Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
@@ -95,14 +113,22 @@ impl Refusal {
 
     /// Answers, unless the backend's answer has begun. The connection is closed afterwards: the rest of the
     /// request may still be on it.
-    pub(crate) async fn answer(self, session: &mut Session, request_id: &str) -> Result<()> {
+    pub(crate) async fn answer(self, session: &mut Session, context: &RequestContext) -> Result<()> {
         let sentence = self.sentence();
         let mut response = ResponseHeader::build(self.status(), Some(6))?;
         response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
         response.insert_header(header::CONTENT_LENGTH, sentence.len())?;
         // A cache must not go on to refuse what works again.
         response.insert_header(header::CACHE_CONTROL, "no-store")?;
-        response.insert_header(&X_REQUEST_ID, request_id)?;
+        response.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
+        if let Some(wait) = context.retry_after {
+            // In whole seconds, of which the last has not ended either.
+            response.insert_header(header::RETRY_AFTER, wait.as_secs() + 1)?;
+        }
+        if let Some(route) = &context.route {
+            // Pages that may know an answer may know a refusal.
+            route.allow_origin(session.req_header(), &mut response)?;
+        }
         if self == Self::Unauthorized {
             // Browsers ask for a password then, which a token is as well.
             response.append_header(header::WWW_AUTHENTICATE, "Bearer realm=\"eddy\"")?;

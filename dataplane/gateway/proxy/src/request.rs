@@ -1,10 +1,7 @@
 //! What a request says of itself: whom it is for, who sent it, and by what id it is known.
 
-use std::net::SocketAddr;
-
 use http::{HeaderName, header};
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 static HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -12,6 +9,8 @@ static HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 pub(crate) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The host that a request is for: of its target if that names one, else of its header (RFC 9112, section 3.2.2).
 pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
@@ -19,10 +18,6 @@ pub(crate) fn authority(request: &RequestHeader) -> Option<&str> {
         Some(authority) => Some(authority.as_str()),
         None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
     }
-}
-
-pub(crate) fn client_of(session: &Session) -> Option<SocketAddr> {
-    session.client_addr().and_then(|address| address.as_inet()).copied()
 }
 
 /// The client's own id if it is one, else a new one.

@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use crate::access_log::AccessLog;
 use crate::listener::{self, Acceptor, Drain};
 use crate::metrics::Metrics;
-use crate::options::GatewayOptions;
+use crate::options::{GatewayOptions, only};
 use crate::persist::{self, PersistError};
 use crate::pool::Pool;
 use crate::proxy::Gateway;
+use crate::rate::Rates;
 use crate::snapshot::Snapshot;
 use crate::watch::{self as kubernetes, Compiler};
 
@@ -54,6 +55,9 @@ pub enum GatewayError {
     /// NATS cannot be reached as it was said.
     #[error(transparent)]
     Nats(#[from] NatsError),
+    /// A network is none.
+    #[error(transparent)]
+    Network(#[from] eddy_router::NetworkError),
     /// Health and metrics cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -84,6 +88,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let (close, closed) = watch::channel(false);
     let log = options.access_log.then(|| AccessLog::start(metrics.clone())).transpose().map_err(GatewayError::Thread)?;
     let (access_log, log_writer) = log.unzip();
+    let (believed, rates) = (only(&options.trusted_proxies)?, Arc::new(Rates::default()));
     let gateway = || Gateway {
         snapshot: snapshot.clone(),
         metrics: metrics.clone(),
@@ -91,6 +96,8 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         tracer: tracer.clone(),
         pool: Arc::new(Pool::new(UPSTREAM_POOL)),
         permissions: permissions.clone(),
+        believed: believed.clone(),
+        rates: rates.clone(),
     };
     let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
@@ -156,6 +163,7 @@ fn start_threads(
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
     let count = options.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
     let mut threads = Vec::with_capacity(count);
+    let balancers = only(&options.proxy_protocol_from)?;
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
         let listener = {
@@ -164,12 +172,13 @@ fn start_threads(
         };
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(1));
+        let balancers = balancers.clone();
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
                 tokio::spawn(gateway.pool.clone().sweep());
                 let proxy = Arc::new(http_proxy(&Arc::new(configuration()), gateway));
-                Acceptor { listener, proxy, metrics, connections_max, drain }.run().await;
+                Acceptor { listener, proxy, metrics, connections_max, balancers, drain }.run().await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);

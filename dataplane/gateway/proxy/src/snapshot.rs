@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_crds::{PathMatchType, RouteSpec};
-use eddy_router::{Claimant, Claims, PathRule, Rule, Table, unsupported};
+use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Table, matches, unsupported};
+
+use eddy_authz::ScopeError;
 
 use crate::admission::Requirement;
 use crate::balance::Backends;
@@ -20,8 +21,9 @@ pub(crate) struct RouteEntry {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) retries: u32,
-    /// The prefixes that are removed from the path, the longest first; none to leave it as it is.
-    pub(crate) strip: Vec<Box<str>>,
+    /// What was matched of the path: nothing if not by a prefix.
+    pub(crate) matched: Box<str>,
+    pub(crate) filters: Filters,
     /// What whoever asks must hold.
     pub(crate) requirement: Requirement,
 }
@@ -43,7 +45,7 @@ pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry
     let claims = Claims::decide(routes.iter().map(|route| claimant(route)));
 
     let mut rules = Vec::with_capacity(routes.len());
-    let mut left_out = 0;
+    let (mut served, mut left_out) = (0, 0);
     for route in routes {
         let hosts: Vec<String> =
             route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
@@ -54,19 +56,18 @@ pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry
             tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
             left_out += 1;
         } else {
-            match Requirement::of(&route.spec) {
-                Ok(requirement) => {
-                    let value = Arc::new(entry(route, requirement, registry));
-                    rules.push(Rule { hosts, paths: paths(&route.spec), value });
+            match rules_of(route, &hosts, registry) {
+                Ok(all) => {
+                    served += 1;
+                    rules.extend(all);
                 }
                 Err(error) => {
-                    tracing::debug!(route = %route.place, %error, "left out: a scope that it requires is none");
+                    tracing::debug!(route = %route.place, %error, "left out: it cannot be served as it is");
                     left_out += 1;
                 }
             }
         }
     }
-    let served = rules.len();
     let (table, errors) = Table::compile(rules);
     for error in errors {
         tracing::warn!(%error, "a path was left out");
@@ -83,15 +84,43 @@ fn claimant(route: &RouteInput) -> Claimant {
     }
 }
 
-fn paths(spec: &RouteSpec) -> Vec<PathRule> {
-    let rule = |path: &eddy_crds::PathMatch| match path.kind() {
-        PathMatchType::Exact => PathRule::Exact(path.path.clone()),
-        PathMatchType::Prefix => PathRule::Prefix(path.path.clone()),
-    };
-    spec.paths.iter().map(rule).collect()
+/// Why a Route cannot be served as it is.
+#[derive(Debug, thiserror::Error)]
+enum LeftOut {
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error("a scope that it requires is none")]
+    Scope(#[from] ScopeError),
 }
 
-fn entry(route: &RouteInput, requirement: Requirement, registry: &mut Registry) -> RouteEntry {
+/// The rules of a Route for some of its hosts: one for each way in which a request matches.
+fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Result<Vec<Rule<Arc<RouteEntry>>>, LeftOut> {
+    let (filters, requirement) = (Filters::of(&route.spec)?, Requirement::of(&route.spec)?);
+    let mut by_path: Vec<(Box<str>, Vec<Match>)> = Vec::new();
+    for one in matches(&route.spec)? {
+        let matched = match &one.path {
+            PathRule::Prefix(prefix) => prefix.as_str(),
+            PathRule::Exact(_) | PathRule::Regex(_) => "",
+        };
+        match by_path.iter_mut().find(|(path, _)| **path == *matched) {
+            Some((_, all)) => all.push(one),
+            None => by_path.push((matched.into(), vec![one])),
+        }
+    }
+    let rule = |(matched, matches)| {
+        let value = Arc::new(entry(route, matched, filters.clone(), requirement.clone(), registry));
+        Rule { hosts: hosts.to_vec(), matches, value }
+    };
+    Ok(by_path.into_iter().map(rule).collect())
+}
+
+fn entry(
+    route: &RouteInput,
+    matched: Box<str>,
+    filters: Filters,
+    requirement: Requirement,
+    registry: &mut Registry,
+) -> RouteEntry {
     let spec = &route.spec;
     let backends = spec.backends.iter().filter_map(|backend| {
         let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
@@ -104,40 +133,21 @@ fn entry(route: &RouteInput, requirement: Requirement, registry: &mut Registry) 
         connect_timeout: seconds(spec.timeouts.connect_seconds),
         idle_timeout: seconds(spec.timeouts.idle_seconds),
         retries: u32::try_from(spec.retries.attempts).unwrap_or(0),
-        strip: if spec.strip_prefix { prefixes(spec) } else { Vec::new() },
+        matched,
+        filters,
         requirement,
     }
-}
-
-fn prefixes(spec: &RouteSpec) -> Vec<Box<str>> {
-    let prefixes = spec.paths.iter().filter(|path| path.kind() == PathMatchType::Prefix);
-    let mut prefixes: Vec<Box<str>> =
-        prefixes.map(|path| path.path.trim_end_matches('/')).filter(|prefix| !prefix.is_empty()).map(Into::into).collect();
-    prefixes.sort_unstable_by_key(|prefix| std::cmp::Reverse(prefix.len()));
-    prefixes
 }
 
 fn seconds(number: i32) -> Duration {
     Duration::from_secs(u64::try_from(number).unwrap_or(0))
 }
 
-impl RouteEntry {
-    /// The path and query that the backend sees, where it is another than the client sent.
-    pub(crate) fn rewrite(&self, path_and_query: &str) -> Option<String> {
-        let end = path_and_query.find('?').unwrap_or(path_and_query.len());
-        let path = &path_and_query[..end];
-        let stripped = self.strip.iter().find_map(|prefix| {
-            path.strip_prefix(&**prefix).filter(|rest| rest.is_empty() || rest.starts_with('/')).map(|rest| (prefix.len(), rest))
-        });
-        let (length, rest) = stripped?;
-        let slash = if rest.is_empty() { "/" } else { "" };
-        Some(format!("{slash}{}", &path_and_query[length..]))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_router::Asked;
+    use http::{HeaderMap, Method};
     use serde_json::json;
 
     fn route(namespace: &str, name: &str, created: i64, spec: serde_json::Value) -> RouteInput {
@@ -145,8 +155,12 @@ mod tests {
         RouteInput { place, created, spec: serde_json::from_value(spec).unwrap() }
     }
 
+    fn get<'a>(path: &'a str, headers: &'a HeaderMap) -> Asked<'a> {
+        Asked { path, query: None, method: &Method::GET, headers }
+    }
+
     fn found<'a>(snapshot: &'a Snapshot, host: &str, path: &str) -> Option<&'a str> {
-        snapshot.table.find(host, path).map(|entry| &*entry.id)
+        snapshot.table.find(host, &get(path, &HeaderMap::new())).map(|entry| &*entry.id)
     }
 
     #[test]
@@ -165,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_route_that_asks_for_a_protection_that_is_not_enforced_is_not_served() {
-        let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "ipFilter": {"deny": ["10.0.0.0/8"]}});
+        let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "tls": {}});
         let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a", "/"), None);
     }
@@ -178,13 +192,25 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_stripped_by_whole_elements() {
-        let spec =
-            json!({"hosts": ["a"], "paths": [{"path": "/api"}, {"path": "/api/v1/"}], "stripPrefix": true, "backends": []});
-        let entry = entry(&route("u-ada", "a", 1, spec), Requirement::default(), &mut Registry::default());
-        for (path, seen) in [("/api", "/"), ("/api/x?q=/api", "/x?q=/api"), ("/api/v1/y", "/y"), ("/api?q", "/?q")] {
-            assert_eq!(entry.rewrite(path).as_deref(), Some(seen), "{path}");
+    fn what_cannot_be_compiled_is_left_out_alone() {
+        let backends = json!([{"container": "web", "port": 80}]);
+        let routes = [
+            route("u-ada", "bad", 1, json!({"hosts": ["a"], "paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
+            route("u-ada", "good", 2, json!({"hosts": ["a"], "backends": backends})),
+        ];
+        let snapshot = compile(routes.iter(), &mut Registry::default());
+        assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/good"), 1, 1));
+    }
+
+    #[test]
+    fn what_was_matched_is_what_is_replaced() {
+        let paths = json!([{"path": "/api"}, {"path": "/api/v1/"}, {"path": "/exact", "type": "Exact"}]);
+        let spec = json!({"hosts": ["a"], "paths": paths, "stripPrefix": true, "backends": []});
+        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &mut Registry::default());
+        for (path, seen) in [("/api", "/"), ("/api/x", "/x"), ("/api/v1/y", "/y"), ("/api/v10", "/v10"), ("/exact", "/exact")] {
+            let headers = HeaderMap::new();
+            let entry = snapshot.table.find("a", &get(path, &headers)).unwrap();
+            assert_eq!(entry.filters.path.as_ref().unwrap().apply(&entry.matched, path), seen, "{path}");
         }
-        assert_eq!(entry.rewrite("/apis"), None);
     }
 }

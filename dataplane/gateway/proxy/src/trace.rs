@@ -1,7 +1,5 @@
 //! A span for each request, where spans are exported: the gateway's part of a distributed trace (W3C Trace Context).
 
-use std::net::SocketAddr;
-
 use eddy_telemetry::Tracer;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -10,6 +8,7 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use pingora_http::RequestHeader;
 
+use crate::client::Client;
 use crate::request::authority;
 
 /// The span of one request, named and attributed by OpenTelemetry's semantic conventions for HTTP servers.
@@ -17,16 +16,16 @@ pub(crate) struct RequestTrace(Context);
 
 impl RequestTrace {
     /// Begins a span below the client's own, if it sent one.
-    pub(crate) fn start(tracer: &Tracer, request: &RequestHeader, client: Option<SocketAddr>) -> Self {
+    pub(crate) fn start(tracer: &Tracer, request: &RequestHeader, client: Client) -> Self {
         let parent = TraceContextPropagator::new().extract(&Headers(&request.headers));
         let attributes = [
             KeyValue::new("http.request.method", request.method.as_str().to_owned()),
-            KeyValue::new("url.scheme", "http"),
+            KeyValue::new("url.scheme", client.scheme()),
             KeyValue::new("url.path", request.uri.path().to_owned()),
             KeyValue::new("server.address", authority(request).unwrap_or_default().to_owned()),
         ];
         let attributes =
-            attributes.into_iter().chain(client.map(|client| KeyValue::new("client.address", client.ip().to_string())));
+            attributes.into_iter().chain(client.address.map(|address| KeyValue::new("client.address", address.to_string())));
         let span = tracer
             .span_builder(request.method.as_str().to_owned())
             .with_kind(SpanKind::Server)

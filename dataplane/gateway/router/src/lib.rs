@@ -3,16 +3,26 @@
 //! The gateway serves from a [`Table`]; the operator tells users who holds a host. Both decide by the
 //! same functions of this crate, so a status never says other than what is served.
 
+mod addresses;
 mod claims;
+mod cors;
 mod host;
+mod matching;
 mod path;
+mod rewrite;
+mod route;
 mod support;
 mod table;
 mod weights;
 
+pub use self::addresses::{AddressFilter, NetworkError, parse_network};
 pub use self::claims::{Claimant, Claims};
+pub use self::cors::{Answer, Cors};
 pub use self::host::{HostError, normalize_host};
+pub use self::matching::{Asked, Conditions, Match, PathRule, Pattern, PatternError, Text};
 pub use self::path::{PathError, check_path};
+pub use self::rewrite::{Came, PathEdit, Redirect};
+pub use self::route::{Filters, HeaderEdits, RateRule, RouteError, matches};
 pub use self::support::unsupported;
-pub use self::table::{PathRule, Rule, RuleError, Table};
+pub use self::table::{Rule, RuleError, Table};
 pub use self::weights::Weights;

@@ -10,8 +10,6 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
         (!matches!(spec.protocol, RouteProtocol::HTTP), "spec.protocol"),
-        (spec.ip_filter.is_some(), "spec.ipFilter"),
-        (spec.rate_limit.is_some(), "spec.rateLimit"),
         (spec.tls.is_some(), "spec.tls"),
         (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
@@ -27,8 +25,8 @@ mod tests {
     fn a_protection_that_is_not_enforced_is_named() {
         let plain = RouteSpec::default();
         assert_eq!(unsupported(&plain), None);
-        let filtered = RouteSpec { ip_filter: Some(eddy_crds::IpFilter::default()), ..plain.clone() };
-        assert_eq!(unsupported(&filtered), Some("spec.ipFilter"));
+        let encrypted = RouteSpec { tls: Some(eddy_crds::RouteTls::default()), ..plain.clone() };
+        assert_eq!(unsupported(&encrypted), Some("spec.tls"));
         let stream = RouteSpec { protocol: RouteProtocol::TCP, ..plain };
         assert_eq!(unsupported(&stream), Some("spec.protocol"));
     }

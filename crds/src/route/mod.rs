@@ -5,6 +5,14 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod filters;
+mod matching;
+
+pub use self::filters::{
+    Cors, HeaderEdits, HeaderValue, IpFilter, PathEdit, RateLimit, RateLimitKey, Redirect, RedirectScheme, Rewrite,
+};
+pub use self::matching::{FieldMatch, FieldMatchType, PathMatch, PathMatchType, RouteMethod};
+
 use crate::rules;
 
 /// Sends requests for some hosts and paths to a tenant's Containers. Of two tenants that claim one host, the
@@ -29,6 +37,10 @@ use crate::rules;
     .message("a TCP or UDP Route needs spec.port, the port that the gateway listens on"))]
 #[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP', 'TLS', 'SSH']) || !has(self.paths) || self.paths.size() == 0")
     .message("only HTTP, gRPC and WebSocket Routes have paths: remove spec.paths or change spec.protocol"))]
+#[x_kube(validation = Rule::new("has(self.redirect) != (has(self.backends) && self.backends.size() > 0)")
+    .message("a Route needs backends, or sends clients elsewhere with spec.redirect, not both"))]
+#[x_kube(validation = Rule::new("!(self.stripPrefix && has(self.rewrite) && has(self.rewrite.path))")
+    .message("spec.stripPrefix and spec.rewrite.path both say what becomes of the path: remove one"))]
 pub struct RouteSpec {
     /// Exact hosts, as in `app.example.com`, and wildcards, as in `*.example.com`, which match any number of labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,12 +63,55 @@ pub struct RouteSpec {
     #[schemars(length(max = 32))]
     pub paths: Vec<PathMatch>,
 
+    /// Which methods; all if unset.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 9))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub methods: Vec<RouteMethod>,
+
+    /// What the request's headers must be, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = rules::field_names())]
+    pub headers: Vec<FieldMatch>,
+
+    /// What the parameters of the request's query must be, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub queries: Vec<FieldMatch>,
+
     /// Whether the matched prefix is removed from the path that the backend sees.
     #[serde(default)]
     pub strip_prefix: bool,
 
+    /// What host and path the backend sees instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+
+    /// Where clients are sent to instead of being answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+
+    /// What changes of the headers that the backend sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<HeaderEdits>,
+
+    /// What changes of the headers that the client sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_headers: Option<HeaderEdits>,
+
+    /// Which pages of other hosts may ask (cross-origin resource sharing); what the backend says of it if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+
+    /// The largest body of a request, in MiB; more is answered with 413. Any if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1048576))]
+    pub request_body_mebibytes_max: Option<i32>,
+
     /// Who answers. Several share the requests by weight.
-    #[schemars(length(min = 1, max = 16))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
     pub backends: Vec<Backend>,
 
     /// Which client addresses are served.
@@ -110,37 +165,6 @@ pub enum RouteProtocol {
     SSH,
 }
 
-/// A condition on a request's path.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct PathMatch {
-    /// The path, starting with a slash.
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = Rule::new("self.startsWith('/') && !self.contains('//') && !self.matches('/[.][.]?(/|$)') && !self.matches('[?#]')")
-        .message("must be an absolute path in normal form, as in /api/v1, without //, . or .. elements, ? or #"))]
-    pub path: String,
-    /// How it is compared; Prefix if unset.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<PathMatchType>,
-}
-
-impl PathMatch {
-    /// How it is compared, given or not.
-    pub fn kind(&self) -> PathMatchType {
-        self.kind.unwrap_or_default()
-    }
-}
-
-/// How a path is compared.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PathMatchType {
-    /// Element by element: `/api` matches `/api` and `/api/v1`, not `/apis`.
-    #[default]
-    Prefix,
-    /// The whole path, letter by letter.
-    Exact,
-}
-
 /// One of those who answer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -168,50 +192,6 @@ impl Backend {
     pub fn weight(&self) -> u32 {
         self.weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0))
     }
-}
-
-/// Which client addresses are served. The longest network that holds an address decides; deny wins a draw.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct IpFilter {
-    /// Served. If this list is not empty, an address in neither list is refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 64)))]
-    #[x_kube(validation = rules::cidrs())]
-    pub allow: Vec<String>,
-    /// Refused.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 256), inner(length(max = 64)))]
-    #[x_kube(validation = rules::cidrs())]
-    pub deny: Vec<String>,
-}
-
-/// How many requests are let through; more are answered with 429.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct RateLimit {
-    /// Requests a second, over time.
-    #[schemars(range(min = 1, max = 1000000))]
-    pub requests_per_second: i32,
-    /// Requests that may come at once after a quiet time; as many as a second's if unset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000000))]
-    pub burst: Option<i32>,
-    /// Who shares one allowance.
-    #[serde(default)]
-    pub per: RateLimitKey,
-}
-
-/// Who shares one allowance.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RateLimitKey {
-    /// Each client address has its own.
-    #[default]
-    Client,
-    /// Each token has its own.
-    Token,
-    /// All requests of the Route share one.
-    Route,
 }
 
 /// How long each step may take, in seconds.

@@ -1,0 +1,187 @@
+//! What becomes of a request and its answer besides being passed on.
+
+use std::time::Instant;
+
+use eddy_router::{Came, Cors, HeaderEdits};
+use http::header::{self, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, VARY};
+use http::{HeaderName, HeaderValue, StatusCode};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::Session;
+
+use crate::proxy::{Gateway, RequestContext};
+use crate::rate::Who;
+use crate::refusal::Refusal;
+use crate::request::{X_REQUEST_ID, authority};
+use crate::snapshot::RouteEntry;
+
+/// An answer of the gateway's own that is no refusal.
+pub(crate) struct OwnAnswer {
+    status: StatusCode,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Gateway {
+    /// Whether a request is let in, and what it is answered if that is not for a backend to say.
+    pub(crate) fn filter(
+        &self,
+        request: &RequestHeader,
+        route: &RouteEntry,
+        context: &mut RequestContext,
+    ) -> Result<Option<OwnAnswer>, Refusal> {
+        let (filters, client) = (&route.filters, context.client);
+        if let Some(addresses) = &filters.addresses
+            && !client.address.is_some_and(|address| addresses.lets_in(address))
+        {
+            return Err(Refusal::Address);
+        }
+        if let Some(rule) = filters.rate {
+            let who = Who { address: client.address, headers: &request.headers, permissions: self.permissions.as_ref() };
+            let counted = self.rates.count(rule, &route.id, &who, Instant::now());
+            counted.map_err(|wait| {
+                context.retry_after = Some(wait);
+                Refusal::TooMany
+            })?;
+        }
+        // Whoever asks beforehand has nothing to show yet.
+        if let Some(cors) = &filters.cors
+            && Cors::is_preflight(&request.method, &request.headers)
+        {
+            return Ok(Some(OwnAnswer { status: StatusCode::NO_CONTENT, headers: cors.preflight(&request.headers) }));
+        }
+        if let Some(max) = filters.body_bytes_max {
+            let says = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+            if says.is_some_and(|says| says > max) {
+                return Err(Refusal::TooLarge);
+            }
+        }
+        let Some(redirect) = &filters.redirect else { return Ok(None) };
+        let authority = authority(request).ok_or(Refusal::BadRequest)?;
+        let (host, port) = split_port(authority);
+        let came = Came {
+            scheme: client.scheme(),
+            host,
+            port: port.unwrap_or(if client.is_secure { 443 } else { 80 }),
+            path_and_query: request.uri.path_and_query().map_or("/", |path| path.as_str()),
+            matched: &route.matched,
+        };
+        let location = HeaderValue::from_str(&redirect.location(&came)).map_err(|_| Refusal::BadRequest)?;
+        let status = StatusCode::from_u16(redirect.status).map_err(|_| Refusal::BadRequest)?;
+        Ok(Some(OwnAnswer { status, headers: vec![(LOCATION, location)] }))
+    }
+
+    /// More of a request's body came than its Route takes.
+    pub(crate) fn count_body(context: &mut RequestContext, bytes: usize) -> Result<()> {
+        let Some(max) = context.route.as_ref().and_then(|route| route.filters.body_bytes_max) else { return Ok(()) };
+        context.body_bytes = context.body_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if context.body_bytes > max {
+            context.refusal = Some(Refusal::TooLarge);
+            return Err(Error::new(ErrorType::HTTPStatus(Refusal::TooLarge.status())).into_down());
+        }
+        Ok(())
+    }
+}
+
+impl RouteEntry {
+    /// Makes of a request what its backend is to see.
+    ///
+    /// # Errors
+    /// Where the header cannot be written.
+    pub(crate) fn edit_request(&self, upstream: &mut RequestHeader) -> Result<()> {
+        if let Some(edit) = &self.filters.path
+            && let Some(path) = upstream.uri.path_and_query()
+        {
+            let path = edit.apply(&self.matched, path.as_str());
+            upstream.set_raw_path(path.as_bytes())?;
+        }
+        if let Some(host) = &self.filters.host {
+            upstream.insert_header(HOST, host)?;
+        }
+        let HeaderEdits { remove, set, add } = &self.filters.request_headers;
+        for name in remove {
+            upstream.remove_header(name);
+        }
+        for (name, value) in set {
+            upstream.insert_header(name.clone(), value)?;
+        }
+        for (name, value) in add {
+            upstream.append_header(name.clone(), value)?;
+        }
+        Ok(())
+    }
+
+    /// Makes of a backend's answer what the client is to see, who sent this request.
+    ///
+    /// # Errors
+    /// Where the header cannot be written.
+    pub(crate) fn edit_response(&self, request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
+        let HeaderEdits { remove, set, add } = &self.filters.response_headers;
+        for name in remove {
+            response.remove_header(name);
+        }
+        for (name, value) in set {
+            response.insert_header(name.clone(), value)?;
+        }
+        for (name, value) in add {
+            response.append_header(name.clone(), value)?;
+        }
+        self.allow_origin(request, response)
+    }
+
+    /// Says which pages may know an answer: what the Route says of it, whatever the backend does.
+    pub(crate) fn allow_origin(&self, request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
+        let Some(cors) = &self.filters.cors else { return Ok(()) };
+        for name in
+            [header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_ALLOW_CREDENTIALS, header::ACCESS_CONTROL_EXPOSE_HEADERS]
+        {
+            response.remove_header(&name);
+        }
+        for (name, value) in cors.answer(&request.headers) {
+            response.insert_header(name, value)?;
+        }
+        if cors.varies() {
+            response.append_header(VARY, ORIGIN.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+impl OwnAnswer {
+    /// Answers; the connection goes on.
+    ///
+    /// # Errors
+    /// Where the client has gone.
+    pub(crate) async fn send(self, session: &mut Session, request_id: &str) -> Result<()> {
+        let mut response = ResponseHeader::build(self.status, Some(self.headers.len() + 3))?;
+        for (name, value) in self.headers {
+            response.insert_header(name, value)?;
+        }
+        if self.status != StatusCode::NO_CONTENT {
+            response.insert_header(CONTENT_LENGTH, 0)?;
+        }
+        response.insert_header(&X_REQUEST_ID, request_id)?;
+        session.write_response_header(Box::new(response), true).await
+    }
+}
+
+/// A host and its port, if it has one.
+fn split_port(authority: &str) -> (&str, Option<u16>) {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    (host, port.and_then(|port| port.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_told_from_its_port() {
+        assert_eq!(split_port("a.example:8080"), ("a.example", Some(8080)));
+        assert_eq!(split_port("a.example"), ("a.example", None));
+        assert_eq!(split_port("[2001:db8::1]:80"), ("2001:db8::1", Some(80)));
+        assert_eq!(split_port("[2001:db8::1]"), ("2001:db8::1", None));
+    }
+}

@@ -1,0 +1,83 @@
+//! Routes that do more than pass requests on: the API server takes them, the operator judges them, the gateways do it.
+
+#![allow(clippy::unwrap_used)]
+
+use eddy_e2e::{Cluster, Gateway, wait};
+use reqwest::Method;
+
+const ROUTES: &str = "routes.eddy.cloud";
+const CORE: &str = "u-routed";
+const HOST: &str = "routed.example";
+
+fn container() -> String {
+    // It tells what it is asked by.
+    let command = r#"["sh", "-c", "mkdir -p /tmp/cgi-bin; printf '#!/bin/sh\necho Content-Type: text/plain; echo; echo $REQUEST_METHOD $REQUEST_URI $HTTP_HOST set=$HTTP_X_SET' >/tmp/cgi-bin/who; chmod +x /tmp/cgi-bin/who; httpd -p 8080 -h /tmp; trap 'exit 0' TERM; sleep infinity & wait"]"#;
+    format!(
+        "apiVersion: eddy.cloud/v1alpha1\nkind: Container\nmetadata: {{name: web, namespace: {CORE}}}\nspec: {{image: 'busybox:1.35', command: {command}, ports: [{{port: 8080}}], resources: {{cpu: 10m, memory: 16Mi}}}}\n"
+    )
+}
+
+fn route(name: &str, spec: &str) -> String {
+    format!("apiVersion: eddy.cloud/v1alpha1\nkind: Route\nmetadata: {{name: {name}, namespace: {CORE}}}\nspec: {{{spec}}}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn what_a_route_asks_for_is_done_and_what_it_cannot_is_said() {
+    let cluster = Cluster::connect().await;
+    let gateway = Gateway::of(&cluster);
+    cluster.tenant("routed");
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "--all"]);
+    let backends = "backends: [{container: web, port: 8080}]";
+    let asked = |method: Method, path: &str, headers: &[(&str, &str)]| {
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| handle.block_on(gateway.send(method, HOST, path, headers, String::new())))
+    };
+    let get = |path: &str, headers: &[(&str, &str)]| asked(Method::GET, path, headers);
+    cluster.apply(&container());
+    cluster.apply(&route(
+        "all",
+        &format!(
+            "hosts: [{HOST}], {backends}, rewrite: {{host: inner.example, path: {{full: /cgi-bin/who}}}}, \
+             requestHeaders: {{set: [{{name: X-Set, value: all}}]}}, responseHeaders: {{add: [{{name: X-Answered, value: 'yes'}}]}}, \
+             requestBodyMebibytesMax: 1, cors: {{allowOrigins: ['https://*.example']}}"
+        ),
+    ));
+    let special = format!(
+        "hosts: [{HOST}], {backends}, paths: [{{path: '/v[0-9]+/who', type: Regex}}], methods: [GET], \
+         headers: [{{name: X-Kind, value: special}}], queries: [{{name: q, value: '1'}}], \
+         rewrite: {{path: {{full: /cgi-bin/who}}}}, requestHeaders: {{set: [{{name: X-Set, value: special}}]}}"
+    );
+    cluster.apply(&route("special", &special));
+    cluster.apply(&route(
+        "moved",
+        &format!("hosts: [{HOST}], paths: [{{path: /old}}], redirect: {{scheme: https, path: {{prefix: /new}}, status: 301}}"),
+    ));
+    for name in ["all", "special", "moved"] {
+        cluster.wait_ready(ROUTES, CORE, name);
+    }
+    wait("gateways that know all three", || {
+        let said = (get("/v2/who?q=1", &[("x-kind", "special")]).2, get("/v2/who?q=1", &[]).2);
+        said.0.contains("set=special") && said.1.contains("set=all") && get("/old/x", &[]).0 == 301
+    });
+    let (status, head, said) = get("/x?y", &[("origin", "https://app.example")]);
+    assert_eq!((status, said.trim()), (200, "GET /cgi-bin/who?y inner.example set=all"));
+    assert!(head["x-answered"] == "yes" && head["access-control-allow-origin"] == "https://app.example", "{head:?}");
+    assert_eq!(get("/old/x?y", &[]).1["location"], format!("https://{HOST}/new/x?y"));
+
+    // What cannot be compiled is said, and serves nothing; the others go on.
+    cluster.apply(&route("special", &special.replace("[0-9]+", "(")));
+    let said = cluster.wait_reason(ROUTES, CORE, "special", "InvalidRoute");
+    assert!(said.contains("spec.paths"), "{said}");
+    wait("gateways without it", || get("/v2/who?q=1", &[("x-kind", "special")]).2.contains("set=all"));
+
+    // Who is not let in.
+    let closed = |filter: &str| route("all", &format!("hosts: [{HOST}], {backends}, {filter}"));
+    cluster.apply(&closed("ipFilter: {deny: [0.0.0.0/0, '::/0']}"));
+    wait("gateways that let nobody in", || (0..10).all(|_| get("/", &[]).0 == 403));
+    cluster.apply(&closed("rateLimit: {requestsPerSecond: 1, burst: 2}"));
+    wait("gateways that let in only so many", || {
+        let answers: Vec<_> = (0..10).map(|_| get("/", &[])).collect();
+        answers.iter().any(|(status, head, _)| *status == 429 && head.contains_key("retry-after"))
+    });
+}
