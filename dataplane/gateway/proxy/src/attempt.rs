@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use crate::endpoints::InFlight;
 use crate::proxy::{Gateway, RequestContext};
 use crate::refusal::Refusal;
-use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
+use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, authority};
 use crate::snapshot::RouteEntry;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -39,9 +39,10 @@ impl Gateway {
             upstream.insert_header(&X_FORWARDED_FOR, address.to_string())?;
         }
         upstream.insert_header(&X_FORWARDED_PROTO, HeaderValue::from_static(context.client.scheme()))?;
-        if let Some(host) = session.req_header().headers.get(header::HOST) {
-            upstream.insert_header(&X_FORWARDED_HOST, host.clone())?;
+        if let Some(host) = authority(session.req_header()) {
+            upstream.insert_header(&X_FORWARDED_HOST, host)?;
         }
+        join_cookies(upstream)?;
         upstream.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
         if let Some(user) = &context.user {
             // The backend is somebody else's, perhaps: it learns who asks, and gets nothing that it could ask with elsewhere.
@@ -100,6 +101,15 @@ impl Gateway {
         }
         again
     }
+}
+
+/// A client of HTTP/2 may send a cookie a line; HTTP/1.1 knows one line only (RFC 9113, section 8.2.3).
+fn join_cookies(upstream: &mut RequestHeader) -> Result<()> {
+    let mut lines = upstream.headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return Ok(()) };
+    let joined = [first, second].into_iter().chain(lines).map(HeaderValue::as_bytes).collect::<Vec<_>>().join(&b"; "[..]);
+    let joined = HeaderValue::from_bytes(&joined).map_err(|_| Error::new(ErrorType::InvalidHTTPHeader).into_down())?;
+    upstream.insert_header(header::COOKIE, joined)
 }
 
 /// A backend may switch protocols only where the client asked for it: what follows would not be HTTP.

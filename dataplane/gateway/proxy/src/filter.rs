@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use eddy_crds::RouteProtocol;
 use eddy_router::{Came, Cors, HeaderEdits};
 use http::header::{self, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, VARY};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -42,6 +43,9 @@ impl Gateway {
                 context.retry_after = Some(wait);
                 Refusal::TooMany
             })?;
+        }
+        if route.protocol == RouteProtocol::WebSocket && !asks_for_websocket(request) {
+            return Err(Refusal::NoUpgrade);
         }
         // Whoever asks beforehand has nothing to show yet.
         if let Some(cors) = &filters.cors
@@ -162,6 +166,11 @@ impl OwnAnswer {
         response.insert_header(&X_REQUEST_ID, request_id)?;
         session.write_response_header(Box::new(response), true).await
     }
+}
+
+/// Whether a request asks to go on as a WebSocket (RFC 6455, section 4.1).
+fn asks_for_websocket(request: &RequestHeader) -> bool {
+    request.headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// A host and its port, if it has one.

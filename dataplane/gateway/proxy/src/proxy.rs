@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use eddy_authz::feed::Feed;
+use eddy_crds::RouteProtocol;
 use eddy_router::{AddressFilter, Asked, check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::header;
@@ -30,6 +31,11 @@ use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
 use crate::trace::RequestTrace;
+
+/// Requests at once on a connection to a backend, as most servers allow.
+const HTTP2_STREAMS: usize = 100;
+/// Between questions whether such a backend is there still.
+const HTTP2_PING_EVERY: Duration = Duration::from_secs(30);
 
 /// The proxy of one thread.
 pub(crate) struct Gateway {
@@ -113,7 +119,7 @@ impl ProxyHttp for Gateway {
                         return Ok(true);
                     }
                 }
-                if !is_plain(session.req_header()) {
+                if route.protocol == RouteProtocol::GRPC || !is_plain(session.req_header()) {
                     return Ok(false);
                 }
                 self.forward(session, context).await?;
@@ -135,6 +141,13 @@ impl ProxyHttp for Gateway {
         peer.options.read_timeout = Some(route.idle_timeout);
         peer.options.write_timeout = Some(route.idle_timeout);
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
+        if route.protocol == RouteProtocol::GRPC {
+            // HTTP/2 and nothing else, without asking: there is no TLS to agree on it.
+            peer.options.set_http_version(2, 2);
+            // One, by default: a connection a request.
+            peer.options.max_h2_streams = HTTP2_STREAMS;
+            peer.options.h2_ping_interval = Some(HTTP2_PING_EVERY);
+        }
         Ok(Box::new(peer))
     }
 

@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     TooMany,
     /// The body is larger than the Route takes.
     TooLarge,
+    /// The Route is for WebSockets, and the request is for none.
+    NoUpgrade,
     /// The token that is shown does not hold what the Route requires.
     Forbidden,
     /// Whose token it is cannot be known now.
@@ -37,13 +39,14 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::BadRequest,
         Self::NoRoute,
         Self::Unauthorized,
         Self::Address,
         Self::TooMany,
         Self::TooLarge,
+        Self::NoUpgrade,
         Self::Forbidden,
         Self::Stale,
         Self::NoEndpoint,
@@ -71,6 +74,7 @@ impl Refusal {
             Self::Address => "address",
             Self::TooMany => "too_many",
             Self::TooLarge => "too_large",
+            Self::NoUpgrade => "no_upgrade",
             Self::Forbidden => "forbidden",
             Self::Stale => "stale",
             Self::NoEndpoint => "no_endpoint",
@@ -86,6 +90,7 @@ impl Refusal {
             Self::Unauthorized => 401,
             Self::Forbidden | Self::Address => 403,
             Self::TooLarge => 413,
+            Self::NoUpgrade => 426,
             Self::TooMany => 429,
             Self::NoEndpoint | Self::Stale => 503,
             Self::Upstream => 502,
@@ -103,6 +108,7 @@ impl Refusal {
             Self::Address => "403: this Route does not let in who comes from your address\n",
             Self::TooMany => "429: this Route lets in no more for now; come again after what Retry-After says\n",
             Self::TooLarge => "413: the body of this request is larger than this Route takes\n",
+            Self::NoUpgrade => "426: this Route is for WebSockets only\n",
             Self::Forbidden => "403: the token does not hold the scopes that this Route requires\n",
             Self::Stale => "503: whose token this is cannot be known now; try again later\n",
             Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
@@ -111,15 +117,52 @@ impl Refusal {
         }
     }
 
+    /// What clients of gRPC know it by (gRPC, "Statuscodes").
+    fn grpc_status(self) -> u8 {
+        match self {
+            Self::BadRequest | Self::NoUpgrade => 3,
+            Self::Timeout => 4,
+            Self::Address | Self::Forbidden => 7,
+            Self::TooMany | Self::TooLarge => 8,
+            Self::NoRoute => 12,
+            Self::Stale | Self::NoEndpoint | Self::Upstream => 14,
+            Self::Unauthorized => 16,
+        }
+    }
+
+    /// The answer to a client of gRPC, which looks for what went wrong among the trailers.
+    fn grpc(self) -> Result<ResponseHeader> {
+        let mut response = ResponseHeader::build(200, Some(5))?;
+        response.insert_header(header::CONTENT_TYPE, "application/grpc")?;
+        response.insert_header("grpc-status", u64::from(self.grpc_status()))?;
+        response.insert_header("grpc-message", self.sentence().trim_end())?;
+        Ok(response)
+    }
+
+    /// The answer to any other.
+    fn plain(self) -> Result<ResponseHeader> {
+        let mut response = ResponseHeader::build(self.status(), Some(6))?;
+        response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
+        response.insert_header(header::CONTENT_LENGTH, self.sentence().len())?;
+        // A cache must not go on to refuse what works again.
+        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+        if self == Self::Unauthorized {
+            // Browsers ask for a password then, which a token is as well.
+            response.append_header(header::WWW_AUTHENTICATE, "Bearer realm=\"eddy\"")?;
+            response.append_header(header::WWW_AUTHENTICATE, "Basic realm=\"eddy\"")?;
+        }
+        if self == Self::NoUpgrade {
+            response.insert_header(header::UPGRADE, "websocket")?;
+        }
+        Ok(response)
+    }
+
     /// Answers, unless the backend's answer has begun. The connection is closed afterwards: the rest of the
     /// request may still be on it.
     pub(crate) async fn answer(self, session: &mut Session, context: &RequestContext) -> Result<()> {
-        let sentence = self.sentence();
-        let mut response = ResponseHeader::build(self.status(), Some(6))?;
-        response.insert_header(header::CONTENT_TYPE, "text/plain; charset=utf-8")?;
-        response.insert_header(header::CONTENT_LENGTH, sentence.len())?;
-        // A cache must not go on to refuse what works again.
-        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+        let says = session.req_header().headers.get(header::CONTENT_TYPE);
+        let is_grpc = says.is_some_and(|says| says.as_bytes().starts_with(b"application/grpc"));
+        let mut response = if is_grpc { self.grpc()? } else { self.plain()? };
         response.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
         if let Some(wait) = context.retry_after {
             // In whole seconds, of which the last has not ended either.
@@ -129,13 +172,8 @@ impl Refusal {
             // Pages that may know an answer may know a refusal.
             route.allow_origin(session.req_header(), &mut response)?;
         }
-        if self == Self::Unauthorized {
-            // Browsers ask for a password then, which a token is as well.
-            response.append_header(header::WWW_AUTHENTICATE, "Bearer realm=\"eddy\"")?;
-            response.append_header(header::WWW_AUTHENTICATE, "Basic realm=\"eddy\"")?;
-        }
-        let head = session.req_header().method == Method::HEAD;
-        let body = if head { Bytes::new() } else { Bytes::from_static(sentence.as_bytes()) };
+        let is_bare = is_grpc || session.req_header().method == Method::HEAD;
+        let body = if is_bare { Bytes::new() } else { Bytes::from_static(self.sentence().as_bytes()) };
         session.as_downstream_mut().write_error_response(response, body).await
     }
 }

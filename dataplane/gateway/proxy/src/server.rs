@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use eddy_authz::feed::NatsError;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
+use pingora_core::apps::HttpServerOptions;
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use prometheus_client::registry::Registry;
@@ -26,6 +27,8 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
+/// A connection of HTTP/2 without a request for so long is closed.
+const HTTP2_IDLE: Duration = Duration::from_secs(120);
 /// More tries of one request than any route may ask for.
 const RETRIES_MAX: usize = 16;
 
@@ -177,13 +180,24 @@ fn start_threads(
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
                 tokio::spawn(gateway.pool.clone().sweep());
-                let proxy = Arc::new(http_proxy(&Arc::new(configuration()), gateway));
+                let mut proxy = http_proxy(&Arc::new(configuration()), gateway);
+                proxy.server_options = Some(server_options());
+                let proxy = Arc::new(proxy);
                 Acceptor { listener, proxy, metrics, connections_max, balancers, drain }.run().await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);
     }
     Ok(threads)
+}
+
+/// HTTP/2 is spoken with whoever begins with it, also without TLS. How many streams and how long headers are is bounded by Pingora.
+fn server_options() -> HttpServerOptions {
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    // Without it, connections that nobody uses stay for ever.
+    options.h2_idle_timeout = Some(HTTP2_IDLE);
+    options
 }
 
 fn configuration() -> ServerConf {

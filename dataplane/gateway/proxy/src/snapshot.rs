@@ -6,6 +6,7 @@ use std::time::Duration;
 use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Table, matches, unsupported};
 
 use eddy_authz::ScopeError;
+use eddy_crds::RouteProtocol;
 
 use crate::admission::Requirement;
 use crate::balance::Backends;
@@ -17,6 +18,8 @@ use crate::inputs::{Place, RouteInput};
 pub(crate) struct RouteEntry {
     /// Namespace and name, for logs.
     pub(crate) id: Box<str>,
+    /// What its clients speak.
+    pub(crate) protocol: RouteProtocol,
     pub(crate) backends: Backends,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -129,6 +132,7 @@ fn entry(
     });
     RouteEntry {
         id: route.place.to_string().into(),
+        protocol: spec.protocol,
         backends: Backends::new(backends.collect()),
         connect_timeout: seconds(spec.timeouts.connect_seconds),
         idle_timeout: seconds(spec.timeouts.idle_seconds),

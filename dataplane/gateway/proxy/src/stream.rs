@@ -12,18 +12,25 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// Room for a response's header and a small body.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// What is read at most before it is known what a client speaks.
+const AHEAD_BYTES: usize = 4096;
+/// A client begins to speak within this.
+const BEGINS_WITHIN: Duration = Duration::from_secs(60);
+/// What a connection of HTTP/2 begins with (RFC 9113, section 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 thread_local! {
     /// A buffer that no connection of this thread needs at the moment.
@@ -37,6 +44,9 @@ pub(crate) struct SocketStream {
     /// What is held back, from `written` on. Without capacity where nothing is.
     held: Vec<u8>,
     written: usize,
+    /// What was read before it was asked for, from `taken` on.
+    ahead: Vec<u8>,
+    taken: usize,
     id: UniqueIDType,
     established: SystemTime,
     socket: Arc<SocketDigest>,
@@ -50,7 +60,9 @@ impl SocketStream {
         let socket = SocketDigest::from_raw_fd(id);
         // Known already: without this, each request would ask the kernel again.
         let _ = socket.peer_addr.set(Some(peer.into()));
-        Ok(Self { stream, held: Vec::new(), written: 0, id, established: SystemTime::now(), socket: Arc::new(socket) })
+        let (held, ahead) = (Vec::new(), Vec::new());
+        let (established, socket) = (SystemTime::now(), Arc::new(socket));
+        Ok(Self { stream, held, written: 0, ahead, taken: 0, id, established, socket })
     }
 
     /// Writes what is held back.
@@ -81,7 +93,17 @@ impl SocketStream {
 
 impl AsyncRead for SocketStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let rest = &self.ahead[self.taken..];
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..count]);
+        self.taken += count;
+        if self.taken == self.ahead.len() {
+            (self.ahead, self.taken) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -122,7 +144,27 @@ impl UniqueID for SocketStream {
 impl Ssl for SocketStream {}
 
 #[async_trait]
-impl Peek for SocketStream {}
+impl Peek for SocketStream {
+    /// Fills the buffer with what a client begins with, as far as that is the preface of HTTP/2, and with zeros from there: a request may be
+    /// shorter than what is looked for.
+    async fn try_peek(&mut self, buffer: &mut [u8]) -> std::io::Result<bool> {
+        let begin = async {
+            while self.ahead.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&self.ahead) {
+                self.ahead.reserve_exact(AHEAD_BYTES.saturating_sub(self.ahead.len()));
+                if self.stream.read_buf(&mut self.ahead).await? == 0 {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+                }
+            }
+            Ok(())
+        };
+        timeout(BEGINS_WITHIN, begin).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+        let same = self.ahead.iter().zip(HTTP2_PREFACE).take_while(|(read, expected)| read == expected).count();
+        let count = same.min(buffer.len());
+        buffer.fill(0);
+        buffer[..count].copy_from_slice(&self.ahead[..count]);
+        Ok(true)
+    }
+}
 
 impl GetTimingDigest for SocketStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
@@ -167,6 +209,34 @@ mod tests {
         let mut received = [0; 8];
         theirs.read_exact(&mut received).await.unwrap();
         assert_eq!(&received, b"headbody");
+    }
+
+    #[tokio::test]
+    async fn what_a_client_begins_with_is_seen_and_read_again() {
+        let http2 = [HTTP2_PREFACE, b"rest"].concat();
+        for (sent, is_http2) in [(&http2[..], true), (b"GET / HTTP/1.0\r\n\r\n", false), (b"PRI * HTTP/2.1\r\n\r\n", false)] {
+            let (mut ours, mut theirs) = pair().await;
+            // However it comes.
+            let sending = async {
+                for byte in sent.chunks(7) {
+                    theirs.write_all(byte).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
+            };
+            let mut preface = [1; HTTP2_PREFACE.len()];
+            let reading = async {
+                assert!(ours.try_peek(&mut preface).await.unwrap());
+                let mut read = Vec::new();
+                ours.read_to_end(&mut read).await.unwrap();
+                read
+            };
+            let ((), read) = tokio::join!(sending, reading);
+            assert_eq!((read.as_slice(), preface == *HTTP2_PREFACE), (sent, is_http2));
+        }
+        let (mut ours, theirs) = pair().await;
+        drop(theirs);
+        assert!(ours.try_peek(&mut [0; 24]).await.is_err());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 #[must_use]
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
-        (!matches!(spec.protocol, RouteProtocol::HTTP), "spec.protocol"),
+        (!matches!(spec.protocol, RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket), "spec.protocol"),
         (spec.tls.is_some(), "spec.tls"),
         (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
