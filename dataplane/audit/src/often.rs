@@ -13,9 +13,10 @@ use crate::record::{Actor, Record};
 
 /// Numbers are told so often.
 pub(crate) const EVERY: Duration = Duration::from_secs(60);
-/// So much of what one user does to one place is told by its name.
-const NAMED: Rate = Rate { at_once: 60, one_more_every: EVERY };
-/// So many names of a minute are known again; some hundred bytes each.
+/// So much of what one user does to one place is told by its name, of each sort.
+const NAMED: Rate = Rate { at_once: 60, one_more_every: Duration::from_secs(1) };
+/// So many names of a minute are known again of one tenant's, and of all; some hundred bytes each.
+const OF_ONE_MAX: usize = 500;
 const NAMES_MAX: usize = 10_000;
 
 /// Who did what to what.
@@ -30,8 +31,28 @@ struct Deed {
 /// What was done in this minute.
 pub(crate) struct Often {
     named: Limits,
+    minute: Mutex<Minute>,
+}
+
+#[derive(Default)]
+struct Minute {
     /// And what is to be told of it at its end; nothing, if it was done only once.
-    deeds: Mutex<HashMap<Deed, Option<Record>>>,
+    deeds: HashMap<Deed, Option<Record>>,
+    /// How many of them are in whose place: who does much hides nobody.
+    of: HashMap<String, usize>,
+}
+
+impl Minute {
+    /// Whether there is room for another that is told by its name, or else for a number.
+    fn has_room(&self, tenant: &str, named: bool) -> bool {
+        let times = if named { 1 } else { 2 };
+        self.deeds.len() < NAMES_MAX * times && self.of.get(tenant).is_none_or(|count| *count < OF_ONE_MAX * times)
+    }
+
+    fn add(&mut self, deed: Deed, record: Option<Record>) {
+        *self.of.entry(deed.tenant.clone()).or_default() += 1;
+        self.deeds.insert(deed, record);
+    }
 }
 
 /// Too many do too much: it is never told.
@@ -40,35 +61,38 @@ pub(crate) struct Lost;
 
 impl Often {
     pub(crate) fn new() -> Self {
-        Self { named: Limits::new(NAMED), deeds: Mutex::default() }
+        Self { named: Limits::new(NAMED), minute: Mutex::default() }
     }
 
     /// Takes in that something was done to what is in a place. Returns what is told of it now; the rest is at the end of the minute.
     pub(crate) fn take(&self, record: Record, place: &str, now: Instant) -> Result<Option<Record>, Lost> {
-        let mut deeds = self.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         let deed = Deed::of(&record);
-        if let Some(more) = deeds.get_mut(&deed) {
+        if let Some(more) = minute.deeds.get_mut(&deed) {
             add(more, record);
             return Ok(None);
         }
-        let is_named = deeds.len() < NAMES_MAX && self.named.count((&record.actor.user, &record.tenant, place), now).is_ok();
-        if is_named {
-            deeds.insert(deed, None);
+        let sort = (&record.actor.user, &record.tenant, &record.action, place);
+        if minute.has_room(&record.tenant, true) && self.named.count(sort, now).is_ok() {
+            minute.add(deed, None);
             return Ok(Some(record));
         }
         let record = record.to(place);
         let deed = Deed::of(&record);
-        if deeds.len() >= NAMES_MAX * 2 && !deeds.contains_key(&deed) {
+        if let Some(more) = minute.deeds.get_mut(&deed) {
+            add(more, record);
+        } else if minute.has_room(&record.tenant, false) {
+            minute.add(deed, Some(record));
+        } else {
             return Err(Lost);
         }
-        add(deeds.entry(deed).or_default(), record);
         Ok(None)
     }
 
     /// What is to be told of the minute that ends.
     pub(crate) fn end_minute(&self) -> Vec<Record> {
-        let deeds = std::mem::take(&mut *self.deeds.lock().unwrap_or_else(PoisonError::into_inner));
-        deeds.into_values().flatten().collect()
+        let minute = std::mem::take(&mut *self.minute.lock().unwrap_or_else(PoisonError::into_inner));
+        minute.deeds.into_values().flatten().collect()
     }
 }
 
@@ -127,13 +151,20 @@ mod tests {
     }
 
     #[test]
-    fn names_that_nobody_knew_before_fill_no_memory() {
+    fn names_that_nobody_knew_before_fill_no_memory_and_hide_nobody() {
         let (often, now) = (Often::new(), Instant::now());
-        let lost = (0..NAMES_MAX * 3).filter(|number| {
+        let lost = (0..NAMES_MAX).filter(|number| {
             let place = format!("place-{number}");
             often.take(wrote("ada", &format!("{place}/x")), &place, now) == Err(Lost)
         });
-        assert!(lost.count() >= NAMES_MAX / 2);
+        assert_eq!(lost.count(), NAMES_MAX - OF_ONE_MAX * 2);
+        let other = Record { tenant: "bob".into(), ..wrote("bob", "photos/x") };
+        assert_eq!(often.take(other.clone(), "photos", now), Ok(Some(other)));
+        assert_eq!(often.end_minute().len(), OF_ONE_MAX);
+        for number in 0..NAMES_MAX * 3 {
+            let other = Record { tenant: format!("user-{}", number / 100), ..wrote("x", &format!("photos/{number}")) };
+            let _ = often.take(other, &number.to_string(), now);
+        }
         assert!(often.end_minute().len() <= NAMES_MAX * 2);
     }
 }

@@ -20,7 +20,7 @@ use crate::arriving::Arriving;
 use crate::door::Door;
 use crate::error::Problem;
 use crate::metrics::{Api, DoorMetrics};
-use crate::noted::{self, noting};
+use crate::noted::Noting;
 use crate::rest;
 use crate::s3::{Hosts, S3Door};
 
@@ -95,9 +95,8 @@ impl hyper::service::Service<Request<Incoming>> for Front {
                     Api::S3 => Ok(inner.s3.answer(request).await),
                 }
             };
-            let (response, notes) = Box::pin(noting(answer)).await;
-            let mut response = response?;
-            noted::write(&inner.recorder, &notes, &origin, response.status());
+            let noting = Noting::new(inner.recorder.clone(), origin);
+            let mut response = Box::pin(noting.answer(answer)).await?;
             inner.metrics.answered(api, response.status().as_u16(), began.elapsed());
             coming.end(&whole, &mut response);
             Ok(response)

@@ -2,14 +2,15 @@
 //!
 //! Only what changes something is noted: reading is not.
 
-use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::response::Response;
 use eddy_audit::{Actor, Origin, Outcome, Record, Recorder};
 use eddy_authz::{Action, Kind, Principal};
 use http::StatusCode;
 
 tokio::task_local! {
-    static NOTES: RefCell<Vec<Note>>;
+    static NOTES: Arc<Mutex<Vec<Note>>>;
 }
 
 /// What somebody wanted to do.
@@ -27,14 +28,41 @@ pub(crate) struct Note {
     is_allowed: bool,
 }
 
-/// Answers a request, and says what it was let do.
-pub(crate) async fn noting<T>(answer: impl Future<Output = T>) -> (T, Vec<Note>) {
-    NOTES
-        .scope(RefCell::default(), async {
-            let answered = answer.await;
-            (answered, NOTES.with(RefCell::take))
-        })
-        .await
+/// What one request was let do, to be written down when it ends, also where its client does not wait for the end.
+pub(crate) struct Noting {
+    recorder: Recorder,
+    origin: Origin,
+    notes: Arc<Mutex<Vec<Note>>>,
+}
+
+impl Noting {
+    /// Of a request that came from there.
+    pub(crate) fn new(recorder: Recorder, origin: Origin) -> Self {
+        Self { recorder, origin, notes: Arc::default() }
+    }
+
+    /// Answers the request, and writes down what it was let do.
+    pub(crate) async fn answer<E>(self, answer: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
+        let answered = NOTES.scope(self.notes.clone(), answer).await;
+        if let Ok(response) = &answered {
+            self.write(Some(response.status()));
+        }
+        answered
+    }
+
+    fn write(&self, status: Option<StatusCode>) {
+        for note in std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner)) {
+            let record = note.record(status).came(&self.origin);
+            self.recorder.record_often(record, &note.namespace);
+        }
+    }
+}
+
+impl Drop for Noting {
+    /// Whatever was done of it until its client went.
+    fn drop(&mut self) {
+        self.write(None);
+    }
 }
 
 /// Notes that somebody wants to do something to a namespace of this owner, or to what is under a key of it, and whether they may.
@@ -52,7 +80,8 @@ pub(crate) fn note(
     let _ = NOTES.try_with(|notes| {
         let key = key.map(str::to_owned);
         let (owner, namespace) = (owner.to_owned(), namespace.to_owned());
-        add(&mut notes.borrow_mut(), Note { actor: Actor::of(who), what, owner, namespace, key, count: 1, is_allowed });
+        let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+        add(&mut notes, Note { actor: Actor::of(who), what, owner, namespace, key, count: 1, is_allowed });
     });
 }
 
@@ -74,12 +103,13 @@ fn add(notes: &mut Vec<Note>, note: Note) {
 }
 
 impl Note {
-    /// The record of it, where the request was answered so.
-    fn record(&self, status: StatusCode) -> Record {
+    /// The record of it, where the request was answered so; not at all, if its client went before.
+    fn record(&self, status: Option<StatusCode>) -> Record {
         let (outcome, reason) = match status {
             _ if !self.is_allowed => (Outcome::Denied, "Forbidden"),
-            _ if status.is_success() => (Outcome::Done, ""),
-            _ => (Outcome::Failed, status.canonical_reason().unwrap_or_default()),
+            Some(status) if status.is_success() => (Outcome::Done, ""),
+            Some(status) => (Outcome::Failed, status.canonical_reason().unwrap_or_default()),
+            None => (Outcome::Failed, "CutOff"),
         };
         let object = match &self.key {
             Some(key) => format!("{}/{key}", self.namespace),
@@ -91,13 +121,6 @@ impl Note {
     }
 }
 
-/// Writes down what a request did, which came from there and was answered so.
-pub(crate) fn write(recorder: &Recorder, notes: &[Note], origin: &Origin, status: StatusCode) {
-    for note in notes {
-        recorder.record_often(note.record(status).came(origin), &note.namespace);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -105,14 +128,20 @@ mod tests {
 
     const WRITE: (Kind, Action) = (Kind::Files, Action::Write);
 
+    async fn noted(asks: impl Future<Output = ()>) -> Vec<Note> {
+        let notes = Arc::<Mutex<Vec<Note>>>::default();
+        NOTES.scope(notes.clone(), asks).await;
+        std::mem::take(&mut *notes.lock().unwrap())
+    }
+
     async fn said(asked: &[((Kind, Action), Option<&str>, bool)]) -> Vec<(String, u64, Outcome)> {
         let asks = async {
             for (what, key, is_allowed) in asked {
                 note(None, *what, "ada", ("photos", *key), *is_allowed);
             }
         };
-        let ((), notes) = noting(asks).await;
-        let records = notes.iter().map(|note| note.record(StatusCode::OK));
+        let notes = noted(asks).await;
+        let records = notes.iter().map(|note| note.record(Some(StatusCode::OK)));
         records.map(|record| (format!("{} {}", record.action, record.object), record.count, record.outcome)).collect()
     }
 
@@ -133,10 +162,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_became_of_it_is_told_in_one_word() {
-        let ((), notes) = noting(async { note(None, WRITE, "ada", ("photos", Some("a")), true) }).await;
-        let record = notes[0].record(StatusCode::PRECONDITION_FAILED);
+        let notes = noted(async { note(None, WRITE, "ada", ("photos", Some("a")), true) }).await;
+        let record = notes[0].record(Some(StatusCode::PRECONDITION_FAILED));
         assert_eq!((record.outcome, record.reason.as_str()), (Outcome::Failed, "PreconditionFailed"));
         assert_eq!((record.tenant.as_str(), record.actor.user.as_str()), ("ada", ""));
+        let cut_off = notes[0].record(None);
+        assert_eq!((cut_off.outcome, cut_off.reason.as_str()), (Outcome::Failed, "CutOff"));
         // Nobody asks.
         note(None, WRITE, "ada", ("photos", None), true);
     }

@@ -79,12 +79,13 @@ impl Caller {
     ) -> Result<(), Problem> {
         let question = Question { who: self.0.as_ref(), right, name, space, key, object, of_key };
         let may = question.may(door.metadata()).await?;
+        // Who might, once it is known, is not refused.
+        if !may && question.might_once_fresh(door.metadata()).await? {
+            return Err(Problem::stale());
+        }
         note(self.0.as_ref(), right.scope(), &space.settings.owner, (name, key), may);
         if may {
             return Ok(());
-        }
-        if question.might_once_fresh(door.metadata()).await? {
-            return Err(Problem::stale());
         }
         Err(match (&self.0, space.settings.visibility) {
             (None, _) => Problem::unauthorized(),

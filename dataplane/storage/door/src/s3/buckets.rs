@@ -63,12 +63,13 @@ pub(super) async fn create(asking: Asking, mut input: CreateBucketInput) -> Resu
 fn may_all(asking: &Asking, actions: &[Action], asked: &Resource<'_>) -> Result<(), Failure> {
     let principal = asking.principal.as_ref().ok_or_else(Failure::denied)?;
     let may = |who: &Principal| actions.iter().all(|action| who.may(*action, asked));
-    note(Some(principal), (asked.kind, Action::Create), asked.owner, (asked.id, None), may(principal));
-    match principal.once_fresh() {
+    let decided = match principal.once_fresh() {
         _ if may(principal) => Ok(()),
-        Some(fresh) if may(&fresh) => Err(Failure::stale()),
+        Some(fresh) if may(&fresh) => return Err(Failure::stale()),
         _ => Err(Failure::denied()),
-    }
+    };
+    note(Some(principal), (asked.kind, Action::Create), asked.owner, (asked.id, None), decided.is_ok());
+    decided
 }
 
 pub(super) async fn head(asking: Asking, input: HeadBucketInput) -> Result<HeadBucketOutput, Failure> {

@@ -15,6 +15,7 @@ use super::asking::{Asking, Bucket};
 use super::attributes::{milliseconds, time};
 use super::error::Failure;
 use crate::access::Right;
+use crate::noted::note;
 
 /// Longest default, in days.
 const DAYS_MAX: i32 = 36_500;
@@ -167,7 +168,12 @@ fn default_of(retention: DefaultRetention) -> Result<(LockMode, Period), Failure
 
 /// Whether whoever asks may remove, or change the lock of, what governance wants to stay, and says that they want to.
 pub(super) async fn bypasses(asking: &Asking, bucket: &Bucket, key: &str, says: Option<bool>) -> Result<bool, Failure> {
-    Ok(says == Some(true) && asking.may(bucket, Some(key), None, Right::BypassGovernanceRetention).await?)
+    let right = Right::BypassGovernanceRetention;
+    let does = says == Some(true) && asking.may(bucket, Some(key), None, right).await?;
+    if does {
+        note(asking.principal.as_ref(), right.scope(), &bucket.space.settings.owner, (&bucket.name, Some(key)), true);
+    }
+    Ok(does)
 }
 
 pub(super) async fn retention_of(asking: Asking, input: GetObjectRetentionInput) -> Result<GetObjectRetentionOutput, Failure> {
