@@ -42,9 +42,9 @@ pub use self::namespace::{
 pub use self::network::{Network, NetworkSpec};
 pub use self::probe::{ExecProbe, HttpProbe, Probe, Probes, TcpProbe};
 pub use self::route::{
-    Backend, Cors, FieldMatch, FieldMatchType, HeaderEdits, HeaderValue, IpFilter, PathEdit, PathMatch, PathMatchType, RateLimit,
-    RateLimitKey, Redirect, RedirectScheme, Retries, Rewrite, Route, RouteMethod, RouteProtocol, RouteSpec, RouteStatus,
-    RouteTls, Timeouts,
+    Backend, Cors, FieldMatch, FieldMatchType, HeaderEdits, HeaderValue, IpFilter, Mirror, PathEdit, PathMatch, PathMatchType,
+    RateLimit, RateLimitKey, Redirect, RedirectScheme, Retries, Rewrite, Route, RouteMethod, RouteProtocol, RouteSpec,
+    RouteStatus, RouteTls, Timeouts,
 };
 pub use self::scope::Scope;
 pub use self::service_account::{ServiceAccount, ServiceAccountSpec};

@@ -84,6 +84,26 @@ pub struct HeaderValue {
     pub value: String,
 }
 
+/// One who sees copies of requests.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Mirror {
+    /// A Container of the same core namespace.
+    #[schemars(length(min = 1, max = 40))]
+    pub container: String,
+    /// One of its ports.
+    #[x_kube(validation = rules::port())]
+    pub port: i32,
+    /// Of how many requests, in hundredths.
+    #[serde(default = "all_percent")]
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
+}
+
+fn all_percent() -> i32 {
+    100
+}
+
 /// What a backend sees instead of what the client asked for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -118,6 +138,8 @@ pub struct PathEdit {
 /// Where clients are sent to.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.scheme) || has(self.host) || has(self.port) || has(self.path)")
+    .message("a redirect to where the client is already has no end: name a scheme, a host, a port or a path"))]
 pub struct Redirect {
     /// The scheme there; that of the request if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ mod filters;
 mod matching;
 
 pub use self::filters::{
-    Cors, HeaderEdits, HeaderValue, IpFilter, PathEdit, RateLimit, RateLimitKey, Redirect, RedirectScheme, Rewrite,
+    Cors, HeaderEdits, HeaderValue, IpFilter, Mirror, PathEdit, RateLimit, RateLimitKey, Redirect, RedirectScheme, Rewrite,
 };
 pub use self::matching::{FieldMatch, FieldMatchType, PathMatch, PathMatchType, RouteMethod};
 
@@ -114,6 +114,11 @@ pub struct RouteSpec {
     #[schemars(length(max = 16))]
     pub backends: Vec<Backend>,
 
+    /// Who sees copies of the requests besides, whose answers are nobody's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub mirrors: Vec<Mirror>,
+
     /// Which client addresses are served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip_filter: Option<IpFilter>,
@@ -206,6 +211,10 @@ pub struct Timeouts {
     #[serde(default = "default_idle_seconds")]
     #[schemars(range(min = 1, max = 86400))]
     pub idle_seconds: i32,
+    /// From a request's header to the end of its answer, all tries together; without limit if unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 86400))]
+    pub request_seconds: Option<i32>,
 }
 
 fn default_connect_seconds() -> i32 {
@@ -217,7 +226,7 @@ fn default_idle_seconds() -> i32 {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect_seconds: default_connect_seconds(), idle_seconds: default_idle_seconds() }
+        Self { connect_seconds: default_connect_seconds(), idle_seconds: default_idle_seconds(), request_seconds: None }
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::script::Act::Answer;
+use crate::script::Act::{Answer, AnswerAndHang};
 use crate::script::{Script, Seen};
 use crate::support::GatewayProcess;
 
@@ -251,4 +251,68 @@ async fn pages_of_other_hosts_ask_as_far_as_the_route_lets_them() {
     }
     let refused = get(&gateway, "/", "Origin: https://a.example.com\r\n").await.to_ascii_lowercase();
     assert!(status(&refused) == "429" && refused.contains("access-control-allow-origin: https://a.example.com\r\n"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_are_seen_elsewhere_and_nobody_waits_for_them() {
+    let (backend, mut copy) = (Script::play(&[Answer(OK); 8]).await, Script::play(&[Answer(OK), AnswerAndHang("")]).await);
+    let fields = json!({"mirrors": [{"container": "copy", "port": 80}, {"container": "nobody", "port": 80}, {"container": "copy", "port": 80, "percent": 0}],
+        "paths": [{"path": "/a"}], "stripPrefix": true});
+    let inputs = inputs(&[("web", fields)], &[("web", backend.address), ("copy", copy.address)]);
+    let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
+    for _ in 0..2 {
+        assert_eq!(status(&get(&gateway, "/a/b?q", "X-Mine: 1\r\n").await), "200");
+        let request = seen(&mut copy).await;
+        assert!(request.starts_with("get /b?q http/1.1\r\n") && request.contains("x-mine: 1\r\n"), "{request}");
+        assert!(request.contains("x-forwarded-for: 127.0.0.1\r\n") && !request.contains("connection:"), "{request}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_has_the_whole_body_or_is_not_taken_for_whole() {
+    // It takes all that comes, and answers once that is enough.
+    async fn taker(until: &'static [u8]) -> (SocketAddr, tokio::task::JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let taken = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut came = Vec::new();
+            while !came.ends_with(until) && connection.read_buf(&mut came).await.is_ok_and(|count| count > 0) {}
+            let _ = connection.write_all(OK.as_bytes()).await;
+            came
+        });
+        (address, taken)
+    }
+    for (framing, body) in [("Content-Length: 100003", String::new()), ("Transfer-Encoding: chunked", "186a3\r\n".to_owned())] {
+        let is_chunked = !body.is_empty();
+        let end: &'static [u8] = if is_chunked { b"\r\n0\r\n\r\n" } else { b"end" };
+        let ((web, at_web), (copy, at_copy)) = (taker(end).await, taker(end).await);
+        let fields = json!({"mirrors": [{"container": "copy", "port": 80}]});
+        let inputs = inputs(&[("web", fields)], &[("web", web), ("copy", copy)]);
+        let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
+        let body = format!("{body}{}end{}", "x".repeat(100_000), if is_chunked { "\r\n0\r\n\r\n" } else { "" });
+        let answer = gateway.ask(&format!("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{framing}\r\n\r\n{body}")).await;
+        assert_eq!(status(&answer), "200", "{framing}");
+        for came in [at_web.await.unwrap(), at_copy.await.unwrap()] {
+            let letters = came.iter().filter(|byte| **byte == b'x').count();
+            assert!(letters >= 100_000 && came.ends_with(end), "{framing}: {letters}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_longer_than_its_route_gives_it_is_ended() {
+    let drips = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    for way in WAYS {
+        for (act, expected) in [(AnswerAndHang(""), "504"), (AnswerAndHang(drips), "200")] {
+            let backend = Script::play(&[act]).await;
+            let fields = json!({"timeouts": {"requestSeconds": 1}, "retries": {"attempts": 0}});
+            let inputs = inputs(&[("web", fields)], &[("web", backend.address)]);
+            let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
+            let began = std::time::Instant::now();
+            let answer = get(&gateway, "/", way).await;
+            assert_eq!(status(&answer), expected, "{way}{act:?}");
+            assert!(began.elapsed() < std::time::Duration::from_secs(30) && !answer.ends_with("0\r\n\r\n"), "{way}{act:?}");
+        }
+    }
 }

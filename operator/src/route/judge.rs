@@ -27,7 +27,8 @@ pub(super) fn share_a_host(left: &Route, right: &Route) -> bool {
 
 pub(super) fn names(route: &Route, container: &Container) -> bool {
     route.namespace() == container.namespace()
-        && route.spec.backends.iter().any(|backend| backend.container.as_deref() == Some(&container.name_any()))
+        && (route.spec.backends.iter().any(|backend| backend.container.as_deref() == Some(&container.name_any()))
+            || route.spec.mirrors.iter().any(|mirror| mirror.container == container.name_any()))
 }
 
 pub(super) fn hosts_taken(route: &Route, claims: &Claims) -> Vec<String> {
@@ -56,6 +57,15 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
         let message =
             format!("an older Route of another tenant, or the platform itself, keeps {}: choose another host", taken.join(", "));
         return Verdict::new(Reason::HostTaken, message);
+    }
+    for mirror in &route.spec.mirrors {
+        if find(&mirror.container).is_none_or(|container| !container.spec.ports.iter().any(|port| port.port == mirror.port)) {
+            let message = format!(
+                "there is no Container {} with the port {} to mirror to: create it, or name another in spec.mirrors",
+                mirror.container, mirror.port
+            );
+            return Verdict::new(Reason::BackendNotFound, message);
+        }
     }
     let mut ready = 0;
     for backend in &route.spec.backends {

@@ -9,6 +9,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use crate::endpoints::InFlight;
+use crate::mirror::Copies;
 use crate::proxy::{Gateway, RequestContext};
 use crate::refusal::Refusal;
 use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, authority};
@@ -27,6 +28,10 @@ impl Gateway {
             return Err(Error::new(ErrorType::HTTPStatus(503)));
         };
         context.tries += 1;
+        if std::mem::take(&mut context.body_bytes) > 0 {
+            // It is sent once more from the beginning. Copies have that part already, and are not whole.
+            context.copies = Copies::default();
+        }
         let address = endpoint.address;
         context.in_flight = Some(InFlight::start(endpoint));
         Ok((route, address))
@@ -34,6 +39,7 @@ impl Gateway {
 
     /// Makes the client's request the one that a backend is sent.
     pub(crate) fn prepare(&self, session: &Session, upstream: &mut RequestHeader, context: &RequestContext) -> Result<()> {
+        remove_look_alikes(upstream);
         if let Some(address) = context.client.address {
             // What the client says of itself is no evidence: only who it is goes on.
             upstream.insert_header(&X_FORWARDED_FOR, address.to_string())?;
@@ -54,6 +60,12 @@ impl Gateway {
         }
         if let Some(trace) = &context.trace {
             trace.propagate(upstream);
+        }
+        if !upstream.headers.contains_key(header::HOST)
+            && let Some(host) = authority(session.req_header())
+        {
+            // A path of its own takes the place of a target that has the host.
+            upstream.insert_header(header::HOST, host)?;
         }
         context.route.as_ref().map_or(Ok(()), |route| route.edit_request(upstream))
     }
@@ -100,6 +112,18 @@ impl Gateway {
             self.metrics.retries.inc();
         }
         again
+    }
+}
+
+/// Backends that take headers for variables, as CGI has it, tell `X_Eddy_User` and `X-Eddy-User` not apart: none of ours is there twice.
+fn remove_look_alikes(upstream: &mut RequestHeader) {
+    let ours = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_EDDY_USER, &X_REQUEST_ID];
+    let is_one = |name: &HeaderName| {
+        name.as_str().contains('_') && ours.iter().any(|ours| name.as_str().replace('_', "-") == ours.as_str())
+    };
+    let found: Vec<HeaderName> = upstream.headers.keys().filter(|name| is_one(name)).cloned().collect();
+    for name in found {
+        upstream.remove_header(&name);
     }
 }
 

@@ -35,11 +35,11 @@ impl Client {
         }
         let is_secure = headers.get(&X_FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
         // The last of them was added by the proxy that is nearest.
-        let said = headers.get_all(&X_FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
+        let said = headers.get_all(&X_FORWARDED_FOR).iter().rev();
         let mut address = peer;
-        for hop in said.flat_map(|value| value.rsplit(',')).take(HOPS_MAX) {
+        for hop in said.flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b',')).take(HOPS_MAX) {
             // Whatever is before what is no address was not added by those who are believed.
-            let Some(hop) = parse(hop.trim()) else { break };
+            let Some(hop) = std::str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) else { break };
             address = Some(hop);
             if !believed.lets_in(hop) {
                 break;
@@ -67,7 +67,8 @@ mod tests {
     fn behind(peer: &str, said: &[&str], believed: &[&str]) -> String {
         let believed: Vec<String> = believed.iter().map(|network| (*network).to_owned()).collect();
         let believed = (!believed.is_empty()).then(|| AddressFilter::new(&believed, &[]).unwrap());
-        let headers = said.iter().map(|value| (X_FORWARDED_FOR.clone(), value.parse().unwrap())).collect();
+        let value = |value: &&str| http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+        let headers = said.iter().map(|said| (X_FORWARDED_FOR.clone(), value(said))).collect();
         Client::behind(peer.parse().ok(), &headers, believed.as_ref()).address.unwrap().to_string()
     }
 
@@ -85,6 +86,9 @@ mod tests {
         assert_eq!(behind("10.0.0.1", &["203.0.113.7", "192.0.2.1:4711,[2001:db8::1]"], believed), "192.0.2.1");
         assert_eq!(behind("10.0.0.1", &["192.0.2.1, nonsense, 10.0.0.2"], believed), "10.0.0.2");
         assert_eq!(behind("10.0.0.1", &[], believed), "10.0.0.1");
+        // What is no text hides nothing of what was added to it.
+        assert_eq!(behind("10.0.0.1", &["ä, 192.0.2.1"], believed), "192.0.2.1");
+        assert_eq!(behind("10.0.0.1", &["10.9.9.9", "ä"], believed), "10.0.0.1");
         assert_eq!(behind("10.0.0.1", &["10.0.0.9"], believed), "10.0.0.9", "who has only believed ones before them");
     }
 

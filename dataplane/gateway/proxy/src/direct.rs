@@ -59,6 +59,16 @@ impl Gateway {
         }
     }
 
+    /// The same, within the time that the route gives a request.
+    pub(crate) async fn forward_in_time(&self, session: &mut Session, context: &mut RequestContext) -> Result<()> {
+        match context.left() {
+            None => self.forward(session, context).await,
+            Some(left) => tokio::time::timeout(left, self.forward(session, context))
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout).into_up())),
+        }
+    }
+
     async fn attempt(&self, session: &mut Session, context: &mut RequestContext) -> Result<()> {
         let (route, address) = self.choose(context)?;
         let connected = self.pool.connect(address, route.connect_timeout).await;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use eddy_crds::RouteProtocol;
 use eddy_router::{Came, Cors, HeaderEdits};
 use http::header::{self, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, VARY};
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -67,7 +67,7 @@ impl Gateway {
             host,
             port: port.unwrap_or(if client.is_secure { 443 } else { 80 }),
             path_and_query: request.uri.path_and_query().map_or("/", |path| path.as_str()),
-            matched: &route.matched,
+            matched: route.matched.as_deref(),
         };
         let location = HeaderValue::from_str(&redirect.location(&came)).map_err(|_| Refusal::BadRequest)?;
         let status = StatusCode::from_u16(redirect.status).map_err(|_| Refusal::BadRequest)?;
@@ -76,9 +76,9 @@ impl Gateway {
 
     /// More of a request's body came than its Route takes.
     pub(crate) fn count_body(context: &mut RequestContext, bytes: usize) -> Result<()> {
-        let Some(max) = context.route.as_ref().and_then(|route| route.filters.body_bytes_max) else { return Ok(()) };
         context.body_bytes = context.body_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if context.body_bytes > max {
+        let max = context.route.as_ref().and_then(|route| route.filters.body_bytes_max);
+        if max.is_some_and(|max| context.body_bytes > max) {
             context.refusal = Some(Refusal::TooLarge);
             return Err(Error::new(ErrorType::HTTPStatus(Refusal::TooLarge.status())).into_down());
         }
@@ -95,7 +95,7 @@ impl RouteEntry {
         if let Some(edit) = &self.filters.path
             && let Some(path) = upstream.uri.path_and_query()
         {
-            let path = edit.apply(&self.matched, path.as_str());
+            let path = edit.apply(self.matched.as_deref(), path.as_str());
             upstream.set_raw_path(path.as_bytes())?;
         }
         if let Some(host) = &self.filters.host {
@@ -155,13 +155,14 @@ impl OwnAnswer {
     ///
     /// # Errors
     /// Where the client has gone.
-    pub(crate) async fn send(self, session: &mut Session, request_id: &str) -> Result<()> {
+    pub(crate) async fn send(self, session: &mut Session, route: &RouteEntry, request_id: &str) -> Result<()> {
         let mut response = ResponseHeader::build(self.status, Some(self.headers.len() + 3))?;
         for (name, value) in self.headers {
             response.insert_header(name, value)?;
         }
-        if self.status != StatusCode::NO_CONTENT {
+        if self.status.is_redirection() {
             response.insert_header(CONTENT_LENGTH, 0)?;
+            route.edit_response(session.req_header(), &mut response)?;
         }
         response.insert_header(&X_REQUEST_ID, request_id)?;
         session.write_response_header(Box::new(response), true).await
@@ -170,7 +171,14 @@ impl OwnAnswer {
 
 /// Whether a request asks to go on as a WebSocket (RFC 6455, section 4.1).
 fn asks_for_websocket(request: &RequestHeader) -> bool {
-    request.headers.get(header::UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    let names = |name: &HeaderName, wanted: &str| {
+        let values = request.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(wanted))
+    };
+    request.version == Version::HTTP_11
+        && request.method == Method::GET
+        && names(&header::UPGRADE, "websocket")
+        && names(&header::CONNECTION, "upgrade")
 }
 
 /// A host and its port, if it has one.

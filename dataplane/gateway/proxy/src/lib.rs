@@ -15,6 +15,7 @@ mod filter;
 mod inputs;
 mod listener;
 mod metrics;
+mod mirror;
 mod options;
 mod persist;
 mod platform;

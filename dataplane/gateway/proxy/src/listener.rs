@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use eddy_router::AddressFilter;
 use pingora_core::apps::{HttpServerApp, ServerApp};
-use pingora_core::protocols::IO;
+use pingora_core::protocols::{IO, Peek};
 use pingora_proxy::HttpProxy;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
 use crate::proxy::Gateway;
-use crate::proxy_protocol;
+use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::stream::SocketStream;
 
 /// Connections that the kernel holds until they are accepted.
@@ -68,14 +68,19 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, client)) => {
-                    let (proxy, announced) = (proxy.clone(), drain.announced.clone());
+                    let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
                     let counted = Counted::start(metrics.clone());
                     let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
-                        if is_balancer {
-                            serve_for(stream, client, &proxy, &announced).await;
-                        } else {
-                            serve(stream, client, &proxy, &announced).await;
+                        // Who has said nothing until the end has nothing to lose.
+                        let begun = tokio::select! {
+                            begun = begin(stream, client, is_balancer) => begun,
+                            _ = closed.wait_for(|closed| *closed) => Ok(None),
+                        };
+                        match begun {
+                            Ok(Some(stream)) => serve(stream, &proxy, &announced).await,
+                            Ok(None) => {}
+                            Err(error) => tracing::debug!(%error, %client, "a connection ended before it began"),
                         }
                         drop((permit, counted));
                     });
@@ -94,27 +99,16 @@ impl Acceptor {
     }
 }
 
-/// Serves whom a balancer asks for.
-async fn serve_for(
-    mut stream: TcpStream,
-    balancer: SocketAddr,
-    proxy: &Arc<HttpProxy<Gateway>>,
-    announced: &watch::Receiver<bool>,
-) {
-    match proxy_protocol::read(&mut stream).await {
-        Ok(client) => serve(stream, client.unwrap_or(balancer), proxy, announced).await,
-        Err(error) => tracing::debug!(%error, %balancer, "a connection of a balancer was cut off"),
-    }
+/// Waits until a connection says something; whom it is from, a balancer says first. None where it says nothing more.
+async fn begin(mut stream: TcpStream, client: SocketAddr, is_balancer: bool) -> Result<Option<SocketStream>, ProxyProtocolError> {
+    let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
+    let mut stream = SocketStream::new(stream, said.unwrap_or(client))?;
+    // What it says is read again by whoever serves it.
+    let begins = stream.try_peek(&mut [0; 1]).await;
+    Ok(begins.is_ok().then_some(stream))
 }
 
-async fn serve(stream: TcpStream, client: SocketAddr, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
-    let stream = match SocketStream::new(stream, client) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%error, %client, "a connection ended before it began");
-            return;
-        }
-    };
+async fn serve(stream: SocketStream, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
     let mut next: Option<Box<dyn IO>> = Some(Box::new(stream));
     while let Some(stream) = next {
         next = proxy.process_new(stream, announced).await;

@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) upstream_connections: Counter,
     pub(crate) upstream_failures: Counter,
     pub(crate) retries: Counter,
+    pub(crate) mirrored: Counter,
+    pub(crate) mirrors_left_out: Counter,
     pub(crate) routes_served: Gauge,
     pub(crate) routes_left_out: Gauge,
     pub(crate) compilations: Counter,
@@ -60,6 +62,8 @@ impl Metrics {
             upstream_connections: Counter::default(),
             upstream_failures: Counter::default(),
             retries: Counter::default(),
+            mirrored: Counter::default(),
+            mirrors_left_out: Counter::default(),
             routes_served: Gauge::default(),
             routes_left_out: Gauge::default(),
             compilations: Counter::default(),
@@ -78,6 +82,12 @@ impl Metrics {
         registry.register("upstream_connections", "Connections opened to backends", metrics.upstream_connections.clone());
         registry.register("upstream_failures", "Connections to backends that failed or broke", metrics.upstream_failures.clone());
         registry.register("retries", "Requests tried again at another endpoint", metrics.retries.clone());
+        registry.register("mirrored", "Copies of requests that were sent", metrics.mirrored.clone());
+        registry.register(
+            "mirrors_left_out",
+            "Copies that were not: too many were under way, or nobody was there to take them",
+            metrics.mirrors_left_out.clone(),
+        );
         registry.register("routes_served", "Routes in the snapshot", metrics.routes_served.clone());
         registry.register("routes_left_out", "Routes left out of the snapshot", metrics.routes_left_out.clone());
         registry.register("compilations", "Snapshots compiled", metrics.compilations.clone());

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eddy_authz::feed::Feed;
 use eddy_crds::RouteProtocol;
-use eddy_router::{AddressFilter, Asked, check_path, normalize_host};
+use eddy_router::{AddressFilter, Asked, Cors, check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::header;
 use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, Result};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::sync::Semaphore;
+
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::access_log::{AccessLog, Line};
@@ -25,6 +27,7 @@ use crate::direct::is_plain;
 use crate::endpoints::InFlight;
 use crate::filter::OwnAnswer;
 use crate::metrics::Metrics;
+use crate::mirror::Copies;
 use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
 use crate::rate::Rates;
 use crate::refusal::Refusal;
@@ -32,6 +35,8 @@ use crate::request::{authority, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
 use crate::trace::RequestTrace;
 
+/// A client's connection without a request is kept for so long.
+const KEEPALIVE_SECONDS: u64 = 60;
 /// Requests at once on a connection to a backend, as most servers allow.
 const HTTP2_STREAMS: usize = 100;
 /// Between questions whether such a backend is there still.
@@ -52,6 +57,8 @@ pub(crate) struct Gateway {
     pub(crate) believed: Option<Arc<AddressFilter>>,
     /// How much each Route lets in.
     pub(crate) rates: Arc<Rates>,
+    /// Room for copies of requests.
+    pub(crate) copies: Arc<Semaphore>,
 }
 
 /// What is known of a request so far.
@@ -68,8 +75,10 @@ pub(crate) struct RequestContext {
     pub(crate) refusal: Option<Refusal>,
     /// When whoever is refused may come again.
     pub(crate) retry_after: Option<Duration>,
-    /// What came of the body, where it is counted.
+    /// What came of the body in this try.
     pub(crate) body_bytes: u64,
+    /// Who is sent the body besides.
+    pub(crate) copies: Copies,
     pub(crate) request_id: String,
     pub(crate) trace: Option<RequestTrace>,
 }
@@ -90,6 +99,7 @@ impl ProxyHttp for Gateway {
             refusal: None,
             retry_after: None,
             body_bytes: 0,
+            copies: Copies::default(),
             request_id: String::new(),
             trace: None,
         }
@@ -101,17 +111,22 @@ impl ProxyHttp for Gateway {
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
         context.request_id = request_id(session.req_header());
         context.client = Client::of(session, self.believed.as_deref());
+        // Without limit, by default: whoever keeps a connection and says nothing more would keep it for ever.
+        if session.as_downstream().get_keepalive() == Some(0) {
+            session.as_downstream_mut().set_keepalive(Some(KEEPALIVE_SECONDS));
+        }
         if let Some(tracer) = &self.tracer {
             context.trace = Some(RequestTrace::start(tracer, session.req_header(), context.client));
         }
         match self.route(session.req_header()) {
             Ok(route) => {
                 context.route = Some(route.clone());
+                session.as_downstream_mut().set_write_timeout(Some(route.idle_timeout));
                 let let_in = self.let_in(session.req_header(), &route, context);
                 match let_in {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
-                        answer.send(session, &context.request_id).await?;
+                        answer.send(session, &route, &context.request_id).await?;
                         return Ok(true);
                     }
                     Err(refusal) => {
@@ -119,10 +134,11 @@ impl ProxyHttp for Gateway {
                         return Ok(true);
                     }
                 }
+                self.mirror(session, context)?;
                 if route.protocol == RouteProtocol::GRPC || !is_plain(session.req_header()) {
                     return Ok(false);
                 }
-                self.forward(session, context).await?;
+                self.forward_in_time(session, context).await?;
                 Ok(true)
             }
             Err(refusal) => {
@@ -136,10 +152,11 @@ impl ProxyHttp for Gateway {
         let (route, address) = self.choose(context)?;
         let mut peer = HttpPeer::new(address, false, String::new());
         // Every one of these is without limit by default.
-        peer.options.connection_timeout = Some(route.connect_timeout);
-        peer.options.total_connection_timeout = Some(route.connect_timeout);
-        peer.options.read_timeout = Some(route.idle_timeout);
-        peer.options.write_timeout = Some(route.idle_timeout);
+        let left = context.left().unwrap_or(Duration::MAX);
+        peer.options.connection_timeout = Some(route.connect_timeout.min(left));
+        peer.options.total_connection_timeout = Some(route.connect_timeout.min(left));
+        peer.options.read_timeout = Some(route.idle_timeout.min(left));
+        peer.options.write_timeout = Some(route.idle_timeout.min(left));
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
         if route.protocol == RouteProtocol::GRPC {
             // HTTP/2 and nothing else, without asking: there is no TLS to agree on it.
@@ -177,12 +194,32 @@ impl ProxyHttp for Gateway {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
-        _: bool,
+        is_end: bool,
         context: &mut RequestContext,
     ) -> Result<()> {
-        Self::count_body(context, body.as_ref().map_or(0, Bytes::len))
+        // What flows after an upgrade is no body.
+        if session.was_upgraded() {
+            return Ok(());
+        }
+        Self::count_body(context, body.as_ref().map_or(0, Bytes::len))?;
+        context.copies.send(body.as_ref(), is_end);
+        Ok(())
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        // Reads are bounded by what was left when the try began; what comes after is cut off here.
+        if !is_end && context.left().is_some_and(|left| left.is_zero()) {
+            return Err(Error::new(ErrorType::ReadTimedout).into_up());
+        }
+        Ok(None)
     }
 
     async fn response_filter(
@@ -271,13 +308,30 @@ impl ProxyHttp for Gateway {
     }
 }
 
+impl RequestContext {
+    /// How long the request may still take, if that is bounded.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let timeout = self.route.as_ref()?.request_timeout?;
+        Some(timeout.saturating_sub(self.started.elapsed()))
+    }
+}
+
 impl Gateway {
     fn route(&self, request: &RequestHeader) -> Result<Arc<RouteEntry>, Refusal> {
         let path = request.uri.path();
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
         let asked = Asked { path, query: request.uri.query(), method: &request.method, headers: &request.headers };
-        self.snapshot.load().table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
+        let snapshot = self.snapshot.load();
+        if Cors::is_preflight(&request.method, &request.headers) {
+            // It is about a request to come: whose Route that is answers it, if it answers any.
+            let method = Cors::asked_method(&request.headers).ok_or(Refusal::BadRequest)?;
+            let found = snapshot.table.find(&host, &Asked { method: &method, ..asked });
+            if let Some(route) = found.filter(|route| route.filters.cors.is_some()) {
+                return Ok(route.clone());
+            }
+        }
+        snapshot.table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

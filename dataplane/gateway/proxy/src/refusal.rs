@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{Method, header};
+use pingora_core::protocols::http::HttpTask;
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -136,6 +137,7 @@ impl Refusal {
         response.insert_header(header::CONTENT_TYPE, "application/grpc")?;
         response.insert_header("grpc-status", u64::from(self.grpc_status()))?;
         response.insert_header("grpc-message", self.sentence().trim_end())?;
+        response.insert_header(header::CACHE_CONTROL, "no-store")?;
         Ok(response)
     }
 
@@ -161,7 +163,8 @@ impl Refusal {
     /// request may still be on it.
     pub(crate) async fn answer(self, session: &mut Session, context: &RequestContext) -> Result<()> {
         let says = session.req_header().headers.get(header::CONTENT_TYPE);
-        let is_grpc = says.is_some_and(|says| says.as_bytes().starts_with(b"application/grpc"));
+        let is_grpc = session.req_header().method == Method::POST
+            && says.is_some_and(|says| says.as_bytes().starts_with(b"application/grpc"));
         let mut response = if is_grpc { self.grpc()? } else { self.plain()? };
         response.insert_header(&X_REQUEST_ID, context.request_id.as_str())?;
         if let Some(wait) = context.retry_after {
@@ -172,8 +175,17 @@ impl Refusal {
             // Pages that may know an answer may know a refusal.
             route.allow_origin(session.req_header(), &mut response)?;
         }
-        let is_bare = is_grpc || session.req_header().method == Method::HEAD;
-        let body = if is_bare { Bytes::new() } else { Bytes::from_static(self.sentence().as_bytes()) };
+        if is_grpc && session.response_written().is_none() {
+            // The header is the end: whoever finds trailers before anything else takes them for these.
+            session.as_downstream_mut().set_keepalive(None);
+            let header = HttpTask::Header(Box::new(response), true);
+            return session.as_downstream_mut().response_duplex_vec(vec![header]).await.map(drop);
+        }
+        let body = if session.req_header().method == Method::HEAD {
+            Bytes::new()
+        } else {
+            Bytes::from_static(self.sentence().as_bytes())
+        };
         session.as_downstream_mut().write_error_response(response, body).await
     }
 }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use eddy_authz::feed::NatsError;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use pingora_core::apps::HttpServerOptions;
+use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use prometheus_client::registry::Registry;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::access_log::AccessLog;
 use crate::listener::{self, Acceptor, Drain};
 use crate::metrics::Metrics;
+use crate::mirror;
 use crate::options::{GatewayOptions, only};
 use crate::persist::{self, PersistError};
 use crate::pool::Pool;
@@ -27,6 +29,10 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
+/// Requests at once on a connection of HTTP/2.
+const HTTP2_STREAMS: u32 = 64;
+/// What is held of an answer that its client does not take.
+const HTTP2_SEND_BYTES: usize = 32 * 1024;
 /// A connection of HTTP/2 without a request for so long is closed.
 const HTTP2_IDLE: Duration = Duration::from_secs(120);
 /// More tries of one request than any route may ask for.
@@ -101,6 +107,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         permissions: permissions.clone(),
         believed: believed.clone(),
         rates: rates.clone(),
+        copies: mirror::room(),
     };
     let threads = start_threads(&options, gateway, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
@@ -182,6 +189,7 @@ fn start_threads(
                 tokio::spawn(gateway.pool.clone().sweep());
                 let mut proxy = http_proxy(&Arc::new(configuration()), gateway);
                 proxy.server_options = Some(server_options());
+                proxy.h2_options = Some(http2_options());
                 let proxy = Arc::new(proxy);
                 Acceptor { listener, proxy, metrics, connections_max, balancers, drain }.run().await;
             });
@@ -191,7 +199,14 @@ fn start_threads(
     Ok(threads)
 }
 
-/// HTTP/2 is spoken with whoever begins with it, also without TLS. How many streams and how long headers are is bounded by Pingora.
+/// What one connection of HTTP/2 may cost: whoever asks for much and takes nothing holds so much of each answer.
+fn http2_options() -> H2Options {
+    let mut options = default_h2_options();
+    options.max_concurrent_streams(HTTP2_STREAMS).max_send_buffer_size(HTTP2_SEND_BYTES);
+    options
+}
+
+/// HTTP/2 is spoken with whoever begins with it, also without TLS.
 fn server_options() -> HttpServerOptions {
     let mut options = HttpServerOptions::default();
     options.h2c = true;

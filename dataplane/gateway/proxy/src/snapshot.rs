@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Table, matches, unsupported};
+use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Share, Table, matches, unsupported};
 
 use eddy_authz::ScopeError;
 use eddy_crds::RouteProtocol;
@@ -12,6 +12,7 @@ use crate::admission::Requirement;
 use crate::balance::Backends;
 use crate::endpoints::{Registry, ServicePort};
 use crate::inputs::{Place, RouteInput};
+use crate::mirror::Mirror;
 
 /// How one route's requests are answered.
 #[derive(Debug)]
@@ -24,9 +25,13 @@ pub(crate) struct RouteEntry {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) retries: u32,
-    /// What was matched of the path: nothing if not by a prefix.
-    pub(crate) matched: Box<str>,
+    /// The prefix of the path that was matched, if one was.
+    pub(crate) matched: Option<Box<str>>,
     pub(crate) filters: Filters,
+    /// Who sees copies of requests.
+    pub(crate) mirrors: Vec<Mirror>,
+    /// For a request, all tries together.
+    pub(crate) request_timeout: Option<Duration>,
     /// What whoever asks must hold.
     pub(crate) requirement: Requirement,
 }
@@ -99,15 +104,15 @@ enum LeftOut {
 /// The rules of a Route for some of its hosts: one for each way in which a request matches.
 fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Result<Vec<Rule<Arc<RouteEntry>>>, LeftOut> {
     let (filters, requirement) = (Filters::of(&route.spec)?, Requirement::of(&route.spec)?);
-    let mut by_path: Vec<(Box<str>, Vec<Match>)> = Vec::new();
+    let mut by_path: Vec<(Option<Box<str>>, Vec<Match>)> = Vec::new();
     for one in matches(&route.spec)? {
         let matched = match &one.path {
-            PathRule::Prefix(prefix) => prefix.as_str(),
-            PathRule::Exact(_) | PathRule::Regex(_) => "",
+            PathRule::Prefix(prefix) => Some(Box::from(prefix.as_str())),
+            PathRule::Exact(_) | PathRule::Regex(_) => None,
         };
-        match by_path.iter_mut().find(|(path, _)| **path == *matched) {
+        match by_path.iter_mut().find(|(path, _)| *path == matched) {
             Some((_, all)) => all.push(one),
-            None => by_path.push((matched.into(), vec![one])),
+            None => by_path.push((matched, vec![one])),
         }
     }
     let rule = |(matched, matches)| {
@@ -119,26 +124,38 @@ fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Re
 
 fn entry(
     route: &RouteInput,
-    matched: Box<str>,
+    matched: Option<Box<str>>,
     filters: Filters,
     requirement: Requirement,
     registry: &mut Registry,
 ) -> RouteEntry {
     let spec = &route.spec;
-    let backends = spec.backends.iter().filter_map(|backend| {
-        let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
-        let port = u16::try_from(backend.port).ok()?;
-        Some((backend.weight(), registry.endpoints(&ServicePort { service, port })))
+    let backends: Vec<_> = spec
+        .backends
+        .iter()
+        .filter_map(|backend| {
+            let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
+            let port = u16::try_from(backend.port).ok()?;
+            Some((backend.weight(), registry.endpoints(&ServicePort { service, port })))
+        })
+        .collect();
+    let mirrors = spec.mirrors.iter().filter_map(|mirror| {
+        let service = Place { namespace: route.place.namespace.clone(), name: mirror.container.clone() };
+        let port = u16::try_from(mirror.port).ok()?;
+        let share = Share::new(u32::try_from(mirror.percent).ok()?, 100);
+        Some(Mirror { backends: Backends::new(vec![(1, registry.endpoints(&ServicePort { service, port }))]), share })
     });
     RouteEntry {
         id: route.place.to_string().into(),
         protocol: spec.protocol,
-        backends: Backends::new(backends.collect()),
+        backends: Backends::new(backends),
         connect_timeout: seconds(spec.timeouts.connect_seconds),
         idle_timeout: seconds(spec.timeouts.idle_seconds),
         retries: u32::try_from(spec.retries.attempts).unwrap_or(0),
         matched,
         filters,
+        mirrors: mirrors.collect(),
+        request_timeout: spec.timeouts.request_seconds.map(seconds),
         requirement,
     }
 }
@@ -214,7 +231,7 @@ mod tests {
         for (path, seen) in [("/api", "/"), ("/api/x", "/x"), ("/api/v1/y", "/y"), ("/api/v10", "/v10"), ("/exact", "/exact")] {
             let headers = HeaderMap::new();
             let entry = snapshot.table.find("a", &get(path, &headers)).unwrap();
-            assert_eq!(entry.filters.path.as_ref().unwrap().apply(&entry.matched, path), seen, "{path}");
+            assert_eq!(entry.filters.path.as_ref().unwrap().apply(entry.matched.as_deref(), path), seen, "{path}");
         }
     }
 }

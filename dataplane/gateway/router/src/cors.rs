@@ -73,6 +73,11 @@ impl Cors {
         *method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
+    /// The method of the request that is to come.
+    pub fn asked_method(headers: &HeaderMap) -> Option<Method> {
+        Method::from_bytes(headers.get(ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes()).ok()
+    }
+
     /// What whoever asks beforehand is told: nothing where their page may not ask.
     pub fn preflight(&self, asked: &HeaderMap) -> Answer {
         let mut answer = self.origin(asked);

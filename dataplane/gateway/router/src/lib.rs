@@ -11,6 +11,7 @@ mod matching;
 mod path;
 mod rewrite;
 mod route;
+mod share;
 mod support;
 mod table;
 mod weights;
@@ -23,6 +24,7 @@ pub use self::matching::{Asked, Conditions, Match, PathRule, Pattern, PatternErr
 pub use self::path::{PathError, check_path};
 pub use self::rewrite::{Came, PathEdit, Redirect};
 pub use self::route::{Filters, HeaderEdits, RateRule, RouteError, matches};
+pub use self::share::Share;
 pub use self::support::unsupported;
 pub use self::table::{Rule, RuleError, Table};
 pub use self::weights::Weights;

@@ -6,8 +6,12 @@ use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use regex::Regex;
 
-/// No more memory than this for a compiled expression, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 18;
+/// No more memory than this for a compiled expression, in bytes,
+const PATTERN_BYTES_MAX: usize = 1 << 16;
+/// and for what is remembered of its matches, a thread.
+const CACHE_BYTES_MAX: usize = 1 << 16;
+/// Longer values no expression matches: strangers could make the gateway busy with them.
+const VALUE_BYTES_MAX: usize = 4096;
 
 /// What a rule asks of a request's path.
 #[derive(Clone, Debug)]
@@ -49,8 +53,8 @@ pub enum Text {
     Regex(Pattern),
 }
 
-/// An expression in the syntax of the regex crate that matches values as a whole. The time of a match grows with the value's length, not
-/// with what it looks like.
+/// An expression in the syntax of the regex crate that matches values as a whole, of 4 KiB at most. The time of a match grows with the value's
+/// length, not with what it looks like.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
@@ -75,15 +79,17 @@ impl Pattern {
 
     /// Whether it matches the whole of a text.
     pub fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        text.len() <= VALUE_BYTES_MAX && self.0.is_match(text)
     }
 }
 
 fn regex_of(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes"),
-        // Its last line says what is wrong; the others draw where.
-        error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(CACHE_BYTES_MAX).build().map_err(|error| {
+        match error {
+            regex::Error::CompiledTooBig(_) => format!("it takes more than {PATTERN_BYTES_MAX} bytes"),
+            // Its last line says what is wrong; the others draw where.
+            error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        }
     })
 }
 
@@ -194,6 +200,8 @@ mod tests {
             let error = Pattern::new(wrong).unwrap_err().to_string();
             assert!(error.contains("regular expression") && !error.contains('\n'), "{error}");
         }
+        let any = Pattern::new("a*").unwrap();
+        assert!(any.is_match(&"a".repeat(VALUE_BYTES_MAX)) && !any.is_match(&"a".repeat(VALUE_BYTES_MAX + 1)));
         assert!(Pattern::new("a|b").unwrap().is_match("b") && !Pattern::new("a|b").unwrap().is_match("ab"));
     }
 }

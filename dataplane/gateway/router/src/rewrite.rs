@@ -13,12 +13,13 @@ pub enum PathEdit {
 }
 
 impl PathEdit {
-    /// What becomes of a path and query of which this prefix was matched. The query stays.
-    pub fn apply(&self, matched: &str, path_and_query: &str) -> String {
+    /// What becomes of a path and query of which this prefix was matched, if one was. The query stays.
+    pub fn apply(&self, matched: Option<&str>, path_and_query: &str) -> String {
         let (path, query) = path_and_query.split_at(path_and_query.find('?').unwrap_or(path_and_query.len()));
         match self {
             Self::Full(full) => format!("{full}{query}"),
             Self::Prefix(prefix) => {
+                let Some(matched) = matched else { return path_and_query.to_owned() };
                 let rest = path.strip_prefix(matched.trim_end_matches('/')).unwrap_or(path);
                 let base = prefix.trim_end_matches('/');
                 let slash = if base.is_empty() && rest.is_empty() { "/" } else { "" };
@@ -54,8 +55,8 @@ pub struct Came<'a> {
     pub port: u16,
     /// The path and query.
     pub path_and_query: &'a str,
-    /// What was matched of the path.
-    pub matched: &'a str,
+    /// The prefix of the path that was matched, if one was.
+    pub matched: Option<&'a str>,
 }
 
 impl Redirect {
@@ -105,14 +106,15 @@ mod tests {
             ("/foo?q", "/foo", "", "/?q"),
             ("/bar", "/", "/xyz", "/xyz/bar"),
         ] {
-            assert_eq!(PathEdit::Prefix(to.into()).apply(matched, path), expected, "{path} {matched} {to}");
+            assert_eq!(PathEdit::Prefix(to.into()).apply(Some(matched), path), expected, "{path} {matched} {to}");
         }
-        assert_eq!(PathEdit::Full("/all".into()).apply("/foo", "/foo/bar?q"), "/all?q");
+        assert_eq!(PathEdit::Full("/all".into()).apply(None, "/foo/bar?q"), "/all?q");
+        assert_eq!(PathEdit::Prefix("/xyz".into()).apply(None, "/foo/bar?q"), "/foo/bar?q", "no prefix was matched");
     }
 
     #[test]
     fn what_is_not_said_stays_and_a_scheme_has_its_own_port() {
-        let came = Came { scheme: "http", host: "a.example", port: 8080, path_and_query: "/foo?q", matched: "/foo" };
+        let came = Came { scheme: "http", host: "a.example", port: 8080, path_and_query: "/foo?q", matched: Some("/foo") };
         let none = Redirect { scheme: None, host: None, port: None, path: None, status: 302 };
         let to = |redirect: Redirect| redirect.location(&came);
         assert_eq!(to(none.clone()), "http://a.example:8080/foo?q");

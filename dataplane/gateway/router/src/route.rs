@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use eddy_crds::{FieldMatch, FieldMatchType, PathMatch, PathMatchType, RateLimitKey, RouteSpec};
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 
 use crate::addresses::{AddressFilter, NetworkError};
@@ -27,7 +28,7 @@ pub enum RouteError {
     Network(#[from] NetworkError),
     /// A header says how a message is framed, or where it goes.
     #[error(
-        "{field}: {name} says how messages are framed, or where they go, and cannot be changed; spec.rewrite.host changes the host"
+        "{field}: {name} says how messages are framed, where they go or whom they are from, and cannot be changed; spec.rewrite.host changes the host"
     )]
     Framing {
         /// Where.
@@ -92,7 +93,7 @@ pub struct HeaderEdits {
 
 /// Headers by which both sides know where a message ends and whom it is for (RFC 9110, sections 7.2 and 7.6.1). Whoever changed them could make
 /// one message into two.
-const FRAMING: [&str; 11] = [
+const FRAMING: [&str; 12] = [
     "connection",
     "content-length",
     "host",
@@ -104,6 +105,8 @@ const FRAMING: [&str; 11] = [
     "transfer-encoding",
     "upgrade",
     "expect",
+    // Whom a request was let in as.
+    "x-eddy-user",
 ];
 
 impl HeaderEdits {
@@ -180,11 +183,12 @@ impl Filters {
         });
         let cors = spec.cors.as_ref().map(Cors::of).transpose();
         let cors = cors.map_err(|text| RouteError::Header { field: "spec.cors", text })?;
+        let redirect_path = edit("spec.redirect.path", spec.redirect.as_ref().and_then(|redirect| redirect.path.as_ref()))?;
         let redirect = spec.redirect.as_ref().map(|redirect| Redirect {
             scheme: redirect.scheme.map(|scheme| scheme.as_str().to_owned()),
             host: redirect.host.clone(),
             port: redirect.port.and_then(|port| u16::try_from(port).ok()),
-            path: redirect.path.as_ref().and_then(edit),
+            path: redirect_path,
             status: u16::try_from(redirect.status).unwrap_or_default(),
         });
         let rewrite = spec.rewrite.as_ref();
@@ -196,7 +200,7 @@ impl Filters {
             cors: cors.map(Arc::new),
             redirect,
             host: rewrite.and_then(|rewrite| rewrite.host.as_deref()).map(|host| read("spec.rewrite.host", host)).transpose()?,
-            path: rewrite.and_then(|rewrite| rewrite.path.as_ref()).and_then(edit).or(stripped),
+            path: edit("spec.rewrite.path", rewrite.and_then(|rewrite| rewrite.path.as_ref()))?.or(stripped),
             request_headers: HeaderEdits::of("spec.requestHeaders", spec.request_headers.as_ref())?,
             response_headers: HeaderEdits::of("spec.responseHeaders", spec.response_headers.as_ref())?,
         })
@@ -208,8 +212,13 @@ fn count(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0).max(1)
 }
 
-fn edit(path: &eddy_crds::PathEdit) -> Option<PathEdit> {
-    path.full.clone().map(PathEdit::Full).or_else(|| path.prefix.clone().map(PathEdit::Prefix))
+fn edit(field: &'static str, path: Option<&eddy_crds::PathEdit>) -> Result<Option<PathEdit>, RouteError> {
+    let Some(path) = path else { return Ok(None) };
+    let edit = path.full.clone().map(PathEdit::Full).or_else(|| path.prefix.clone().map(PathEdit::Prefix));
+    if let Some(PathEdit::Full(path) | PathEdit::Prefix(path)) = &edit {
+        read::<PathAndQuery>(field, path)?;
+    }
+    Ok(edit)
 }
 
 #[cfg(test)]
@@ -250,6 +259,7 @@ mod tests {
             said(json!({"requestHeaders": {"remove": ["Content-Length"]}})).starts_with("spec.requestHeaders: content-length")
         );
         assert!(said(json!({"requestHeaders": {"set": [{"name": "host", "value": "a"}]}})).contains("spec.rewrite.host"));
+        assert!(said(json!({"rewrite": {"path": {"full": "/a<b"}}})).starts_with("spec.rewrite.path: "));
         assert!(said(json!({"cors": {"allowHeaders": ["a\n"]}})).starts_with("spec.cors: "));
         assert_eq!(said(json!({"paths": [{"path": "(", "type": "Exact"}]})), "");
     }
