@@ -2,10 +2,14 @@
 
 use std::str::FromStr;
 
-use eddy_crds::{Backend, PathMatch, RouteSpec};
+use eddy_crds::{Backend, PathMatch, RouteSpec, Timeouts};
 use eddy_router::Claimant;
 
 use crate::inputs::{Place, RouteInput};
+
+/// The platform's own services end requests themselves that nobody waits for, and are silent for long where they do much, as where a door
+/// copies a large file.
+const IDLE_SECONDS: i32 = 900;
 
 /// The platform's own host, and what is behind it.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -61,6 +65,7 @@ impl PlatformOptions {
                 hosts: claimant.hosts.clone(),
                 paths: vec![PathMatch { path: path.path.clone(), kind: None }],
                 backends: vec![Backend { container: Some(path.service.clone()), vm: None, port: path.port.into(), weight: None }],
+                timeouts: Timeouts { idle_seconds: IDLE_SECONDS, ..Timeouts::default() },
                 ..RouteSpec::default()
             },
         };
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(found("/api/v1/whoami").as_deref(), Some("eddy-system/eddy-api"));
         assert_eq!(found("/auth/v1/session").as_deref(), Some("eddy-system/eddy-identity"));
         assert_eq!((found("/"), snapshot.left_out), (None, 1));
+        assert!(options.routes().iter().all(|route| route.spec.timeouts.idle_seconds == IDLE_SECONDS));
         assert!(PlatformOptions::default().routes().is_empty());
     }
 }
