@@ -162,6 +162,9 @@ async fn what_was_acknowledged_outlives_killed_processes_and_a_machine_that_is_c
         cluster_tool(&["mend", "--name", "eddy-test", "--node", number]);
         cluster.kubectl(&[&names[..], &["--replicas=2"]].concat());
         writers.wait_more("after it is back", 50);
+        // Whatever comes next finds the machine, and names.
+        cluster.kubectl(&["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s"]);
+        cluster.kubectl(&["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s"]);
         storage_ready(&cluster);
     });
     check(&door, writers).await;
