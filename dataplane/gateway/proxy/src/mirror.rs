@@ -20,7 +20,7 @@ use crate::proxy::{Gateway, RequestContext};
 use crate::request::authority;
 
 /// Copies under way at once, of a thread. More are left out.
-pub(crate) const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 256;
 /// Parts of a body that wait for whoever takes a copy. Whoever is further behind gets no more of it.
 const PARTS_MAX: usize = 16;
 /// A copy ends within this.

@@ -16,9 +16,8 @@ use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::sync::Semaphore;
-
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Line};
 use crate::attempt::check_switch;

@@ -230,8 +230,13 @@ impl Asking {
             return Err(Failure::new(S3ErrorCode::AccessDenied, "the bucket has another owner than the request expects"));
         }
         let may = self.may(bucket, key, object, right).await?;
-        note(self.principal.as_ref(), right.scope(), &bucket.space.settings.owner, (&bucket.name, key), may);
+        self.note(bucket, key, right, may);
         if may { Ok(()) } else { Err(Failure::denied()) }
+    }
+
+    /// Notes that they want to, and whether they may.
+    pub(super) fn note(&self, bucket: &Bucket, key: Option<&str>, right: Right, may: bool) {
+        note(self.principal.as_ref(), right.scope(), &bucket.space.settings.owner, (&bucket.name, key), may);
     }
 }
 

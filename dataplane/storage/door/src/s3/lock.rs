@@ -15,7 +15,6 @@ use super::asking::{Asking, Bucket};
 use super::attributes::{milliseconds, time};
 use super::error::Failure;
 use crate::access::Right;
-use crate::noted::note;
 
 /// Longest default, in days.
 const DAYS_MAX: i32 = 36_500;
@@ -171,7 +170,7 @@ pub(super) async fn bypasses(asking: &Asking, bucket: &Bucket, key: &str, says: 
     let right = Right::BypassGovernanceRetention;
     let does = says == Some(true) && asking.may(bucket, Some(key), None, right).await?;
     if does {
-        note(asking.principal.as_ref(), right.scope(), &bucket.space.settings.owner, (&bucket.name, Some(key)), true);
+        asking.note(bucket, Some(key), right, true);
     }
     Ok(does)
 }
