@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const HOST: &str = "cloud.eddy.example";
+const ACCOUNTS: &str = "serviceaccounts.eddy.cloud";
 const PASSWORD: &str = "correct horse battery";
 
 /// Somebody's browser, or program.
@@ -54,7 +55,7 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
     let cluster = Cluster::connect().await;
     cluster.tenant("signs");
     cluster.tenant("signs-other");
-    cluster.kubectl(&["-n", "u-signs", "delete", "serviceaccounts.eddy.cloud", "--all"]);
+    cluster.kubectl(&["-n", "u-signs", "delete", ACCOUNTS, "--all"]);
     let gateway = Gateway::of(&cluster);
     let accept = json!({"invitation": invitation(&cluster, "signs"), "password": PASSWORD});
     let (first, said) = signed_in(&gateway, "/auth/v1/invitation", accept).await;
@@ -119,6 +120,24 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
     assert_eq!(door.by_token(&stranger, Method::PUT, "e2e-signs/b").await.unwrap(), 404);
     let elsewhere = json!({"metadata": {"name": "x"}, "spec": {"scopes": []}});
     assert_eq!(browser.ask(Method::POST, "/api/v1/tenants/signs-other/serviceaccounts", elsewhere).await.0, 404);
+    // The same by kubectl, of a program that was let in, of a token, and of the cluster's own administrator.
+    let robot = |name: &str| ["-n", "u-signs", "delete", ACCOUNTS, name].map(str::to_owned);
+    let by = |secret: &str, arguments: &[String]| {
+        cluster.kubectl_by_token(secret, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let mine = token(&cluster, "signs", "mine", "{}");
+    let lists = |secret: &str, user: &str| by(secret, &["-n", &format!("u-{user}"), "get", TOKENS].map(str::to_owned)).0;
+    wait("API servers that know the tokens", || (0..10).all(|_| lists(&mine, "signs") && lists(&stranger, "signs-other")));
+    let (deleted, said) = by(secret, &robot("a"));
+    assert!(deleted, "{said}");
+    assert!(!by(&stranger, &robot("a")).0 && !by(&mine, &robot("gone")).0);
+    cluster.kubectl(&["annotate", "users.eddy.cloud", "signs", "--overwrite", "e2e=people"]);
+    let shell = r#"{image: 'busybox:1.35', command: [sleep, infinity], resources: {cpu: 10m, memory: 16Mi}}"#;
+    cluster.apply(&format!(
+        "apiVersion: eddy.cloud/v1alpha1\nkind: Container\nmetadata: {{name: shell, namespace: u-signs}}\nspec: {shell}\n"
+    ));
+    cluster.wait_ready("containers.eddy.cloud", "u-signs", "shell");
+    cluster.kubectl(&["-n", "u-signs", "exec", "deploy/shell", "--", "true"]);
     wait("records of all of it", || {
         let handle = tokio::runtime::Handle::current();
         let asked = || tokio::task::block_in_place(|| handle.block_on(browser.ask(Method::GET, "/auth/v1/audit", json!(null))));
@@ -132,6 +151,14 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
             };
             page["items"].as_array().into_iter().flatten().filter(fits).map(|record| record["actor"]["user"].as_str()).collect()
         };
+        let kubectl = |action: &str, object: &str, actor: Value, outcome: &str| {
+            page["items"].as_array().into_iter().flatten().any(|record| {
+                record["action"] == action
+                    && record["object"] == object
+                    && record["actor"] == actor
+                    && record["outcome"] == outcome
+            })
+        };
         let did = |action: &str, object: &str, tenant: &str, outcome: &str| {
             has(action, object, tenant, outcome).contains(&Some("signs"))
         };
@@ -141,7 +168,12 @@ async fn whoever_is_invited_signs_in_and_is_known_everywhere_until_they_are_not(
             && did("serviceaccounts.create", "a", "signs", "done")
             && did("serviceaccounts.create", "x", "signs-other", "denied")
             && did("files.write", "e2e-signs/a", "signs", "done")
-            && has("files.write", "e2e-signs/b", "signs", "denied") == [Some("signs-other")]
+            && has("files.write", "e2e-signs/b", "signs", "denied").contains(&Some("signs-other"))
+            && kubectl("serviceaccounts.delete", "a", json!({"user": "signs", "session": true}), "done")
+            && kubectl("serviceaccounts.delete", "a", json!({"user": "signs-other", "token": "writes"}), "denied")
+            && kubectl("serviceaccounts.delete", "gone", json!({"user": "signs", "token": "mine"}), "failed")
+            && page["items"].as_array().into_iter().flatten().any(|record| record["action"] == "core/pods/exec.create")
+            && kubectl("users.update", "signs", json!({"user": "", "kubernetesUser": "admin"}), "done")
     });
     for others in ["?user=root", "?user=*"] {
         assert_eq!(browser.ask(Method::GET, &format!("/auth/v1/audit{others}"), json!(null)).await.0, 404);

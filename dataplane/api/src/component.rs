@@ -13,6 +13,7 @@ use eddy_telemetry::{Admin, AdminError, Gauges, Health, Shutdown, figure};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::follow::Followed;
+use crate::kubernetes_audit::Audits;
 use crate::metrics::ApiMetrics;
 use crate::router::Api;
 use crate::token_review::{TokenReviewError, TokenReviewOptions};
@@ -104,7 +105,10 @@ pub async fn run(options: ApiOptions, shutdown: Shutdown) -> Result<(), ApiError
         () = shutdown.requested() => return Ok(()),
     }
     if let Some(reviews) = reviews {
-        tokio::spawn(reviews.serve(feed.clone(), metrics.clone(), shutdown.clone()));
+        let core = client.default_namespace().to_owned();
+        let audits = options.token_reviews.kubernetes_audit_token_file;
+        let audits = audits.map(|file| Audits::new(file, core, feed.clone(), recorder.clone(), metrics.clone()));
+        tokio::spawn(reviews.serve(feed.clone(), metrics.clone(), audits, shutdown.clone()));
     }
     tracing::info!(address = %options.bind, "serving the API");
     let document = openapi::document().to_string().into();

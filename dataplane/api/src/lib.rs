@@ -15,6 +15,7 @@ mod follow;
 mod idempotency;
 mod item;
 mod kinds;
+mod kubernetes_audit;
 mod manifest;
 mod metrics;
 mod openapi;

@@ -23,6 +23,12 @@ pub(crate) struct Reviewed {
     pub(crate) outcome: &'static str,
 }
 
+/// What became of what the Kubernetes API told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Told {
+    pub(crate) what: &'static str,
+}
+
 /// What the API counts. Clones count together.
 #[derive(Clone)]
 pub(crate) struct ApiMetrics {
@@ -31,6 +37,7 @@ pub(crate) struct ApiMetrics {
     pub(crate) connections: Gauge,
     pub(crate) streams: Gauge,
     pub(crate) reviews: Family<Reviewed, Counter>,
+    pub(crate) told: Family<Told, Counter>,
 }
 
 impl ApiMetrics {
@@ -41,12 +48,14 @@ impl ApiMetrics {
             connections: Gauge::default(),
             streams: Gauge::default(),
             reviews: Family::default(),
+            told: Family::default(),
         };
         registry.register("eddy_api_requests", "Requests that were answered", metrics.requests.clone());
         registry.register("eddy_api_request_seconds", "From a request to the head of its answer", metrics.seconds.clone());
         registry.register("eddy_api_connections", "Open connections", metrics.connections.clone());
         registry.register("eddy_api_streams", "Open streams of changes", metrics.streams.clone());
         registry.register("eddy_api_token_reviews", "Tokens that the Kubernetes API asked about", metrics.reviews.clone());
+        registry.register("eddy_api_kubernetes_events", "Events of the Kubernetes API's audit that came", metrics.told.clone());
         metrics
     }
 }

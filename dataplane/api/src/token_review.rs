@@ -27,9 +27,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::kubernetes_audit::Audits;
 use crate::metrics::{ApiMetrics, Reviewed};
 use crate::upstream::ADMINS;
 
+/// What users of Eddy are called there before their names,
+pub(crate) const USER_PREFIX: &str = "eddy:";
+/// and what is said of them besides: the Token that they showed,
+pub(crate) const TOKEN: &str = "eddy.cloud/token";
+/// or that they have signed in.
+pub(crate) const SESSION: &str = "eddy.cloud/session";
 /// All who have a token.
 const USERS: &str = "eddy:users";
 /// Longer than any review.
@@ -49,6 +56,11 @@ pub(crate) struct TokenReviewOptions {
     /// A folder with tls.crt and tls.key, as a Secret is mounted; they are read again when they change
     #[arg(long)]
     pub(crate) token_review_tls_folder: Option<PathBuf>,
+
+    /// A file with the token that the Kubernetes API shows to tell, at the same address, what is asked of it (its audit webhook); it may tell
+    /// nothing if not given
+    #[arg(long, requires = "token_review_bind")]
+    pub(crate) kubernetes_audit_token_file: Option<PathBuf>,
 }
 
 /// A listener that answers once it is served.
@@ -87,9 +99,10 @@ impl TokenReviewOptions {
 }
 
 impl TokenReviews {
-    /// Answers until the end is requested.
-    pub(crate) async fn serve(self, feed: Feed, metrics: ApiMetrics, shutdown: Shutdown) {
+    /// Answers until the end is requested, and takes what the Kubernetes API tells.
+    pub(crate) async fn serve(self, feed: Feed, metrics: ApiMetrics, audits: Option<Audits>, shutdown: Shutdown) {
         let router = Router::new().route("/token-review", post(answer)).with_state((feed, metrics));
+        let router = audits.into_iter().fold(router, |router, audits| router.merge(audits.router()));
         let serve = |stream| served(stream, self.certificates.now(), router.clone(), shutdown.clone());
         listen(self.listener, CONNECTIONS_MAX, &shutdown, serve).await;
     }
@@ -157,11 +170,12 @@ fn known(feed: &Feed, shown: &str) -> Result<UserInfo, NotGood> {
         return Err(NotGood::Ends);
     }
     let groups = [Some(USERS), who.is_admin().then_some(ADMINS)];
-    let token = who.token().map(|token| ("eddy.cloud/token".to_owned(), vec![token.to_owned()]));
+    let token = who.token().map(|token| (TOKEN.to_owned(), vec![token.to_owned()]));
+    let session = who.is_session().then(|| (SESSION.to_owned(), vec!["true".to_owned()]));
     Ok(UserInfo {
-        username: Some(format!("eddy:{}", who.user())),
+        username: Some(format!("{USER_PREFIX}{}", who.user())),
         groups: Some(groups.into_iter().flatten().map(str::to_owned).collect()),
-        extra: Some(token.into_iter().collect()),
+        extra: Some(token.into_iter().chain(session).collect()),
         uid: None,
     })
 }

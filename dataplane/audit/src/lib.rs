@@ -12,7 +12,7 @@ mod trail;
 
 pub use self::origin::Origin;
 pub use self::record::{Actor, Outcome, Record};
-pub use self::recorder::{Recorder, Writing};
+pub use self::recorder::{NoRoom, Recorder, Writing};
 pub use self::trail::{Asked, Page, Trail, TrailError};
 
 /// The stream's name.

@@ -13,6 +13,11 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// Of a request of this name from whoever connected from there, and says that it comes from elsewhere.
+    pub fn new(address: Option<IpAddr>, forwarded_for: String, request: String) -> Self {
+        Self { address, forwarded_for, request }
+    }
+
     /// Of a request with these headers, from whoever connected from there.
     pub fn of(headers: &HeaderMap, address: Option<IpAddr>) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();

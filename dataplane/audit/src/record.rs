@@ -23,6 +23,9 @@ pub struct Actor {
     /// The Token that was shown, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// What Kubernetes calls them, where it is no user of Eddy's who did it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_user: Option<String>,
     /// The session that they had, or had signed in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub session: bool,
@@ -36,7 +39,16 @@ impl Actor {
             service_account: who.account().map(str::to_owned),
             token: who.token().map(str::to_owned),
             session: who.is_session(),
+            kubernetes_user: None,
         })
+    }
+}
+
+impl Actor {
+    fn cut(self) -> Self {
+        let [user, service_account, token, kubernetes_user] =
+            [Some(self.user), self.service_account, self.token, self.kubernetes_user].map(|name| name.map(|name| cut(&name)));
+        Self { user: user.unwrap_or_default(), service_account, token, kubernetes_user, session: self.session }
     }
 }
 
@@ -99,11 +111,11 @@ impl Record {
         Self {
             time: Timestamp::now(),
             request: String::new(),
-            actor,
+            actor: actor.cut(),
             address: None,
             forwarded_for: String::new(),
             tenant: cut(tenant),
-            action: action.into(),
+            action: cut(&action.into()),
             object: cut(object),
             outcome,
             reason: String::new(),
@@ -219,6 +231,22 @@ mod tests {
         for wrong in ["", "a.b", ">", "*", "Ä", "a b", &"a".repeat(64)] {
             assert_eq!(record("", wrong).subjects(), ["eddy.audit.-.in"], "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn no_record_is_too_large_for_the_stream() {
+        let long = "\u{1}ä".repeat(20_000);
+        let actor = Actor {
+            user: long.clone(),
+            service_account: Some(long.clone()),
+            token: Some(long.clone()),
+            kubernetes_user: Some(long.clone()),
+            session: true,
+        };
+        let record = Record::now(actor, long.clone(), &long, &long, Outcome::Failed);
+        let record = record.because(&long).from(None, &long).of_request(&long).to(&long);
+        let text = serde_json::to_string(&record).unwrap();
+        assert!(text.len() < 8 * 1024 && !text.contains("\\u0001"), "{}", text.len());
     }
 
     #[test]

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
 use eddy_http::{Limits, Rate};
 use futures::StreamExt;
 use futures::stream;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -112,20 +114,41 @@ impl Recorder {
         }
     }
 
+    /// Writes records soon, all or none of them, of those that count. Returns how many do.
+    ///
+    /// # Errors
+    /// That there is no room for them now.
+    pub fn record_all(&self, records: Vec<Record>) -> Result<usize, NoRoom> {
+        let Some(waiting) = &self.waiting else { return Ok(0) };
+        let room = waiting.try_reserve_many(records.len()).map_err(|_| NoRoom)?;
+        let counting = records.into_iter().filter(|record| self.counts(record));
+        Ok(room.zip(counting).map(|(place, record)| place.send(record)).count())
+    }
+
     /// Writes a record soon. Of what somebody tries again and again and is not let do, not all.
     pub fn record(&self, record: Record) {
         let Some(waiting) = &self.waiting else { return };
-        // Nobody in particular is many: what one of them tries in somebody's name hides nothing of what is tried in another's.
-        let who = (&record.actor.user, &record.tenant);
-        if record.outcome != Outcome::Done && self.not_done.count(who, Instant::now()).is_err() {
-            self.left_out.inc();
-            return;
-        }
-        if waiting.try_send(record).is_err() {
+        if self.counts(&record) && waiting.try_send(record).is_err() {
             self.lost.inc();
         }
     }
+
+    /// Whether it is written down.
+    fn counts(&self, record: &Record) -> bool {
+        // Nobody in particular is many: what one of them tries in somebody's name hides nothing of what is tried in another's.
+        let who = (&record.actor.user, &record.actor.kubernetes_user, &record.tenant);
+        let counts = record.outcome == Outcome::Done || self.not_done.count(who, Instant::now()).is_ok();
+        if !counts {
+            self.left_out.inc();
+        }
+        counts
+    }
 }
+
+/// Too many records wait for the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many records wait to be written")]
+pub struct NoRoom;
 
 async fn write_all(context: Context, coming: mpsc::Receiver<Record>, ended: oneshot::Receiver<()>, written: Counter) {
     let next = |(mut coming, mut ended): (mpsc::Receiver<Record>, Option<oneshot::Receiver<()>>)| async move {
@@ -146,16 +169,13 @@ async fn write_all(context: Context, coming: mpsc::Receiver<Record>, ended: ones
     write.buffer_unordered(AT_ONCE).for_each(|()| async {}).await;
 }
 
-/// Tries until it is written. Who reads is not told of one twice: the bus knows it again by its name.
+/// Tries until it is written. Who reads is not told of one twice: the bus knows it again by what it says, its time among it.
 async fn write(context: &Context, record: Record, written: &Counter) {
     let Ok(payload) = serde_json::to_vec(&record) else { return };
-    let mut name = [0; 16];
-    if getrandom::fill(&mut name).is_err() {
-        return;
-    }
+    let name = format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(&payload)));
     for subject in record.subjects() {
         let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", format!("{:x}-{subject}", u128::from_be_bytes(name)));
+        headers.insert("Nats-Msg-Id", format!("{name}-{subject}"));
         loop {
             let sent = context.publish_with_headers(subject.clone(), headers.clone(), payload.clone().into()).await;
             let done = match sent {
@@ -179,6 +199,17 @@ async fn write(context: &Context, record: Record, written: &Counter) {
 mod tests {
     use super::*;
     use crate::record::Actor;
+
+    #[test]
+    fn of_what_comes_together_all_is_written_or_nothing() {
+        let (waiting, mut coming) = mpsc::channel(3);
+        let recorder = Recorder::of(Some(waiting), Counter::default(), Counter::default());
+        let done = |count: usize| vec![Record::now(Actor::default(), "containers.create", "ada", "web", Outcome::Done); count];
+        assert_eq!((recorder.record_all(done(2)), recorder.record_all(done(2))), (Ok(2), Err(NoRoom)));
+        assert_eq!(coming.len(), 2);
+        coming.close();
+        assert_eq!(recorder.record_all(done(1)), Err(NoRoom), "nobody writes any more");
+    }
 
     #[test]
     fn what_is_tried_in_one_name_hides_nothing_of_another() {

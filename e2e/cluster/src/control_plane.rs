@@ -12,7 +12,7 @@ use crate::cluster::Cluster;
 use crate::command::output;
 use crate::kubeconfig;
 use crate::process::{Processes, wait_until};
-use crate::token_review;
+use crate::{audit, token_review};
 
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// The port that every API server, and the address that stands for all, listens on.
@@ -134,7 +134,7 @@ fn ensure_api_server(
     let name = format!("apiserver-{number}");
     let etcd: Vec<String> =
         (1..=cluster.shape().control_planes).map(|member| format!("https://{}:2379", addresses.control_plane(member))).collect();
-    let arguments = vec![
+    let mut arguments = vec![
         format!("--bind-address={at}"),
         format!("--advertise-address={at}"),
         format!("--secure-port={API_PORT}"),
@@ -163,6 +163,7 @@ fn ensure_api_server(
         "--anonymous-auth=false".into(),
         "--profiling=false".into(),
     ];
+    arguments.extend(audit::arguments(cluster, certificates)?);
     processes.ensure(&name, None, &cluster.component(binaries, "kube-apiserver")?, &arguments)
 }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout)]
 
 mod addresses;
+mod audit;
 mod build;
 mod certificates;
 mod cgroups;

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
+use crate::audit;
 use crate::certificates::{Certificates, TOKEN_REVIEW};
 use crate::cluster::Cluster;
 
@@ -15,9 +16,14 @@ use crate::cluster::Cluster;
 const PORT: u16 = 30043;
 const SECRET: &str = "cluster-token-review-tls";
 
+/// Where API servers find Eddy's API.
+pub(crate) fn address(cluster: &Cluster) -> String {
+    format!("{}:{PORT}", cluster.node_address(1))
+}
+
 /// Writes what the API server is told: whom to ask, and whom to trust there.
 pub(crate) fn configuration(cluster: &Cluster, certificates: &Certificates) -> Result<PathBuf> {
-    let server = format!("https://{}:{PORT}/token-review", cluster.node_address(1));
+    let server = format!("https://{}/token-review", address(cluster));
     let configuration = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "eddy",
         "clusters": [{"name": "eddy", "cluster": {"server": server, "certificate-authority": certificates.certificate("ca")}}],
@@ -29,7 +35,7 @@ pub(crate) fn configuration(cluster: &Cluster, certificates: &Certificates) -> R
     Ok(file)
 }
 
-/// The Secret with the certificate that the API server expects there.
+/// The Secrets with the certificate that the API server expects there, and with the token that it shows.
 pub(crate) fn manifest(cluster: &Cluster, core: &str) -> Result<String> {
     let certificates = Certificates::of(&cluster.folder().join("certificates"));
     let data = |file: PathBuf| {
@@ -41,10 +47,13 @@ pub(crate) fn manifest(cluster: &Cluster, core: &str) -> Result<String> {
         "data": {"tls.crt": data(certificates.certificate(TOKEN_REVIEW))?, "tls.key": data(certificates.key(TOKEN_REVIEW))?},
     });
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": core}});
-    Ok(json!({"apiVersion": "v1", "kind": "List", "items": [namespace, secret]}).to_string())
+    Ok(json!({"apiVersion": "v1", "kind": "List", "items": [namespace, secret, audit::secret(cluster, core)?]}).to_string())
 }
 
 /// The chart's settings that go with it.
 pub(crate) fn values() -> String {
-    format!("api.tokenReview.enabled=true,api.tokenReview.tlsSecret={SECRET},api.tokenReview.service.nodePort={PORT}")
+    format!(
+        "api.tokenReview.enabled=true,api.tokenReview.tlsSecret={SECRET},api.tokenReview.service.nodePort={PORT},{}",
+        audit::values()
+    )
 }
