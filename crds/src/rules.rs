@@ -38,6 +38,12 @@ pub(crate) fn host() -> Rule {
         .message("must be a lower-case host name, as in app.example.com")
 }
 
+/// The name of an object of Kubernetes: labels of DNS (RFC 1123), joined by dots.
+pub(crate) fn kubernetes_name() -> Rule {
+    Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')")
+        .message("must be a name of lower-case letters, digits, dashes and dots, as in shop-tls")
+}
+
 /// A path of requests, in normal form.
 pub(crate) fn request_path() -> Rule {
     Rule::new("self.startsWith('/') && !self.matches('/[.][.]?(/|$)') && !self.matches('[?#\\\\s]')")

@@ -116,6 +116,10 @@ pub struct Quota {
     #[serde(default = "default_volumes")]
     #[schemars(range(min = 0, max = 10000))]
     pub volumes: i32,
+    /// How many Routes there may be: every gateway knows all of them.
+    #[serde(default = "default_routes")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub routes: i32,
     /// How many ServiceAccounts there may be: every process of the platform knows all of them.
     #[serde(default = "default_service_accounts")]
     #[schemars(range(min = 0, max = 10000))]
@@ -148,6 +152,9 @@ fn default_vms() -> i32 {
 fn default_volumes() -> i32 {
     20
 }
+fn default_routes() -> i32 {
+    200
+}
 fn default_service_accounts() -> i32 {
     50
 }
@@ -167,6 +174,7 @@ impl Default for Quota {
             containers: default_containers(),
             vms: default_vms(),
             volumes: default_volumes(),
+            routes: default_routes(),
             service_accounts: default_service_accounts(),
             tokens: default_tokens(),
             pods: default_pods(),

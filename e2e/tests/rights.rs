@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use eddy_e2e::Cluster;
+use serde_json::json;
 
 /// Whether the API server would let somebody do something, to a resource or, behind a slash, a subresource.
 fn may(cluster: &Cluster, who: &str, place: &str, verb: &str, resource: &str) -> bool {
@@ -98,4 +99,58 @@ async fn a_tenant_may_do_much_at_home_and_nothing_elsewhere() {
     }
     assert!(!may("u-bob", "get", "containers.eddy.cloud") && !may("default", "get", "secrets"));
     assert!(!may("u-ada", "create", "users.eddy.cloud"));
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: run ./test"]
+async fn the_operator_hands_out_no_more_than_named_certificates() {
+    let cluster = Cluster::connect().await;
+    cluster.tenant("ada");
+    let apply = |object: serde_json::Value| {
+        let operator = "--as=system:serviceaccount:eddy-system:eddy-operator";
+        cluster.try_kubectl(&[operator, "apply", "--server-side", "--dry-run=server", "-f", "-"], Some(&object.to_string()))
+    };
+    let role = |name: &str, namespace: &str, rule: serde_json::Value| {
+        let metadata = json!({"name": name, "namespace": namespace});
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": [rule]})
+    };
+    let (name, group) = ("eddy-gateway-certificates", "rbac.authorization.k8s.io");
+    let good =
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["web-tls"], "verbs": ["get", "list", "watch"]});
+    let (done, said) = apply(role(name, "u-ada", good.clone()));
+    assert!(done, "{said}");
+    for (field, value) in [
+        ("resourceNames", json!([])),
+        ("resourceNames", json!([""])),
+        ("resources", json!(["secrets", "pods"])),
+        ("verbs", json!(["get", "create"])),
+        ("apiGroups", json!(["", "apps"])),
+    ] {
+        let mut rule = good.clone();
+        rule[field] = value;
+        let (done, said) = apply(role(name, "u-ada", rule));
+        assert!(!done && said.contains("that Role is for Secrets that it names"), "{field}: {said}");
+    }
+    assert!(!apply(role("another", "u-ada", good.clone())).0 && !apply(role(name, "eddy-system", good)).0);
+    let binding = |kind: &str, role: &str, subject: serde_json::Value| {
+        let reference = json!({"apiGroup": group, "kind": kind, "name": role});
+        let metadata = json!({"name": "b", "namespace": "u-ada"});
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": reference, "subjects": [subject]})
+    };
+    let account = |name: &str, namespace: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": namespace});
+    let ada = json!({"kind": "User", "apiGroup": group, "name": "eddy:ada"});
+    for right in [binding("Role", name, account("eddy-gateway", "eddy-system")), binding("ClusterRole", "eddy-tenant", ada)] {
+        let (done, said) = apply(right);
+        assert!(done, "{said}");
+    }
+    for wrong in [
+        binding("Role", name, account("eddy-gateway", "u-ada")),
+        binding("Role", name, account("default", "eddy-system")),
+        binding("Role", name, json!({"kind": "User", "apiGroup": group, "name": "eddy:bob"})),
+        binding("ClusterRole", "eddy-tenant", account("eddy-operator", "eddy-system")),
+        binding("ClusterRole", "eddy-tenant", json!({"kind": "User", "apiGroup": group, "name": "eddy:bob"})),
+        binding("ClusterRole", "cluster-admin", account("eddy-gateway", "eddy-system")),
+    ] {
+        assert!(!apply(wrong.clone()).0, "{wrong}");
+    }
 }

@@ -2,18 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
+use std::process::Command;
+
 use eddy_e2e::{Cluster, Gateway, wait};
+use rcgen::{CertificateParams, KeyPair};
 use reqwest::Method;
+use tempfile::NamedTempFile;
 
 const ROUTES: &str = "routes.eddy.cloud";
 const CORE: &str = "u-routed";
 const HOST: &str = "routed.example";
 
-fn container() -> String {
+fn container(core: &str) -> String {
     // It tells what it is asked by.
     let command = r#"["sh", "-c", "mkdir -p /tmp/cgi-bin; printf '#!/bin/sh\necho Content-Type: text/plain; echo; echo $REQUEST_METHOD $REQUEST_URI $HTTP_HOST set=$HTTP_X_SET' >/tmp/cgi-bin/who; chmod +x /tmp/cgi-bin/who; httpd -p 8080 -h /tmp; trap 'exit 0' TERM; sleep infinity & wait"]"#;
     format!(
-        "apiVersion: eddy.cloud/v1alpha1\nkind: Container\nmetadata: {{name: web, namespace: {CORE}}}\nspec: {{image: 'busybox:1.35', command: {command}, ports: [{{port: 8080}}], resources: {{cpu: 10m, memory: 16Mi}}}}\n"
+        "apiVersion: eddy.cloud/v1alpha1\nkind: Container\nmetadata: {{name: web, namespace: {core}}}\nspec: {{image: 'busybox:1.35', command: {command}, ports: [{{port: 8080}}], resources: {{cpu: 10m, memory: 16Mi}}}}\n"
     )
 }
 
@@ -34,7 +39,7 @@ async fn what_a_route_asks_for_is_done_and_what_it_cannot_is_said() {
         tokio::task::block_in_place(|| handle.block_on(gateway.send(method, HOST, path, headers, String::new())))
     };
     let get = |path: &str, headers: &[(&str, &str)]| asked(Method::GET, path, headers);
-    cluster.apply(&container());
+    cluster.apply(&container(CORE));
     cluster.apply(&route(
         "all",
         &format!(
@@ -80,4 +85,71 @@ async fn what_a_route_asks_for_is_done_and_what_it_cannot_is_said() {
         let answers: Vec<_> = (0..10).map(|_| get("/", &[])).collect();
         answers.iter().any(|(status, head, _)| *status == 429 && head.contains_key("retry-after"))
     });
+}
+
+/// A Secret `web-tls` with a certificate of its own for a host, and a file with that.
+fn certificate(core: &str, host: &str) -> (String, NamedTempFile) {
+    let key = KeyPair::generate().unwrap();
+    let chain = CertificateParams::new(vec![host.to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(chain.as_bytes()).unwrap();
+    let secret = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "web-tls", "namespace": core},
+        "stringData": {"tls.crt": chain, "tls.key": key.serialize_pem()},
+    });
+    (secret.to_string(), file)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn hosts_are_served_with_the_certificate_of_their_secret_and_nobody_reads_another() {
+    const CORE: &str = "u-encrypted";
+    const HOST: &str = "encrypted.example";
+    let cluster = Cluster::connect().await;
+    let gateway = Gateway::of(&cluster);
+    cluster.tenant("encrypted");
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "--all"]);
+    cluster.kubectl(&["-n", CORE, "delete", "secrets", "web-tls", "--ignore-not-found"]);
+    cluster.apply(&container(CORE));
+    cluster.apply(&format!(
+        "apiVersion: eddy.cloud/v1alpha1\nkind: Route\nmetadata: {{name: web, namespace: {CORE}}}\nspec: {{hosts: [{HOST}], \
+         backends: [{{container: web, port: 8080}}], rewrite: {{path: {{full: /cgi-bin/who}}}}, tls: {{secret: web-tls, redirectHttp: true}}}}\n"
+    ));
+    // Requests by TLS, of which curl trusts one certificate only.
+    let node = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"]);
+    let port = "jsonpath={.spec.ports[?(@.name=='https')].nodePort}";
+    let port = cluster.kubectl(&["-n", "eddy-system", "get", "service", "eddy-gateway", "-o", port]);
+    let is_served = |trusted: &NamedTempFile| {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "--max-time", "10", "--connect-to", &format!("{HOST}:443:{node}:{port}"), "--cacert"]);
+        let said = curl.arg(trusted.path()).arg(format!("https://{HOST}/x?y")).output().unwrap();
+        said.status.success() && String::from_utf8(said.stdout).unwrap().contains("GET /cgi-bin/who?y")
+    };
+
+    cluster.wait_reason(ROUTES, CORE, "web", "SecretMissing");
+    cluster.apply(&certificate(CORE, "another.example").0);
+    let said = cluster.wait_reason(ROUTES, CORE, "web", "InvalidCertificate");
+    assert!(said.contains("is not for encrypted.example"), "{said}");
+    let (secret, first) = certificate(CORE, HOST);
+    cluster.apply(&secret);
+    cluster.wait_ready(ROUTES, CORE, "web");
+    wait("gateways that serve the certificate", || (0..10).all(|_| is_served(&first)));
+    let (status, head, _) = gateway.send(Method::GET, HOST, "/x?y", &[], String::new()).await;
+    assert_eq!((status, &head["location"]), (308, &format!("https://{HOST}/x?y").parse().unwrap()));
+
+    // Another takes its place.
+    let (secret, second) = certificate(CORE, HOST);
+    cluster.apply(&secret);
+    wait("gateways that serve the new certificate", || (0..10).all(|_| is_served(&second)));
+    assert!(!is_served(&first));
+
+    // The gateway reads that Secret, and only as long as a Route names it.
+    let reads = |secret: &str| {
+        let (gateway, secret) = ("--as=system:serviceaccount:eddy-system:eddy-gateway", format!("secrets/{secret}"));
+        let (_, said) = cluster.try_kubectl(&["-n", CORE, "auth", "can-i", "get", &secret, gateway], None);
+        said.trim().ends_with("yes")
+    };
+    assert!(reads("web-tls") && !reads("another") && !reads(""));
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "web"]);
+    wait("a gateway that reads it no more", || !reads("web-tls"));
 }

@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, ResourceQuota, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::ResourceExt;
 
 /// A kind that the operator makes.
@@ -30,7 +30,7 @@ macro_rules! children {
         }
     )+};
 }
-children!(Deployment, StatefulSet, Namespace, LimitRange, Service, NetworkPolicy, RoleBinding);
+children!(Deployment, StatefulSet, Namespace, LimitRange, Service, NetworkPolicy, Role, RoleBinding);
 
 impl Child for ResourceQuota {
     const KIND: &'static str = "ResourceQuota";

@@ -2,6 +2,7 @@
 
 mod apply;
 mod backoff;
+mod certificates;
 mod children;
 mod conditions;
 mod container;

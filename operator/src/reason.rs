@@ -51,6 +51,7 @@ pub(crate) enum Reason {
     BackendNotFound,
     InvalidScope,
     InvalidRoute,
+    InvalidCertificate,
     Expired,
     Suspended,
     NotSupported,
@@ -70,6 +71,7 @@ impl Reason {
             Self::AccountMissing => "AccountMissing",
             Self::InvalidScope => "InvalidScope",
             Self::InvalidRoute => "InvalidRoute",
+            Self::InvalidCertificate => "InvalidCertificate",
             Self::Expired => "Expired",
             Self::Suspended => "Suspended",
             Self::Progressing => "Progressing",
@@ -119,6 +121,7 @@ impl Reason {
             | Self::BackendNotFound
             | Self::InvalidScope
             | Self::InvalidRoute
+            | Self::InvalidCertificate
             | Self::Expired
             | Self::Suspended
             | Self::NotSupported => Outcome::Stalled,

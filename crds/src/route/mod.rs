@@ -150,6 +150,16 @@ pub struct RouteSpec {
     pub domain: Option<String>,
 }
 
+impl RouteSpec {
+    /// The Secret with its hosts' certificate, if it names one. What is no name of a Secret is none.
+    pub fn certificate_secret(&self) -> Option<&str> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        let name = self.tls.as_ref()?.secret.as_deref()?;
+        let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(is_plain);
+        Some(name).filter(|_| is_name)
+    }
+}
+
 /// What the clients of a Route speak.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RouteProtocol {
@@ -257,6 +267,7 @@ pub struct RouteTls {
     /// A Secret of type `kubernetes.io/tls` of the same core namespace; the platform's own certificate if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::kubernetes_name())]
     pub secret: Option<String>,
     /// Whether requests without TLS are sent to the same URL with TLS.
     #[serde(default)]

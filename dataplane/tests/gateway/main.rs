@@ -7,5 +7,6 @@ mod filters;
 mod protocols;
 mod script;
 mod support;
+mod tls;
 mod traces;
 mod ways;

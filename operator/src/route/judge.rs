@@ -36,7 +36,13 @@ pub(super) fn hosts_taken(route: &Route, claims: &Claims) -> Vec<String> {
     route.spec.hosts.iter().filter(|host| !claims.holds(&namespace, host)).cloned().collect()
 }
 
-pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Option<Arc<Container>>) -> Verdict {
+/// What is to be said of a Route. `obstacle` is what keeps its certificate from being served, if anything does.
+pub(super) fn judge(
+    route: &Route,
+    claims: &Claims,
+    find: impl Fn(&str) -> Option<Arc<Container>>,
+    obstacle: Option<Verdict>,
+) -> Verdict {
     if let Err(obstacle) = tenant(route) {
         return obstacle;
     }
@@ -57,6 +63,9 @@ pub(super) fn judge(route: &Route, claims: &Claims, find: impl Fn(&str) -> Optio
         let message =
             format!("an older Route of another tenant, or the platform itself, keeps {}: choose another host", taken.join(", "));
         return Verdict::new(Reason::HostTaken, message);
+    }
+    if let Some(obstacle) = obstacle {
+        return obstacle;
     }
     for mirror in &route.spec.mirrors {
         if find(&mirror.container).is_none_or(|container| !container.spec.ports.iter().any(|port| port.port == mirror.port)) {
@@ -123,15 +132,15 @@ mod tests {
     fn a_route_serves_when_one_replica_can_answer() {
         let route = route("u-ada", plain("a"));
         let claims = claims(&[&route]);
-        assert_eq!(judge(&route, &claims, |_| container(1)).reason, Reason::Serving);
-        assert_eq!(judge(&route, &claims, |_| container(0)).reason, Reason::NoEndpoints);
-        assert_eq!(judge(&route, &claims, |_| None).reason, Reason::BackendNotFound);
+        assert_eq!(judge(&route, &claims, |_| container(1), None).reason, Reason::Serving);
+        assert_eq!(judge(&route, &claims, |_| container(0), None).reason, Reason::NoEndpoints);
+        assert_eq!(judge(&route, &claims, |_| None, None).reason, Reason::BackendNotFound);
     }
 
     #[test]
     fn a_port_that_the_container_does_not_have_is_said() {
         let route = route("u-ada", json!({"hosts": ["a"], "backends": [{"container": "web", "port": 81}]}));
-        let verdict = judge(&route, &claims(&[&route]), |_| container(1));
+        let verdict = judge(&route, &claims(&[&route]), |_| container(1), None);
         assert_eq!(verdict.reason, Reason::BackendNotFound);
         assert!(verdict.message.contains("no port 81"), "{}", verdict.message);
     }
@@ -140,29 +149,36 @@ mod tests {
     fn a_host_of_another_tenant_is_said() {
         let (ada, bob) = (route("u-ada", plain("a")), route("u-bob", plain("a")));
         let claims = claims(&[&ada, &bob]);
-        assert_eq!(judge(&bob, &claims, |_| container(1)).reason, Reason::HostTaken);
+        assert_eq!(judge(&bob, &claims, |_| container(1), None).reason, Reason::HostTaken);
         assert_eq!(hosts_taken(&bob, &claims), ["a"]);
-        assert_eq!(judge(&ada, &claims, |_| container(1)).reason, Reason::Serving);
+        assert_eq!(judge(&ada, &claims, |_| container(1), None).reason, Reason::Serving);
     }
 
     #[test]
     fn what_is_not_enforced_is_not_served() {
-        let encrypted = route("u-ada", json!({"hosts": ["a"], "backends": [], "tls": {}}));
-        assert_eq!(judge(&encrypted, &claims(&[&encrypted]), |_| container(1)).reason, Reason::NotSupported);
+        let of_a_domain = route("u-ada", json!({"hosts": ["a"], "backends": [], "domain": "d"}));
+        assert_eq!(judge(&of_a_domain, &claims(&[&of_a_domain]), |_| container(1), None).reason, Reason::NotSupported);
     }
 
     #[test]
     fn an_expression_that_is_none_is_said() {
         let broken = route("u-ada", json!({"hosts": ["a"], "paths": [{"path": "/(", "type": "Regex"}], "backends": []}));
-        let verdict = judge(&broken, &claims(&[&broken]), |_| container(1));
+        let verdict = judge(&broken, &claims(&[&broken]), |_| container(1), None);
         assert_eq!(verdict.reason, Reason::InvalidRoute);
         assert!(verdict.message.starts_with("spec.paths: \"/(\""), "{}", verdict.message);
     }
 
     #[test]
+    fn a_secret_that_is_not_there_is_said() {
+        let encrypted = route("u-ada", json!({"hosts": ["a"], "redirect": {}, "tls": {"secret": "mine"}}));
+        let missing = Verdict::new(Reason::SecretMissing, "there is no Secret mine");
+        assert_eq!(judge(&encrypted, &claims(&[&encrypted]), |_| None, Some(missing.clone())), missing);
+    }
+
+    #[test]
     fn who_is_sent_elsewhere_needs_no_backend() {
         let moved = route("u-ada", json!({"hosts": ["a"], "redirect": {"scheme": "https"}}));
-        let verdict = judge(&moved, &claims(&[&moved]), |_| None);
+        let verdict = judge(&moved, &claims(&[&moved]), |_| None, None);
         assert_eq!((verdict.reason, verdict.message.as_str()), (Reason::Serving, "a sent elsewhere with 302"));
     }
 

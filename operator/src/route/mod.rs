@@ -1,13 +1,17 @@
 //! Route: says whether the gateway serves it. The gateway decides for itself, by the same functions; nothing here is
 //! on its way.
 
+mod certificate;
 mod judge;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use eddy_crds::{Container, Route};
 use eddy_router::{Claimant, Claims};
 use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
@@ -15,8 +19,18 @@ use serde_json::{Map, json};
 
 use crate::context::Context;
 use crate::error::ReconcileError;
+use crate::tenancy::tenant;
 use crate::watching::{Filled, all, all_filled, filled, specs};
 use crate::{reconcile, status};
+
+use self::certificate::Named;
+
+/// A Secret that may not be read yet is asked for again after this,
+const SOON: Duration = Duration::from_secs(2);
+/// one that holds nothing of use after this,
+const OFTEN: Duration = Duration::from_secs(5);
+/// and one that does after this.
+const NOW_AND_THEN: Duration = Duration::from_secs(300);
 
 struct Stores {
     filled: Filled,
@@ -84,12 +98,35 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     status::begin(&context, &api, &route).await?;
     let claims = stores.claims();
     let find = |container: &str| stores.containers.get(&ObjectRef::new(container).within(&namespace));
-    let verdict = judge::judge(&route, &claims, find);
+    let named = named(&context, &namespace, &route).await?;
+    let secret = route.spec.certificate_secret().unwrap_or_default();
+    let obstacle = certificate::obstacle(&named, secret, &route.spec.hosts, Timestamp::now());
+    // Secrets are not watched: what becomes of them is looked at now and then.
+    let next = match (&named, &obstacle) {
+        (Named::None, _) => Action::await_change(),
+        (Named::Unreadable, _) => Action::requeue(SOON),
+        (_, Some(_)) => Action::requeue(OFTEN),
+        (_, None) => Action::requeue(NOW_AND_THEN),
+    };
+    let verdict = judge::judge(&route, &claims, find, obstacle);
     let mut more = Map::new();
     let taken = judge::hosts_taken(&route, &claims);
     if !taken.is_empty() {
         more.insert("hostsTaken".into(), json!(taken));
     }
     status::write(&context, &api, &route, &verdict, more).await?;
-    Ok(Action::await_change())
+    Ok(next)
+}
+
+/// What the Secret holds that a Route names.
+async fn named(context: &Context, namespace: &str, route: &Route) -> Result<Named, ReconcileError> {
+    // Elsewhere nobody lets it be read.
+    let Some(name) = route.spec.certificate_secret().filter(|_| tenant(route).is_ok()) else { return Ok(Named::None) };
+    match Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await {
+        Ok(Some(secret)) => Ok(Named::of(&secret)),
+        Ok(None) => Ok(Named::Missing),
+        // It may be read a moment after the Route is there that names it.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(Named::Unreadable),
+        Err(source) => Err(ReconcileError::Ask { kind: "Secret", source: Box::new(source) }),
+    }
 }

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::context::{self, Context};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::{container, namespace, pending, route, service_account, token, user};
+use crate::{certificates, container, namespace, pending, route, service_account, token, user};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,7 @@ async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, 
     tokio::join!(
         user::run(client.clone(), context.clone(), concurrency, stop()),
         container::run(client.clone(), context.clone(), concurrency, stop()),
+        certificates::run(client.clone(), context.clone(), concurrency, stop()),
         route::run(client.clone(), context.clone(), concurrency, stop()),
         namespace::run(client.clone(), context.clone(), concurrency, stop()),
         pending!(Vm, "VM"),

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use pingora_proxy::Session;
 
 use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use crate::tls_stream::is_secure;
 
 /// More proxies than this, one behind the other, nobody has.
 const HOPS_MAX: usize = 16;
@@ -24,16 +25,18 @@ impl Client {
     /// Who asks in a session. What it says of whom it asks for counts only where it comes from those who are believed.
     pub(crate) fn of(session: &Session, believed: Option<&AddressFilter>) -> Self {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|peer| peer.ip());
-        Self::behind(peer, &session.req_header().headers, believed)
+        let direct = Self { address: peer, is_secure: is_secure(session) };
+        direct.behind(&session.req_header().headers, believed)
     }
 
-    fn behind(peer: Option<IpAddr>, headers: &HeaderMap, believed: Option<&AddressFilter>) -> Self {
-        let direct = Self { address: peer, is_secure: false };
-        let Some(believed) = believed else { return direct };
+    /// Who asks by whoever connected.
+    fn behind(self, headers: &HeaderMap, believed: Option<&AddressFilter>) -> Self {
+        let (peer, Some(believed)) = (self.address, believed) else { return self };
         if !peer.is_some_and(|peer| believed.lets_in(peer)) {
-            return direct;
+            return self;
         }
-        let is_secure = headers.get(&X_FORWARDED_PROTO).is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
+        let scheme = headers.get(&X_FORWARDED_PROTO);
+        let is_secure = scheme.map_or(self.is_secure, |scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"));
         // The last of them was added by the proxy that is nearest.
         let said = headers.get_all(&X_FORWARDED_FOR).iter().rev();
         let mut address = peer;
@@ -64,12 +67,16 @@ fn parse(hop: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    fn direct(peer: &str, is_secure: bool) -> Client {
+        Client { address: peer.parse().ok(), is_secure }
+    }
+
     fn behind(peer: &str, said: &[&str], believed: &[&str]) -> String {
         let believed: Vec<String> = believed.iter().map(|network| (*network).to_owned()).collect();
         let believed = (!believed.is_empty()).then(|| AddressFilter::new(&believed, &[]).unwrap());
         let value = |value: &&str| http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
         let headers = said.iter().map(|said| (X_FORWARDED_FOR.clone(), value(said))).collect();
-        Client::behind(peer.parse().ok(), &headers, believed.as_ref()).address.unwrap().to_string()
+        direct(peer, false).behind(&headers, believed.as_ref()).address.unwrap().to_string()
     }
 
     #[test]
@@ -96,7 +103,13 @@ mod tests {
     fn the_scheme_is_believed_of_the_same() {
         let headers: HeaderMap = [(X_FORWARDED_PROTO.clone(), "HTTPS".parse().unwrap())].into_iter().collect();
         let believed = AddressFilter::new(&["10.0.0.0/8".to_owned()], &[]).unwrap();
-        let scheme = |peer: &str| Client::behind(peer.parse().ok(), &headers, Some(&believed)).scheme();
-        assert_eq!((scheme("10.0.0.1"), scheme("192.0.2.1")), ("https", "http"));
+        let scheme =
+            |peer: &str, headers: &HeaderMap, is_secure| direct(peer, is_secure).behind(headers, Some(&believed)).scheme();
+        assert_eq!((scheme("10.0.0.1", &headers, false), scheme("192.0.2.1", &headers, false)), ("https", "http"));
+        // Who says nothing of it says what they did themselves.
+        let none = HeaderMap::new();
+        assert_eq!((scheme("10.0.0.1", &none, true), scheme("192.0.2.1", &none, true)), ("https", "https"));
+        let plain: HeaderMap = [(X_FORWARDED_PROTO.clone(), "http".parse().unwrap())].into_iter().collect();
+        assert_eq!((scheme("10.0.0.1", &plain, true), scheme("192.0.2.1", &plain, true)), ("http", "https"));
     }
 }

@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use eddy_crds::RouteProtocol;
-use eddy_router::{Came, Cors, HeaderEdits};
+use eddy_router::{Came, Cors, HeaderEdits, Redirect};
 use http::header::{self, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, VARY};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use crate::client::Client;
 use crate::proxy::{Gateway, RequestContext};
 use crate::rate::Who;
 use crate::refusal::Refusal;
@@ -47,6 +48,9 @@ impl Gateway {
         if route.protocol == RouteProtocol::WebSocket && !asks_for_websocket(request) {
             return Err(Refusal::NoUpgrade);
         }
+        if route.is_tls_only && !client.is_secure {
+            return self.to_tls(request, route).map(Some);
+        }
         // Whoever asks beforehand has nothing to show yet.
         if let Some(cors) = &filters.cors
             && Cors::is_preflight(&request.method, &request.headers)
@@ -60,18 +64,19 @@ impl Gateway {
             }
         }
         let Some(redirect) = &filters.redirect else { return Ok(None) };
-        let authority = authority(request).ok_or(Refusal::BadRequest)?;
-        let (host, port) = split_port(authority);
-        let came = Came {
-            scheme: client.scheme(),
-            host,
-            port: port.unwrap_or(if client.is_secure { 443 } else { 80 }),
-            path_and_query: request.uri.path_and_query().map_or("/", |path| path.as_str()),
-            matched: route.matched.as_deref(),
+        send_elsewhere(redirect, request, route, client).map(Some)
+    }
+
+    /// The same URL by TLS.
+    fn to_tls(&self, request: &RequestHeader, route: &RouteEntry) -> Result<OwnAnswer, Refusal> {
+        let there = Redirect {
+            scheme: Some("https".to_owned()),
+            host: None,
+            port: Some(self.tls_public_port),
+            path: None,
+            status: StatusCode::PERMANENT_REDIRECT.as_u16(),
         };
-        let location = HeaderValue::from_str(&redirect.location(&came)).map_err(|_| Refusal::BadRequest)?;
-        let status = StatusCode::from_u16(redirect.status).map_err(|_| Refusal::BadRequest)?;
-        Ok(Some(OwnAnswer { status, headers: vec![(LOCATION, location)] }))
+        send_elsewhere(&there, request, route, Client { address: None, is_secure: false })
     }
 
     /// More of a request's body came than its Route takes.
@@ -84,6 +89,26 @@ impl Gateway {
         }
         Ok(())
     }
+}
+
+fn send_elsewhere(
+    redirect: &Redirect,
+    request: &RequestHeader,
+    route: &RouteEntry,
+    client: Client,
+) -> Result<OwnAnswer, Refusal> {
+    let authority = authority(request).ok_or(Refusal::BadRequest)?;
+    let (host, port) = split_port(authority);
+    let came = Came {
+        scheme: client.scheme(),
+        host,
+        port: port.unwrap_or(if client.is_secure { 443 } else { 80 }),
+        path_and_query: request.uri.path_and_query().map_or("/", |path| path.as_str()),
+        matched: route.matched.as_deref(),
+    };
+    let location = HeaderValue::from_str(&redirect.location(&came)).map_err(|_| Refusal::BadRequest)?;
+    let status = StatusCode::from_u16(redirect.status).map_err(|_| Refusal::BadRequest)?;
+    Ok(OwnAnswer { status, headers: vec![(LOCATION, location)] })
 }
 
 impl RouteEntry {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use eddy_crds::{Route, RouteSpec};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ impl std::fmt::Display for Place {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{}/{}", self.namespace, self.name)
     }
+}
+
+pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
+    Place { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 /// A Route as far as the gateway is concerned.
@@ -42,11 +47,30 @@ pub(crate) struct SliceInput {
     pub(crate) leaving: BTreeMap<u16, Vec<SocketAddr>>,
 }
 
+/// A certificate as a Secret has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SecretInput {
+    pub(crate) place: Place,
+    /// `tls.crt`, as PEM.
+    pub(crate) chain: String,
+    /// `tls.key`, as PEM.
+    pub(crate) key: String,
+}
+
+/// Without the key.
+impl std::fmt::Debug for SecretInput {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SecretInput").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
 /// Everything that the gateway serves from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Inputs {
     pub(crate) routes: Vec<RouteInput>,
     pub(crate) slices: Vec<SliceInput>,
+    #[serde(default)]
+    pub(crate) secrets: Vec<SecretInput>,
 }
 
 impl RouteInput {
@@ -56,6 +80,21 @@ impl RouteInput {
             created: route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
             spec: route.spec.clone(),
         }
+    }
+
+    /// The Secret with its hosts' certificate, if it names one.
+    pub(crate) fn secret(&self) -> Option<Place> {
+        let name = self.spec.certificate_secret()?.to_owned();
+        Some(Place { namespace: self.place.namespace.clone(), name })
+    }
+}
+
+impl SecretInput {
+    /// What a Secret holds, be it a certificate or not. Beside PEM there may be text in any encoding.
+    pub(crate) fn of(secret: &Secret) -> Self {
+        let bytes = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |bytes| &bytes.0);
+        let text = |key: &str| String::from_utf8_lossy(bytes(key)).into_owned();
+        Self { place: place_of(secret), chain: text("tls.crt"), key: text("tls.key") }
     }
 }
 

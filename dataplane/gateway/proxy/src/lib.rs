@@ -6,6 +6,7 @@
 
 mod access_log;
 mod admission;
+mod ahead;
 mod attempt;
 mod balance;
 mod client;
@@ -25,9 +26,12 @@ mod proxy_protocol;
 mod rate;
 mod refusal;
 mod request;
+mod secrets;
 mod server;
 mod snapshot;
 mod stream;
+mod tls;
+mod tls_stream;
 mod trace;
 mod watch;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_router::AddressFilter;
+use futures::future::join_all;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::{IO, Peek};
 use pingora_proxy::HttpProxy;
@@ -15,9 +16,12 @@ use crate::metrics::Metrics;
 use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::stream::SocketStream;
+use crate::tls::{HandshakeError, Terminator};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
+/// A handshake that has begun when the listeners close ends within this.
+const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -38,9 +42,15 @@ pub(crate) struct Drain {
     pub(crate) closed: watch::Receiver<bool>,
 }
 
-/// One thread's accept loop.
-pub(crate) struct Acceptor {
+/// One of a thread's listeners.
+pub(crate) struct Door {
     pub(crate) listener: TcpListener,
+    /// Where TLS ends, if clients speak it.
+    pub(crate) tls: Option<Terminator>,
+}
+
+/// One thread's accept loops.
+pub(crate) struct Acceptor {
     pub(crate) proxy: Arc<HttpProxy<Gateway>>,
     pub(crate) metrics: Metrics,
     pub(crate) connections_max: usize,
@@ -50,32 +60,49 @@ pub(crate) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts until it is closed, then waits until every connection has ended.
-    pub(crate) async fn run(self) {
-        let Self { listener, proxy, metrics, connections_max, balancers, mut drain } = self;
-        let permits = Arc::new(Semaphore::new(connections_max));
+    /// Accepts at all doors until they are closed, then waits until every connection has ended.
+    pub(crate) async fn run(self, doors: Vec<Door>) {
+        let permits = Arc::new(Semaphore::new(self.connections_max));
+        join_all(doors.into_iter().map(|door| self.accept(door, permits.clone()))).await;
+        self.proxy.http_cleanup().await;
+        // All permits are back when the last connection has ended.
+        let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
+        let _ = permits.acquire_many(all).await;
+    }
+
+    async fn accept(&self, door: Door, permits: Arc<Semaphore>) {
+        let Self { proxy, metrics, balancers, drain, .. } = self;
+        let (Door { listener, tls }, mut drained) = (door, drain.closed.clone());
         loop {
             let permit = tokio::select! {
                 permit = permits.clone().acquire_owned() => permit,
-                _ = drain.closed.wait_for(|closed| *closed) => break,
+                _ = drained.wait_for(|closed| *closed) => break,
             };
             let Ok(permit) = permit else { break };
             let accepted = tokio::select! {
                 // What the kernel has taken already is served, even when it is time to close.
                 biased;
                 accepted = listener.accept() => accepted,
-                _ = drain.closed.wait_for(|closed| *closed) => break,
+                _ = drained.wait_for(|closed| *closed) => break,
             };
             match accepted {
                 Ok((stream, client)) => {
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
+                    let (tls, metrics) = (tls.clone(), metrics.clone());
                     let counted = Counted::start(metrics.clone());
                     let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
-                        // Who has said nothing until the end has nothing to lose.
+                        let begin = begin(stream, client, is_balancer, tls.as_ref(), &metrics);
+                        // Who has said nothing until the end has nothing to lose; a handshake may be under way.
+                        let grace = if tls.is_some() { HANDSHAKE_AT_END } else { Duration::ZERO };
+                        let ended = async {
+                            let _ = closed.wait_for(|closed| *closed).await;
+                            tokio::time::sleep(grace).await;
+                        };
                         let begun = tokio::select! {
-                            begun = begin(stream, client, is_balancer) => begun,
-                            _ = closed.wait_for(|closed| *closed) => Ok(None),
+                            biased;
+                            begun = begin => begun,
+                            () = ended => Ok(None),
                         };
                         match begun {
                             Ok(Some(stream)) => serve(stream, &proxy, &announced).await,
@@ -91,25 +118,46 @@ impl Acceptor {
                 }
             }
         }
-        drop(listener);
-        proxy.http_cleanup().await;
-        // All permits are back when the last connection has ended.
-        let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
-        let _ = permits.acquire_many(all).await;
     }
 }
 
-/// Waits until a connection says something; whom it is from, a balancer says first. None where it says nothing more.
-async fn begin(mut stream: TcpStream, client: SocketAddr, is_balancer: bool) -> Result<Option<SocketStream>, ProxyProtocolError> {
-    let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
-    let mut stream = SocketStream::new(stream, said.unwrap_or(client))?;
-    // What it says is read again by whoever serves it.
-    let begins = stream.try_peek(&mut [0; 1]).await;
-    Ok(begins.is_ok().then_some(stream))
+/// Why a connection ended before it began.
+#[derive(Debug, thiserror::Error)]
+enum BeginError {
+    #[error(transparent)]
+    ProxyProtocol(#[from] ProxyProtocolError),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error("the connection broke")]
+    Socket(#[from] std::io::Error),
 }
 
-async fn serve(stream: SocketStream, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
-    let mut next: Option<Box<dyn IO>> = Some(Box::new(stream));
+/// Waits until a connection says something, by TLS where that is spoken; whom it is from, a balancer says first. None where it says nothing
+/// more.
+async fn begin(
+    mut stream: TcpStream,
+    client: SocketAddr,
+    is_balancer: bool,
+    tls: Option<&Terminator>,
+    metrics: &Metrics,
+) -> Result<Option<Box<dyn IO>>, BeginError> {
+    let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
+    let mut stream = SocketStream::new(stream, said.unwrap_or(client))?;
+    if let Some(tls) = tls {
+        let accepted = tls.accept(stream).await;
+        let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
+        counter.inc();
+        let mut stream = accepted?;
+        stream.begins().await?;
+        return Ok(Some(Box::new(stream)));
+    }
+    // What it says is read again by whoever serves it.
+    let begins = stream.try_peek(&mut [0; 1]).await;
+    Ok(begins.is_ok().then(|| Box::new(stream) as Box<dyn IO>))
+}
+
+async fn serve(stream: Box<dyn IO>, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {
+    let mut next = Some(stream);
     while let Some(stream) = next {
         next = proxy.process_new(stream, announced).await;
     }

@@ -20,6 +20,9 @@ pub(crate) struct Metrics {
     refusals: Arc<[Counter; Refusal::ALL.len()]>,
     duration_seconds: Histogram,
     pub(crate) connections: Gauge,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_failed: Counter,
+    pub(crate) certificates: Gauge,
     pub(crate) upstream_connections: Counter,
     pub(crate) upstream_failures: Counter,
     pub(crate) retries: Counter,
@@ -59,6 +62,9 @@ impl Metrics {
                 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
             ]),
             connections: Gauge::default(),
+            handshakes: Counter::default(),
+            handshakes_failed: Counter::default(),
+            certificates: Gauge::default(),
             upstream_connections: Counter::default(),
             upstream_failures: Counter::default(),
             retries: Counter::default(),
@@ -79,6 +85,9 @@ impl Metrics {
             metrics.duration_seconds.clone(),
         );
         registry.register("connections", "Connections from clients that are open", metrics.connections.clone());
+        registry.register("tls_handshakes", "Connections that came to speak TLS", metrics.handshakes.clone());
+        registry.register("tls_handshakes_failed", "Connections that did not", metrics.handshakes_failed.clone());
+        registry.register("certificates", "Hosts with a certificate of their own", metrics.certificates.clone());
         registry.register("upstream_connections", "Connections opened to backends", metrics.upstream_connections.clone());
         registry.register("upstream_failures", "Connections to backends that failed or broke", metrics.upstream_failures.clone());
         registry.register("retries", "Requests tried again at another endpoint", metrics.retries.clone());

@@ -16,6 +16,19 @@ pub struct GatewayOptions {
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
+    /// Where clients connect by TLS; nowhere if not given.
+    #[arg(long, requires = "tls_folder")]
+    pub listen_tls: Option<SocketAddr>,
+
+    /// A folder with tls.crt and tls.key, as a Secret is mounted: the certificate of hosts that have none of their own. They are read again
+    /// when they change.
+    #[arg(long)]
+    pub tls_folder: Option<PathBuf>,
+
+    /// The port that clients reach --listen-tls by, where redirects lead to.
+    #[arg(long, default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
+    pub tls_public_port: u16,
+
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:9090")]
     pub admin_address: SocketAddr,

@@ -1,6 +1,8 @@
 //! The last good inputs in a file, so that a restart while the API server is away serves what was served before.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::inputs::Inputs;
@@ -43,7 +45,8 @@ pub(crate) fn save(path: &Path, inputs: &Inputs) -> Result<(), PersistError> {
     let bytes = serde_json::to_vec(inputs).map_err(|source| PersistError::Format { path: path.to_owned(), source })?;
     let partial = path.with_extension("partial");
     let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&partial)?;
+        // There are keys among it.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
         file.write_all(&bytes)?;
         file.sync_data()?;
         std::fs::rename(&partial, path)
@@ -65,6 +68,7 @@ mod tests {
         let place = Place { namespace: "u-ada".into(), name: "web".into() };
         let ready = BTreeMap::from([(80, vec!["10.0.0.1:80".parse().unwrap()])]);
         let inputs = Inputs {
+            secrets: vec![],
             slices: vec![SliceInput { slice: place, service: "web".into(), ready, leaving: BTreeMap::new() }],
             routes: vec![],
         };

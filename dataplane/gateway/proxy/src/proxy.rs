@@ -32,6 +32,7 @@ use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
 use crate::snapshot::{RouteEntry, Snapshot};
+use crate::tls_stream::asked_name;
 use crate::trace::RequestTrace;
 
 /// A client's connection without a request is kept for so long.
@@ -54,6 +55,8 @@ pub(crate) struct Gateway {
     pub(crate) permissions: Option<Feed>,
     /// Proxies that are believed whom they ask for; none if nobody is.
     pub(crate) believed: Option<Arc<AddressFilter>>,
+    /// Where redirects to TLS lead to.
+    pub(crate) tls_public_port: u16,
     /// How much each Route lets in.
     pub(crate) rates: Arc<Rates>,
     /// Room for copies of requests.
@@ -117,7 +120,8 @@ impl ProxyHttp for Gateway {
         if let Some(tracer) = &self.tracer {
             context.trace = Some(RequestTrace::start(tracer, session.req_header(), context.client));
         }
-        match self.route(session.req_header()) {
+        let name = asked_name(session).filter(|_| !self.is_believed(session));
+        match self.route(session.req_header(), name) {
             Ok(route) => {
                 context.route = Some(route.clone());
                 session.as_downstream_mut().set_write_timeout(Some(route.idle_timeout));
@@ -316,12 +320,16 @@ impl RequestContext {
 }
 
 impl Gateway {
-    fn route(&self, request: &RequestHeader) -> Result<Arc<RouteEntry>, Refusal> {
+    /// The Route of a request, on a connection that TLS was begun on for a host of this name.
+    fn route(&self, request: &RequestHeader, name: Option<&str>) -> Result<Arc<RouteEntry>, Refusal> {
         let path = request.uri.path();
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
         let asked = Asked { path, query: request.uri.query(), method: &request.method, headers: &request.headers };
         let snapshot = self.snapshot.load();
+        if name.is_some_and(|name| !snapshot.is_directed(name, &host)) {
+            return Err(Refusal::Misdirected);
+        }
         if Cors::is_preflight(&request.method, &request.headers) {
             // It is about a request to come: whose Route that is answers it, if it answers any.
             let method = Cors::asked_method(&request.headers).ok_or(Refusal::BadRequest)?;
@@ -331,6 +339,12 @@ impl Gateway {
             }
         }
         snapshot.table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
+    }
+
+    /// Whether whoever connected is a proxy, which may begin TLS for another name than its clients ask for.
+    fn is_believed(&self, session: &Session) -> bool {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|peer| peer.ip());
+        self.believed.as_ref().is_some_and(|believed| peer.is_some_and(|peer| believed.lets_in(peer)))
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

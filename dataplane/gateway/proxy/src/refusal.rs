@@ -15,6 +15,8 @@ use crate::request::X_REQUEST_ID;
 pub(crate) enum Refusal {
     /// The host or path of the request is malformed.
     BadRequest,
+    /// The connection was begun for a host with another certificate.
+    Misdirected,
     /// No route has the host and path.
     NoRoute,
     /// The Route wants a token, and none is shown that is good.
@@ -40,8 +42,9 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::BadRequest,
+        Self::Misdirected,
         Self::NoRoute,
         Self::Unauthorized,
         Self::Address,
@@ -70,6 +73,7 @@ impl Refusal {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::Misdirected => "misdirected",
             Self::NoRoute => "no_route",
             Self::Unauthorized => "unauthorized",
             Self::Address => "address",
@@ -91,6 +95,7 @@ impl Refusal {
             Self::Unauthorized => 401,
             Self::Forbidden | Self::Address => 403,
             Self::TooLarge => 413,
+            Self::Misdirected => 421,
             Self::NoUpgrade => 426,
             Self::TooMany => 429,
             Self::NoEndpoint | Self::Stale => 503,
@@ -102,6 +107,7 @@ impl Refusal {
     fn sentence(self) -> &'static str {
         match self {
             Self::BadRequest => "400: the host or path of this request is malformed\n",
+            Self::Misdirected => "421: this connection was begun for another host; begin one for this\n",
             Self::NoRoute => "404: no Route has this host and path\n",
             Self::Unauthorized => {
                 "401: this Route wants a token: Authorization: Bearer, or as the password of basic authentication\n"
@@ -125,7 +131,7 @@ impl Refusal {
             Self::Timeout => 4,
             Self::Address | Self::Forbidden => 7,
             Self::TooMany | Self::TooLarge => 8,
-            Self::NoRoute => 12,
+            Self::NoRoute | Self::Misdirected => 12,
             Self::Stale | Self::NoEndpoint | Self::Upstream => 14,
             Self::Unauthorized => 16,
         }

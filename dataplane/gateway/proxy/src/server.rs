@@ -1,5 +1,6 @@
 //! The gateway as a process: threads, readiness, and an end without a failed request.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use eddy_authz::feed::NatsError;
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
+use eddy_tls::Watched;
 use pingora_core::apps::HttpServerOptions;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
@@ -16,7 +18,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
-use crate::listener::{self, Acceptor, Drain};
+use crate::listener::{self, Acceptor, Door, Drain};
 use crate::metrics::Metrics;
 use crate::mirror;
 use crate::options::{GatewayOptions, only};
@@ -25,6 +27,7 @@ use crate::pool::Pool;
 use crate::proxy::Gateway;
 use crate::rate::Rates;
 use crate::snapshot::Snapshot;
+use crate::tls::{self, Terminator, TerminatorError};
 use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
@@ -45,7 +48,7 @@ pub enum GatewayError {
     #[error("failed to listen on {address} for clients: choose another --listen")]
     Bind {
         /// The address.
-        address: std::net::SocketAddr,
+        address: SocketAddr,
         /// What the kernel said.
         source: std::io::Error,
     },
@@ -67,6 +70,9 @@ pub enum GatewayError {
     /// A network is none.
     #[error(transparent)]
     Network(#[from] eddy_router::NetworkError),
+    /// Clients cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TerminatorError),
     /// Health and metrics cannot be served.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -106,10 +112,12 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         pool: Arc::new(Pool::new(UPSTREAM_POOL)),
         permissions: permissions.clone(),
         believed: believed.clone(),
+        tls_public_port: options.tls_public_port,
         rates: rates.clone(),
         copies: mirror::room(),
     };
-    let threads = start_threads(&options, gateway, &announced, &closed)?;
+    let tls = terminator(&options, &snapshot)?;
+    let threads = start_threads(&options, gateway, tls, &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
     if let Some(permissions) = &permissions {
         // One that knows nobody yet would refuse whom others know; without NATS it serves what everyone may see all the same.
@@ -135,6 +143,12 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let _ = drained?;
     tracing::info!("drained");
     Ok(())
+}
+
+/// Where TLS ends, if clients may speak it.
+fn terminator(options: &GatewayOptions, snapshot: &Arc<ArcSwap<Snapshot>>) -> Result<Option<Terminator>, TerminatorError> {
+    let (Some(_), Some(folder)) = (options.listen_tls, &options.tls_folder) else { return Ok(None) };
+    Terminator::new(snapshot.clone(), Watched::open(folder, tls::own)?).map(Some)
 }
 
 /// Starts what keeps the snapshot up to date.
@@ -168,6 +182,7 @@ async fn feed(
 fn start_threads(
     options: &GatewayOptions,
     gateway: impl Fn() -> Gateway,
+    tls: Option<Terminator>,
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
@@ -176,12 +191,17 @@ fn start_threads(
     let balancers = only(&options.proxy_protocol_from)?;
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
-        let listener = {
+        let bind = |address: SocketAddr, tls: Option<Terminator>| {
             let _entered = runtime.enter();
-            listener::bind(options.listen).map_err(|source| GatewayError::Bind { address: options.listen, source })?
+            let listener = listener::bind(address).map_err(|source| GatewayError::Bind { address, source })?;
+            Ok::<_, GatewayError>(Door { listener, tls })
         };
+        let mut doors = vec![bind(options.listen, None)?];
+        if let (Some(address), Some(tls)) = (options.listen_tls, &tls) {
+            doors.push(bind(address, Some(tls.clone()))?);
+        }
         let gateway = gateway();
-        let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(1));
+        let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
         let balancers = balancers.clone();
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
@@ -191,7 +211,7 @@ fn start_threads(
                 proxy.server_options = Some(server_options());
                 proxy.h2_options = Some(http2_options());
                 let proxy = Arc::new(proxy);
-                Acceptor { listener, proxy, metrics, connections_max, balancers, drain }.run().await;
+                Acceptor { proxy, metrics, connections_max, balancers, drain }.run(doors).await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);

@@ -1,8 +1,10 @@
 //! The immutable state that requests are answered from, compiled from [`RouteInput`]s.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use eddy_certificates::{Certificate, Certificates};
 use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Share, Table, matches, unsupported};
 
 use eddy_authz::ScopeError;
@@ -19,6 +21,8 @@ use crate::mirror::Mirror;
 pub(crate) struct RouteEntry {
     /// Namespace and name, for logs.
     pub(crate) id: Box<str>,
+    /// Whoever comes without TLS is sent to the same URL with it.
+    pub(crate) is_tls_only: bool,
     /// What its clients speak.
     pub(crate) protocol: RouteProtocol,
     pub(crate) backends: Backends,
@@ -40,6 +44,10 @@ pub(crate) struct RouteEntry {
 #[derive(Debug, Default)]
 pub(crate) struct Snapshot {
     pub(crate) table: Table<Arc<RouteEntry>>,
+    /// Of hosts that have one of their own.
+    pub(crate) certificates: Certificates,
+    /// The Secrets that they are in.
+    pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
     pub(crate) served: usize,
     /// How many are left out, because of a host that is not theirs or a field that is not supported.
@@ -47,13 +55,18 @@ pub(crate) struct Snapshot {
 }
 
 /// Compiles all routes. What cannot be served is left out and logged; it never takes others with it.
-pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry: &mut Registry) -> Snapshot {
+pub(crate) fn compile<'a>(
+    routes: impl Iterator<Item = &'a RouteInput>,
+    secrets: &HashMap<Place, Certificate>,
+    registry: &mut Registry,
+) -> Snapshot {
     let mut routes: Vec<&RouteInput> = routes.collect();
     routes.sort_unstable_by(|left, right| (left.created, &left.place).cmp(&(right.created, &right.place)));
     let claims = Claims::decide(routes.iter().map(|route| claimant(route)));
 
     let mut rules = Vec::with_capacity(routes.len());
     let (mut served, mut left_out) = (0, 0);
+    let (mut certificates, mut named) = (Certificates::default(), HashSet::new());
     for route in routes {
         let hosts: Vec<String> =
             route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
@@ -64,6 +77,10 @@ pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry
             tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
             left_out += 1;
         } else {
+            let secret = route.secret();
+            let certificate = secret.as_ref().and_then(|secret| secrets.get(secret));
+            hosts.iter().for_each(|host| certificates.give(host, &route.place.namespace, certificate));
+            named.extend(secret);
             match rules_of(route, &hosts, registry) {
                 Ok(all) => {
                     served += 1;
@@ -80,7 +97,15 @@ pub(crate) fn compile<'a>(routes: impl Iterator<Item = &'a RouteInput>, registry
     for error in errors {
         tracing::warn!(%error, "a path was left out");
     }
-    Snapshot { table, served, left_out }
+    Snapshot { table, certificates, named, served, left_out }
+}
+
+impl Snapshot {
+    /// Whether a request for a host may come on a connection that TLS was begun on for a name: both have the same certificate.
+    pub(crate) fn is_directed(&self, name: &str, host: &str) -> bool {
+        let of = |name: &str| self.certificates.find(name).map(Arc::as_ptr);
+        name == host || of(name) == of(host)
+    }
 }
 
 fn claimant(route: &RouteInput) -> Claimant {
@@ -147,6 +172,7 @@ fn entry(
     });
     RouteEntry {
         id: route.place.to_string().into(),
+        is_tls_only: spec.tls.as_ref().is_some_and(|tls| tls.redirect_http),
         protocol: spec.protocol,
         backends: Backends::new(backends),
         connect_timeout: seconds(spec.timeouts.connect_seconds),
@@ -192,7 +218,7 @@ mod tests {
             route("u-ada", "a", 1, json!({"hosts": ["a.example.com"], "backends": backends})),
             route("u-eve", "e", 3, json!({"hosts": ["a.example.com"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a.example.com", "/"), Some("u-ada/a"));
         assert_eq!(found(&snapshot, "b.example.com", "/"), Some("u-bob/b"));
         assert_eq!((snapshot.served, snapshot.left_out), (2, 1));
@@ -200,16 +226,29 @@ mod tests {
 
     #[test]
     fn a_route_that_asks_for_a_protection_that_is_not_enforced_is_not_served() {
-        let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "tls": {}});
-        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &mut Registry::default());
+        let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "domain": "d"});
+        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a", "/"), None);
+    }
+
+    #[test]
+    fn secrets_count_for_the_hosts_that_a_tenant_holds_and_no_others() {
+        let with = |hosts: &[&str], secret: &str| json!({"hosts": hosts, "backends": [{"container": "web", "port": 80}], "tls": {"secret": secret}});
+        let routes = [
+            route("u-ada", "a", 1, with(&["a.example.com"], "own")),
+            route("u-bob", "b", 2, with(&["a.example.com"], "grabs")),
+            route("u-bob", "c", 3, with(&["*.example.com"], "../x")),
+        ];
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let named: Vec<_> = snapshot.named.iter().map(ToString::to_string).collect();
+        assert_eq!(named, ["u-ada/own"]);
     }
 
     #[test]
     fn within_a_tenant_the_older_of_two_equal_rules_wins() {
         let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}]});
         let routes = [route("u-ada", "young", 2, spec.clone()), route("u-ada", "old", 1, spec)];
-        assert_eq!(found(&compile(routes.iter(), &mut Registry::default()), "a", "/"), Some("u-ada/old"));
+        assert_eq!(found(&compile(routes.iter(), &HashMap::new(), &mut Registry::default()), "a", "/"), Some("u-ada/old"));
     }
 
     #[test]
@@ -219,7 +258,7 @@ mod tests {
             route("u-ada", "bad", 1, json!({"hosts": ["a"], "paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
             route("u-ada", "good", 2, json!({"hosts": ["a"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/good"), 1, 1));
     }
 
@@ -227,7 +266,7 @@ mod tests {
     fn what_was_matched_is_what_is_replaced() {
         let paths = json!([{"path": "/api"}, {"path": "/api/v1/"}, {"path": "/exact", "type": "Exact"}]);
         let spec = json!({"hosts": ["a"], "paths": paths, "stripPrefix": true, "backends": []});
-        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &mut Registry::default());
+        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
         for (path, seen) in [("/api", "/"), ("/api/x", "/x"), ("/api/v1/y", "/y"), ("/api/v10", "/v10"), ("/exact", "/exact")] {
             let headers = HeaderMap::new();
             let entry = snapshot.table.find("a", &get(path, &headers)).unwrap();

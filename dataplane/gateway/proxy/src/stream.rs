@@ -23,14 +23,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::ahead::{Ahead, HTTP2_PREFACE};
+
 /// Room for a response's header and a small body.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// What is read at most before it is known what a client speaks.
-const AHEAD_BYTES: usize = 4096;
 /// A client begins to speak within this.
-const BEGINS_WITHIN: Duration = Duration::from_secs(60);
-/// What a connection of HTTP/2 begins with (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// A buffer that no connection of this thread needs at the moment.
@@ -44,9 +42,7 @@ pub(crate) struct SocketStream {
     /// What is held back, from `written` on. Without capacity where nothing is.
     held: Vec<u8>,
     written: usize,
-    /// What was read before it was asked for, from `taken` on.
-    ahead: Vec<u8>,
-    taken: usize,
+    ahead: Ahead,
     id: UniqueIDType,
     established: SystemTime,
     socket: Arc<SocketDigest>,
@@ -60,9 +56,9 @@ impl SocketStream {
         let socket = SocketDigest::from_raw_fd(id);
         // Known already: without this, each request would ask the kernel again.
         let _ = socket.peer_addr.set(Some(peer.into()));
-        let (held, ahead) = (Vec::new(), Vec::new());
+        let (held, ahead) = (Vec::new(), Ahead::default());
         let (established, socket) = (SystemTime::now(), Arc::new(socket));
-        Ok(Self { stream, held, written: 0, ahead, taken: 0, id, established, socket })
+        Ok(Self { stream, held, written: 0, ahead, id, established, socket })
     }
 
     /// Writes what is held back.
@@ -93,17 +89,10 @@ impl SocketStream {
 
 impl AsyncRead for SocketStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.ahead.give(buffer) {
+            return Poll::Ready(Ok(()));
         }
-        let rest = &self.ahead[self.taken..];
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..count]);
-        self.taken += count;
-        if self.taken == self.ahead.len() {
-            (self.ahead, self.taken) = (Vec::new(), 0);
-        }
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -149,19 +138,17 @@ impl Peek for SocketStream {
     /// shorter than what is looked for.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> std::io::Result<bool> {
         let begin = async {
-            while self.ahead.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&self.ahead) {
-                self.ahead.reserve_exact(AHEAD_BYTES.saturating_sub(self.ahead.len()));
-                if self.stream.read_buf(&mut self.ahead).await? == 0 {
+            while let Some(bytes) = self.ahead.wants() {
+                if self.stream.read_buf(bytes).await? == 0 {
                     return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
                 }
             }
             Ok(())
         };
         timeout(BEGINS_WITHIN, begin).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
-        let same = self.ahead.iter().zip(HTTP2_PREFACE).take_while(|(read, expected)| read == expected).count();
-        let count = same.min(buffer.len());
+        let count = self.ahead.same().min(buffer.len());
         buffer.fill(0);
-        buffer[..count].copy_from_slice(&self.ahead[..count]);
+        buffer[..count].copy_from_slice(&HTTP2_PREFACE[..count]);
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 //! The last good snapshot goes on being served while the API server is away: a watch that fails is tried again
 //! with growing pauses, and nothing is forgotten until a complete new list is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +20,18 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 
 use crate::endpoints::Registry;
-use crate::inputs::{Inputs, Place, RouteInput, SliceInput};
+use crate::inputs::{Inputs, Place, RouteInput, SliceInput, place_of};
 use crate::metrics::Metrics;
 use crate::persist;
+use crate::secrets::{SecretChange, Secrets, Watches};
 use crate::snapshot::{Snapshot, compile};
 
 /// Changes that come this soon after one another are compiled together: a list of thousands is one compilation.
 const GATHER: Duration = Duration::from_millis(2);
 /// The least time between two writes of the state file.
 const SAVE_PAUSE: Duration = Duration::from_secs(2);
+/// A gateway that has just started waits no longer for certificates before it serves what it knows.
+const CERTIFICATES_WITHIN: Duration = Duration::from_secs(5);
 /// Changes that may wait for the compiler; the watches pause when it is this far behind.
 const WAITING_MAX: usize = 1024;
 
@@ -41,6 +44,7 @@ pub(crate) enum Change {
     Slice(SliceInput),
     SliceGone(Place),
     AllSlices(Vec<SliceInput>),
+    Secret(Place, SecretChange),
 }
 
 /// Compiles changes into the snapshot.
@@ -49,18 +53,21 @@ pub(crate) struct Compiler {
     platform: Vec<RouteInput>,
     routes: BTreeMap<Place, RouteInput>,
     registry: Registry,
+    secrets: Secrets,
     snapshot: Arc<ArcSwap<Snapshot>>,
     metrics: Metrics,
 }
 
 impl Compiler {
     pub(crate) fn new(platform: Vec<RouteInput>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
-        Self { platform, routes: BTreeMap::new(), registry: Registry::default(), snapshot, metrics }
+        let (routes, registry, secrets) = (BTreeMap::new(), Registry::default(), Secrets::default());
+        Self { platform, routes, registry, secrets, snapshot, metrics }
     }
 
     /// Starts from what was served before.
     pub(crate) fn restore(&mut self, inputs: Inputs) {
         self.registry.replace(inputs.slices);
+        self.secrets.restore(inputs.secrets);
         self.routes = inputs.routes.into_iter().map(|route| (route.place.clone(), route)).collect();
         self.compile();
     }
@@ -86,45 +93,57 @@ impl Compiler {
                 self.registry.replace(slices);
                 false
             }
+            Change::Secret(place, change) => self.secrets.apply(&place, change),
         }
     }
 
-    fn compile(&mut self) {
-        let snapshot = compile(self.platform.iter().chain(self.routes.values()), &mut self.registry);
+    /// Compiles what is known. Returns the Secrets that are served from.
+    fn compile(&mut self) -> HashSet<Place> {
+        let routes = self.platform.iter().chain(self.routes.values());
+        let snapshot = compile(routes, self.secrets.certificates(), &mut self.registry);
         self.metrics.compilations.inc();
         self.metrics.routes_served.set(i64::try_from(snapshot.served).unwrap_or(i64::MAX));
         self.metrics.routes_left_out.set(i64::try_from(snapshot.left_out).unwrap_or(i64::MAX));
+        self.metrics.certificates.set(i64::try_from(snapshot.certificates.count()).unwrap_or(i64::MAX));
         tracing::debug!(
             served = snapshot.served,
             left_out = snapshot.left_out,
             hosts = snapshot.table.hosts(),
             "snapshot compiled"
         );
+        let named = snapshot.named.clone();
         self.snapshot.store(Arc::new(snapshot));
         self.registry.prune();
+        named
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs { routes: self.routes.values().cloned().collect(), slices: self.registry.slices() }
+        Inputs { routes: self.routes.values().cloned().collect(), slices: self.registry.slices(), secrets: self.secrets.inputs() }
     }
 }
 
-/// Watches both kinds for as long as it is polled.
+/// Watches both kinds, and the Secrets that Routes name, for as long as it is polled.
 pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Option<PathBuf>, readiness: Readiness) {
     let (changes, mut waiting) = mpsc::channel(WAITING_MAX);
     let watches = futures::future::join(
         watch_routes(client.clone(), changes.clone(), compiler.metrics.clone()),
-        watch_slices(client, changes, compiler.metrics.clone()),
+        watch_slices(client.clone(), changes.clone(), compiler.metrics.clone()),
     );
+    let mut watched = Watches::new(client, changes);
     let compile = async {
         let (mut routes_listed, mut slices_listed) = (false, false);
-        let mut save_at = None;
+        let (mut save_at, mut ready_at) = (None, None);
         loop {
             let change = tokio::select! {
                 change = waiting.recv() => change,
                 () = at(save_at) => {
                     save_at = None;
                     save(state_file.as_ref(), compiler.inputs()).await;
+                    continue;
+                }
+                () = at(ready_at) => {
+                    ready_at = None;
+                    readiness.ready();
                     continue;
                 }
             };
@@ -138,10 +157,17 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
                 next = tokio::time::timeout(GATHER, waiting.recv()).await.ok().flatten();
             }
             if changed {
-                compiler.compile();
+                let named = compiler.compile();
+                let new = watched.want(&named);
+                compiler.secrets.want(&named, new);
             }
             if routes_listed && slices_listed {
-                readiness.ready();
+                if compiler.secrets.are_heard() {
+                    readiness.ready();
+                } else if ready_at.is_none() {
+                    // Hosts would have no certificate of their own for a moment.
+                    ready_at = Some(tokio::time::Instant::now() + CERTIFICATES_WITHIN);
+                }
             }
             if state_file.is_some() && save_at.is_none() {
                 save_at = Some(tokio::time::Instant::now() + SAVE_PAUSE);
@@ -247,8 +273,4 @@ fn well_formed(route: DeserializeGuard<Route>) -> Option<RouteInput> {
             None
         }
     }
-}
-
-fn place_of(object: &impl ResourceExt) -> Place {
-    Place { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }

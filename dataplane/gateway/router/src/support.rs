@@ -10,7 +10,6 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
         (!matches!(spec.protocol, RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket), "spec.protocol"),
-        (spec.tls.is_some(), "spec.tls"),
         (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
     ];
@@ -25,8 +24,8 @@ mod tests {
     fn a_protection_that_is_not_enforced_is_named() {
         let plain = RouteSpec::default();
         assert_eq!(unsupported(&plain), None);
-        let encrypted = RouteSpec { tls: Some(eddy_crds::RouteTls::default()), ..plain.clone() };
-        assert_eq!(unsupported(&encrypted), Some("spec.tls"));
+        let of_a_domain = RouteSpec { domain: Some("example".to_owned()), ..plain.clone() };
+        assert_eq!(unsupported(&of_a_domain), Some("spec.domain"));
         let stream = RouteSpec { protocol: RouteProtocol::TCP, ..plain };
         assert_eq!(unsupported(&stream), Some("spec.protocol"));
     }

@@ -1,0 +1,118 @@
+//! Where clients' TLS ends: with the certificate of the name that they ask for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use eddy_certificates::{Certificate, CertificateError};
+use eddy_tls::{Files, TlsError, Watched};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use crate::snapshot::Snapshot;
+use crate::stream::SocketStream;
+use crate::tls_stream::TlsStream;
+
+/// A handshake takes no longer.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// What is agreed on for HTTP/2 (RFC 9113, section 3.2),
+pub(crate) const HTTP2: &[u8] = b"h2";
+/// and for HTTP/1.1 (RFC 7301, section 6).
+const HTTP1: &[u8] = b"http/1.1";
+
+/// Why there can be no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TerminatorError {
+    /// The platform's own certificate cannot be used.
+    #[error("failed to use the gateway's own certificate")]
+    Certificate(#[from] TlsError),
+    /// This program lacks what TLS needs.
+    #[error("failed to set TLS up")]
+    Setup(#[source] rustls::Error),
+}
+
+/// Why a connection did not come to speak TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    /// It took too long.
+    #[error("no handshake within {} s", HANDSHAKE_WITHIN.as_secs())]
+    Late,
+    /// It failed.
+    #[error("the handshake failed")]
+    Failed(#[from] std::io::Error),
+}
+
+/// Ends TLS.
+#[derive(Clone)]
+pub(crate) struct Terminator(TlsAcceptor);
+
+impl Terminator {
+    /// One that has the certificates of a snapshot, as it is by then, and the platform's own for all other names.
+    ///
+    /// # Errors
+    /// See [`TerminatorError`].
+    pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, own: Watched<Arc<CertifiedKey>>) -> Result<Self, TerminatorError> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
+        let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::new(ByName { snapshot, own }));
+        server.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
+        server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
+        // Without more tickets than a browser has use for: each is a write of its own.
+        server.send_tls13_tickets = 1;
+        Ok(Self(TlsAcceptor::from(Arc::new(server))))
+    }
+
+    /// Agrees on TLS with a client.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub(crate) async fn accept(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
+        let accepted = timeout(HANDSHAKE_WITHIN, self.0.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
+        Ok(TlsStream::new(accepted?))
+    }
+}
+
+/// The platform's own certificate, of a folder with `tls.crt` and `tls.key`.
+///
+/// # Errors
+/// That the files cannot be used.
+pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
+    let key = ring::sign::any_supported_type(&files.key()?).map_err(|source| files.unusable(source))?;
+    let certified = CertifiedKey::new(files.certificates()?, key);
+    certified.keys_match().map_err(|source| files.unusable(source))?;
+    Ok(Arc::new(certified))
+}
+
+/// A certificate of a Secret of type `kubernetes.io/tls`.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(crate) fn read(chain: &str, key: &str) -> Result<Certificate, CertificateError> {
+    Certificate::read(chain.as_bytes(), key.as_bytes())
+}
+
+struct ByName {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    own: Watched<Arc<CertifiedKey>>,
+}
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let of_name = name.and_then(|name| self.snapshot.load().certificates.find(&name).cloned());
+        Some(of_name.unwrap_or_else(|| self.own.now()))
+    }
+}
+
+/// Without keys.
+impl std::fmt::Debug for ByName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ByName").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,72 @@
+//! Who may read which certificates of a tenant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL, User, core_namespace};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, ResourceExt};
+
+/// Of the Role and its binding. The operator's own rights, and what is checked at admission, name it.
+pub(super) const NAME: &str = "eddy-gateway-certificates";
+/// The gateway watches them, and the operator looks whether they are any good.
+const READERS: [&str; 2] = ["eddy-gateway", "eddy-operator"];
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+fn metadata(user: &User) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(NAME.to_owned()),
+        namespace: Some(core_namespace(&user.name_any())),
+        labels: Some(BTreeMap::from([
+            (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
+            (TENANT_LABEL.to_owned(), user.name_any()),
+        ])),
+        owner_references: Some(user.controller_owner_ref(&()).into_iter().collect()),
+        ..ObjectMeta::default()
+    }
+}
+
+/// To read these Secrets, of which there is at least one.
+pub(super) fn role(user: &User, secrets: BTreeSet<String>) -> Role {
+    let rule = PolicyRule {
+        api_groups: Some(vec![String::new()]),
+        resources: Some(vec!["secrets".to_owned()]),
+        resource_names: Some(secrets.into_iter().collect()),
+        verbs: ["get", "list", "watch"].map(str::to_owned).to_vec(),
+        ..PolicyRule::default()
+    };
+    Role { metadata: metadata(user), rules: Some(vec![rule]) }
+}
+
+pub(super) fn binding(user: &User, system_namespace: &str) -> RoleBinding {
+    let subject = |name: &str| Subject {
+        api_group: None,
+        kind: "ServiceAccount".to_owned(),
+        name: name.to_owned(),
+        namespace: Some(system_namespace.to_owned()),
+    };
+    RoleBinding {
+        metadata: metadata(user),
+        role_ref: RoleRef { api_group: RBAC.to_owned(), kind: "Role".to_owned(), name: NAME.to_owned() },
+        subjects: Some(READERS.map(subject).to_vec()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use eddy_crds::UserSpec;
+
+    #[test]
+    fn only_named_secrets_are_read_and_only_by_the_gateway_and_the_operator() {
+        let user = User::new("ada", UserSpec::default());
+        let role = role(&user, ["b".to_owned(), "a".to_owned()].into());
+        assert_eq!((role.namespace().as_deref(), role.name_any().as_str()), (Some("u-ada"), NAME));
+        let rules = role.rules.unwrap();
+        assert_eq!((rules.len(), rules[0].resource_names.as_deref().unwrap()), (1, &["a".to_owned(), "b".to_owned()][..]));
+        let subjects = binding(&user, "eddy-system").subjects.unwrap();
+        let readers: Vec<_> = subjects.iter().map(|subject| (subject.name.as_str(), subject.namespace.as_deref())).collect();
+        assert_eq!(readers, [("eddy-gateway", Some("eddy-system")), ("eddy-operator", Some("eddy-system"))]);
+    }
+}

@@ -1,0 +1,83 @@
+//! Certificates of Routes: lets the gateway read the Secrets that a tenant's Routes name, and no others.
+//!
+//! One Role a core namespace, `eddy-gateway-certificates`, with the names of those Secrets. What it may hold, and whom it may be bound to, is
+//! checked at admission as well: the right to hand out what one does not have would be worth more than this.
+
+mod desired;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use eddy_crds::{Route, TENANT_LABEL, User, core_namespace, tenant_of};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+
+use crate::context::Context;
+use crate::error::ReconcileError;
+use crate::reconcile;
+use crate::watching::{Filled, all, all_filled, children, filled, specs};
+
+struct Stores {
+    filled: Filled,
+    routes: Store<Route>,
+    roles: Store<Role>,
+    bindings: Store<RoleBinding>,
+}
+
+/// Runs until the end is requested.
+pub(crate) async fn run(
+    client: Client,
+    context: Arc<Context>,
+    concurrency: u16,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (users, changes) = specs::<User>(&client);
+    let (routes, route_changes) = all::<Route>(&client);
+    let (roles, role_changes) = children(&client, |_: &mut Role| {});
+    let (bindings, binding_changes) = children(&client, |_: &mut RoleBinding| {});
+    let filled = all_filled([filled(&routes), filled(&roles), filled(&bindings)]);
+    let stores = Arc::new(Stores { filled, routes, roles, bindings });
+    let controller = Controller::for_stream(changes, users)
+        .watches_stream(route_changes, |route: Route| {
+            let namespace = route.namespace().unwrap_or_default();
+            tenant_of(&namespace).map(ObjectRef::<User>::new)
+        })
+        .watches_stream(role_changes, |role| tenant(&role))
+        .watches_stream(binding_changes, |binding| tenant(&binding))
+        .graceful_shutdown_on(stop);
+    reconcile::run(controller, "Certificates", context, concurrency, move |user, context| {
+        reconcile(user, context, stores.clone())
+    })
+    .await;
+}
+
+fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
+    let is_ours = object.name_any() == desired::NAME;
+    object.labels().get(TENANT_LABEL).filter(|_| is_ours).map(|tenant| ObjectRef::new(tenant))
+}
+
+async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) -> Result<Action, ReconcileError> {
+    stores.filled.clone().await;
+    let namespace = core_namespace(&user.name_any());
+    let routes = stores.routes.state();
+    let secrets: BTreeSet<String> = routes
+        .iter()
+        .filter(|route| route.namespace().as_deref() == Some(&namespace))
+        .filter_map(|route| route.spec.certificate_secret().map(str::to_owned))
+        .collect();
+    let (role, binding) = (
+        stores.roles.get(&ObjectRef::new(desired::NAME).within(&namespace)),
+        stores.bindings.get(&ObjectRef::new(desired::NAME).within(&namespace)),
+    );
+    if secrets.is_empty() {
+        // A Role without names would be one for all Secrets.
+        context.applier.delete(role.as_deref()).await?;
+        context.applier.delete(binding.as_deref()).await?;
+    } else {
+        context.applier.apply(&desired::role(&user, secrets), role.as_deref()).await?;
+        context.applier.apply(&desired::binding(&user, &context.system_namespace), binding.as_deref()).await?;
+    }
+    Ok(Action::await_change())
+}
