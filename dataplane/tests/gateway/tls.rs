@@ -11,12 +11,13 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::script::Act::Answer;
 use crate::script::{Script, Seen};
@@ -45,10 +46,17 @@ fn mount(folder: &Path, (chain, key): &(String, String)) {
 }
 
 impl Secured {
-    /// Routes of these hosts with these fields to one backend, with Secrets that have certificates of some.
+    /// Routes of these hosts with these fields of `tls` to one backend, with Secrets that have certificates of some.
     fn start(routes: &[(&str, Value)], secrets: &[(&str, &(String, String))], backend: SocketAddr) -> Self {
-        let route = |(number, (host, tls)): (usize, &(&str, Value))| {
-            let spec = json!({"hosts": [host], "backends": [{"container": "web", "port": 80}], "tls": tls});
+        let routes: Vec<_> = routes.iter().map(|(host, tls)| (*host, json!({ "tls": tls }))).collect();
+        Self::with(&routes, secrets, backend)
+    }
+
+    /// The same with these fields of the Routes.
+    fn with(routes: &[(&str, Value)], secrets: &[(&str, &(String, String))], backend: SocketAddr) -> Self {
+        let route = |(number, (host, fields)): (usize, &(&str, Value))| {
+            let mut spec = json!({"hosts": [host], "backends": [{"container": "web", "port": 80}]});
+            spec.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
             json!({"place": {"namespace": "u-ada", "name": format!("r{number}")}, "created": number, "spec": spec})
         };
         let secret = |(name, (chain, key)): &(&str, &(String, String))| json!({"place": {"namespace": "u-ada", "name": name}, "chain": chain, "key": key});
@@ -82,6 +90,16 @@ impl Secured {
         curl.args(["--connect-to", &format!("{host}:443:{address}:{port}")]).args(arguments).arg(format!("https://{host}/a?q"));
         let said = tokio::task::block_in_place(|| curl.output().unwrap());
         (said.status.code().unwrap(), String::from_utf8(said.stdout).unwrap())
+    }
+
+    /// A connection after the handshake.
+    async fn agree(&self, host: &str, trusted: &Path, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let client = client.with_safe_default_protocol_versions().unwrap().with_root_certificates(trusting(trusted));
+        let mut client = client.with_no_client_auth();
+        client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let connection = TcpStream::connect(self.address).await.unwrap();
+        TlsConnector::from(Arc::new(client)).connect(host.to_owned().try_into().unwrap(), connection).await.unwrap()
     }
 
     fn trusted(&self, name: &str, (chain, _): &(String, String)) -> PathBuf {
@@ -193,15 +211,63 @@ async fn who_speaks_no_tls_or_nothing_holds_nobody_up() {
     assert!(!said.starts_with(b"HTTP/"), "{said:?}");
     let _silent = TcpStream::connect(secured.address).await.unwrap();
     // And one that agrees on HTTP/2, and then says nothing.
-    let mut client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(trusting(&secured.own()))
-        .with_no_client_auth();
-    client.alpn_protocols = vec![b"h2".to_vec()];
-    let connection = TcpStream::connect(secured.address).await.unwrap();
-    let agreed = TlsConnector::from(Arc::new(client)).connect("platform.example".try_into().unwrap(), connection).await.unwrap();
+    let agreed = secured.agree("platform.example", &secured.own(), &[b"h2"]).await;
     assert_eq!(agreed.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     assert_eq!(secured.curl("platform.example", &secured.own(), &[]).0, 0);
     assert!(tokio::task::block_in_place(|| secured.gateway.end()), "who says nothing is not waited for");
+}
+
+/// A backend that ends TLS itself, and answers every request with so many bytes.
+async fn secured_backend((chain, key): &(String, String), bytes: usize) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(server.with_single_cert(vec![certificate], key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut connection = acceptor.accept(connection).await?;
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n");
+                connection.write_all(head.as_bytes()).await?;
+                connection.write_all(&vec![b'x'; bytes]).await?;
+                connection.shutdown().await
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_passed_on_to_backends_that_end_it() {
+    const BYTES: usize = 5_000_000;
+    let theirs = certificate(&["passed.example", "x.all.example", "web.all.example"]);
+    let backend = secured_backend(&theirs, BYTES).await;
+    let passes = json!({"protocol": "TLS", "timeouts": {"idleSeconds": 2}});
+    let closed = json!({"protocol": "TLS", "ipFilter": {"deny": ["127.0.0.0/8"]}});
+    let routes = [
+        ("passed.example", passes.clone()),
+        ("*.all.example", passes),
+        ("closed.all.example", closed),
+        ("web.all.example", json!({})),
+    ];
+    let secured = Secured::with(&routes, &[], backend);
+    let trusted = secured.trusted("theirs", &theirs);
+    for host in ["passed.example", "x.all.example"] {
+        let (code, said) = secured.curl(host, &trusted, &[]);
+        assert!(code == 0 && said.len() > BYTES, "{host}: {code}, {} bytes", said.len());
+    }
+    // A host's own Route serves it, and who is not let in is cut off.
+    assert_eq!(secured.curl("web.all.example", &trusted, &[]).0, 60, "the platform's own certificate is not theirs");
+    assert_eq!(secured.curl("closed.all.example", &trusted, &[]).0, 35);
+    assert_eq!(secured.curl("platform.example", &secured.own(), &[]).0, 0, "whom nobody else serves is answered here");
+    // Whoever says nothing for long is, too.
+    let mut agreed = secured.agree("passed.example", &trusted, &[]).await;
+    let silence = tokio::time::timeout(Duration::from_secs(20), agreed.read(&mut [0])).await;
+    assert!(silence.is_ok(), "nobody ended it");
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use eddy_crds::{Container, Route};
-use eddy_router::{Claimant, Claims, Filters, matches, unsupported};
+use eddy_crds::{Container, Route, RouteProtocol};
+use eddy_router::{Claimant, Claims, Filters, check_passing, matches, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
@@ -55,7 +55,9 @@ pub(super) fn judge(
     if let Err(obstacle) = scopes::read("spec.requiredScopes", &route.spec.required_scopes) {
         return obstacle;
     }
-    if let Err(error) = matches(&route.spec).map(drop).and_then(|()| Filters::of(&route.spec).map(drop)) {
+    let passes = || if route.spec.protocol == RouteProtocol::TLS { check_passing(&route.spec) } else { Ok(()) };
+    let checked = matches(&route.spec).map(drop).and_then(|()| Filters::of(&route.spec).map(drop)).and_then(|()| passes());
+    if let Err(error) = checked {
         return Verdict::new(Reason::InvalidRoute, error.to_string());
     }
     let taken = hosts_taken(route, claims);
@@ -166,6 +168,20 @@ mod tests {
         let verdict = judge(&broken, &claims(&[&broken]), |_| container(1), None);
         assert_eq!(verdict.reason, Reason::InvalidRoute);
         assert!(verdict.message.starts_with("spec.paths: \"/(\""), "{}", verdict.message);
+    }
+
+    #[test]
+    fn what_cannot_be_done_without_looking_into_tls_is_said() {
+        let passing = |more: Value| {
+            let mut spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "protocol": "TLS"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let route = route("u-ada", spec);
+            judge(&route, &claims(&[&route]), |_| container(1), None)
+        };
+        assert_eq!(passing(json!({})).reason, Reason::Serving);
+        let verdict = passing(json!({"rateLimit": {"requestsPerSecond": 1}}));
+        assert_eq!(verdict.reason, Reason::InvalidRoute);
+        assert!(verdict.message.contains("spec.rateLimit"), "{}", verdict.message);
     }
 
     #[test]

@@ -24,6 +24,12 @@ impl Ahead {
         is_open.then_some(&mut self.bytes)
     }
 
+    /// Where more is to be read into, whatever it is.
+    pub(crate) fn more(&mut self) -> &mut Vec<u8> {
+        self.bytes.reserve(BYTES_MAX);
+        &mut self.bytes
+    }
+
     /// How many bytes are those that HTTP/2 begins with.
     pub(crate) fn same(&self) -> usize {
         self.bytes.iter().zip(HTTP2_PREFACE).take_while(|(read, expected)| read == expected).count()

@@ -13,8 +13,10 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use crate::metrics::Metrics;
+use crate::passthrough::pass;
 use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
+use crate::snapshot::RouteEntry;
 use crate::stream::SocketStream;
 use crate::tls::{HandshakeError, Terminator};
 
@@ -105,7 +107,12 @@ impl Acceptor {
                             () = ended => Ok(None),
                         };
                         match begun {
-                            Ok(Some(stream)) => serve(stream, &proxy, &announced).await,
+                            Ok(Some(Begun::Served(stream))) => serve(stream, &proxy, &announced).await,
+                            Ok(Some(Begun::Passed(stream, from, route))) => {
+                                if let Err(error) = pass(stream, from.ip(), &route, &metrics).await {
+                                    tracing::debug!(%error, %from, route = route.id, "a connection was passed on no longer");
+                                }
+                            }
                             Ok(None) => {}
                             Err(error) => tracing::debug!(%error, %client, "a connection ended before it began"),
                         }
@@ -132,6 +139,14 @@ enum BeginError {
     Socket(#[from] std::io::Error),
 }
 
+/// What a connection is.
+enum Begun {
+    /// Requests, which are answered here.
+    Served(Box<dyn IO>),
+    /// TLS that is passed on, whoever it is from, by this Route.
+    Passed(SocketStream, SocketAddr, Arc<RouteEntry>),
+}
+
 /// Waits until a connection says something, by TLS where that is spoken; whom it is from, a balancer says first. None where it says nothing
 /// more.
 async fn begin(
@@ -140,20 +155,24 @@ async fn begin(
     is_balancer: bool,
     tls: Option<&Terminator>,
     metrics: &Metrics,
-) -> Result<Option<Box<dyn IO>>, BeginError> {
+) -> Result<Option<Begun>, BeginError> {
     let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
-    let mut stream = SocketStream::new(stream, said.unwrap_or(client))?;
+    let from = said.unwrap_or(client);
+    let mut stream = SocketStream::new(stream, from)?;
     if let Some(tls) = tls {
+        if let Some(route) = tls.passed(&mut stream).await? {
+            return Ok(Some(Begun::Passed(stream, from, route)));
+        }
         let accepted = tls.accept(stream).await;
         let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
         counter.inc();
         let mut stream = accepted?;
         stream.begins().await?;
-        return Ok(Some(Box::new(stream)));
+        return Ok(Some(Begun::Served(Box::new(stream))));
     }
     // What it says is read again by whoever serves it.
     let begins = stream.try_peek(&mut [0; 1]).await;
-    Ok(begins.is_ok().then(|| Box::new(stream) as Box<dyn IO>))
+    Ok(begins.is_ok().then(|| Begun::Served(Box::new(stream))))
 }
 
 async fn serve(stream: Box<dyn IO>, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {

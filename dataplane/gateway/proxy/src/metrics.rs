@@ -23,6 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) handshakes: Counter,
     pub(crate) handshakes_failed: Counter,
     pub(crate) certificates: Gauge,
+    pub(crate) passed: Counter,
     pub(crate) upstream_connections: Counter,
     pub(crate) upstream_failures: Counter,
     pub(crate) retries: Counter,
@@ -65,6 +66,7 @@ impl Metrics {
             handshakes: Counter::default(),
             handshakes_failed: Counter::default(),
             certificates: Gauge::default(),
+            passed: Counter::default(),
             upstream_connections: Counter::default(),
             upstream_failures: Counter::default(),
             retries: Counter::default(),
@@ -87,6 +89,7 @@ impl Metrics {
         registry.register("connections", "Connections from clients that are open", metrics.connections.clone());
         registry.register("tls_handshakes", "Connections that came to speak TLS", metrics.handshakes.clone());
         registry.register("tls_handshakes_failed", "Connections that did not", metrics.handshakes_failed.clone());
+        registry.register("passed_connections", "Connections passed on to backends as they are", metrics.passed.clone());
         registry.register("certificates", "Hosts with a certificate of their own", metrics.certificates.clone());
         registry.register("upstream_connections", "Connections opened to backends", metrics.upstream_connections.clone());
         registry.register("upstream_failures", "Connections to backends that failed or broke", metrics.upstream_failures.clone());

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_certificates::{Certificate, Certificates};
-use eddy_router::{Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Share, Table, matches, unsupported};
+use eddy_router::{
+    Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Share, Table, check_passing, matches, unsupported,
+};
 
 use eddy_authz::ScopeError;
 use eddy_crds::RouteProtocol;
 
 use crate::admission::Requirement;
 use crate::balance::Backends;
+use crate::by_name::ByName;
 use crate::endpoints::{Registry, ServicePort};
 use crate::inputs::{Place, RouteInput};
 use crate::mirror::Mirror;
@@ -46,7 +49,9 @@ pub(crate) struct Snapshot {
     pub(crate) table: Table<Arc<RouteEntry>>,
     /// Of hosts that have one of their own.
     pub(crate) certificates: Certificates,
-    /// The Secrets that they are in.
+    /// Routes that pass TLS on.
+    pub(crate) by_name: ByName,
+    /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
     pub(crate) served: usize,
@@ -66,7 +71,7 @@ pub(crate) fn compile<'a>(
 
     let mut rules = Vec::with_capacity(routes.len());
     let (mut served, mut left_out) = (0, 0);
-    let (mut certificates, mut named) = (Certificates::default(), HashSet::new());
+    let (mut certificates, mut named, mut by_name) = (Certificates::default(), HashSet::new(), ByName::default());
     for route in routes {
         let hosts: Vec<String> =
             route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
@@ -81,6 +86,20 @@ pub(crate) fn compile<'a>(
             let certificate = secret.as_ref().and_then(|secret| secrets.get(secret));
             hosts.iter().for_each(|host| certificates.give(host, &route.place.namespace, certificate));
             named.extend(secret);
+            if route.spec.protocol == RouteProtocol::TLS {
+                match passing(route, registry) {
+                    Ok(entry) => {
+                        served += 1;
+                        hosts.iter().for_each(|host| by_name.pass(host, &entry));
+                    }
+                    Err(error) => {
+                        tracing::debug!(route = %route.place, %error, "left out: it cannot be served as it is");
+                        left_out += 1;
+                    }
+                }
+                continue;
+            }
+            hosts.iter().for_each(|host| by_name.serve(host));
             match rules_of(route, &hosts, registry) {
                 Ok(all) => {
                     served += 1;
@@ -97,7 +116,7 @@ pub(crate) fn compile<'a>(
     for error in errors {
         tracing::warn!(%error, "a path was left out");
     }
-    Snapshot { table, certificates, named, served, left_out }
+    Snapshot { table, certificates, by_name, named, served, left_out }
 }
 
 impl Snapshot {
@@ -145,6 +164,12 @@ fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Re
         Rule { hosts: hosts.to_vec(), matches, value }
     };
     Ok(by_path.into_iter().map(rule).collect())
+}
+
+/// A Route that passes TLS on.
+fn passing(route: &RouteInput, registry: &mut Registry) -> Result<Arc<RouteEntry>, RouteError> {
+    check_passing(&route.spec)?;
+    Ok(Arc::new(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry)))
 }
 
 fn entry(
@@ -229,6 +254,31 @@ mod tests {
         let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "domain": "d"});
         let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a", "/"), None);
+    }
+
+    #[test]
+    fn tls_is_passed_on_for_the_hosts_of_a_route_that_no_other_serves() {
+        let backends = json!([{"container": "web", "port": 80}]);
+        let tls = |hosts: &[&str]| json!({"hosts": hosts, "protocol": "TLS", "backends": backends});
+        let routes = [
+            route("u-ada", "all", 1, tls(&["*.a.example"])),
+            route("u-ada", "web", 2, json!({"hosts": ["web.a.example", "both.a.example"], "backends": backends})),
+            route("u-ada", "both", 3, tls(&["both.a.example"])),
+            route(
+                "u-ada",
+                "sees",
+                4,
+                json!({"hosts": ["sees.a.example"], "protocol": "TLS", "backends": backends, "stripPrefix": true}),
+            ),
+        ];
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let passed = |name: &str| snapshot.by_name.find(name).map(|entry| &*entry.id);
+        assert_eq!((passed("x.a.example"), passed("x.y.a.example")), (Some("u-ada/all"), Some("u-ada/all")));
+        assert_eq!((passed("web.a.example"), passed("both.a.example")), (None, Some("u-ada/both")));
+        assert_eq!((passed("a.example"), passed("example")), (None, None));
+        assert_eq!((snapshot.served, snapshot.left_out), (3, 1), "what it asks for cannot be done");
+        // Without TLS, there is what serves without.
+        assert_eq!((found(&snapshot, "both.a.example", "/"), found(&snapshot, "x.a.example", "/")), (Some("u-ada/web"), None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::ahead::{Ahead, HTTP2_PREFACE};
+use crate::hello::{self, Hearing, Hello};
 
 /// Room for a response's header and a small body.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
@@ -59,6 +60,25 @@ impl SocketStream {
         let (held, ahead) = (Vec::new(), Ahead::default());
         let (established, socket) = (SystemTime::now(), Arc::new(socket));
         Ok(Self { stream, held, written: 0, ahead, id, established, socket })
+    }
+
+    /// Waits until the client has said for whom it begins TLS, or something else. What it says is read again by whoever speaks with it.
+    ///
+    /// # Errors
+    /// That the connection broke, or that it says too much.
+    pub(crate) async fn hello(&mut self) -> std::io::Result<Hello> {
+        let (mut hearing, mut heard) = (Hearing::default(), 0);
+        loop {
+            let bytes = self.ahead.more();
+            if self.stream.read_buf(bytes).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            match hearing.hear(&bytes[heard..]) {
+                Hello::More if bytes.len() >= hello::BYTES_MAX => return Err(std::io::ErrorKind::InvalidData.into()),
+                Hello::More => heard = bytes.len(),
+                hello => return Ok(hello),
+            }
+        }
     }
 
     /// Writes what is held back.

@@ -14,7 +14,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use crate::snapshot::Snapshot;
+use crate::hello::Hello;
+use crate::snapshot::{RouteEntry, Snapshot};
 use crate::stream::SocketStream;
 use crate::tls_stream::TlsStream;
 
@@ -49,7 +50,10 @@ pub(crate) enum HandshakeError {
 
 /// Ends TLS.
 #[derive(Clone)]
-pub(crate) struct Terminator(TlsAcceptor);
+pub(crate) struct Terminator {
+    acceptor: TlsAcceptor,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+}
 
 impl Terminator {
     /// One that has the certificates of a snapshot, as it is by then, and the platform's own for all other names.
@@ -59,13 +63,26 @@ impl Terminator {
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, own: Watched<Arc<CertifiedKey>>) -> Result<Self, TerminatorError> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
-        let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::new(ByName { snapshot, own }));
+        let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::new(Resolver { snapshot: snapshot.clone(), own }));
         server.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
         server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
         // Without more tickets than a browser has use for: each is a write of its own.
         server.send_tls13_tickets = 1;
-        Ok(Self(TlsAcceptor::from(Arc::new(server))))
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), snapshot })
+    }
+
+    /// The Route that a connection is to be passed on by as it is, if one is for the name that its client asks for.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub(crate) async fn passed(&self, stream: &mut SocketStream) -> Result<Option<Arc<RouteEntry>>, HandshakeError> {
+        if !self.snapshot.load().by_name.passes() {
+            return Ok(None);
+        }
+        let hello = timeout(HANDSHAKE_WITHIN, stream.hello()).await.map_err(|_| HandshakeError::Late)??;
+        let Hello::Asks(Some(name)) = hello else { return Ok(None) };
+        Ok(self.snapshot.load().by_name.find(&name).cloned())
     }
 
     /// Agrees on TLS with a client.
@@ -73,7 +90,7 @@ impl Terminator {
     /// # Errors
     /// See [`HandshakeError`].
     pub(crate) async fn accept(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
-        let accepted = timeout(HANDSHAKE_WITHIN, self.0.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
+        let accepted = timeout(HANDSHAKE_WITHIN, self.acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
         Ok(TlsStream::new(accepted?))
     }
 }
@@ -97,12 +114,12 @@ pub(crate) fn read(chain: &str, key: &str) -> Result<Certificate, CertificateErr
     Certificate::read(chain.as_bytes(), key.as_bytes())
 }
 
-struct ByName {
+struct Resolver {
     snapshot: Arc<ArcSwap<Snapshot>>,
     own: Watched<Arc<CertifiedKey>>,
 }
 
-impl ResolvesServerCert for ByName {
+impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         let of_name = name.and_then(|name| self.snapshot.load().certificates.find(&name).cloned());
@@ -111,8 +128,8 @@ impl ResolvesServerCert for ByName {
 }
 
 /// Without keys.
-impl std::fmt::Debug for ByName {
+impl std::fmt::Debug for Resolver {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("ByName").finish_non_exhaustive()
+        formatter.debug_struct("Resolver").finish_non_exhaustive()
     }
 }

@@ -23,7 +23,7 @@ pub use self::host::{HostError, normalize_host};
 pub use self::matching::{Asked, Conditions, Match, PathRule, Pattern, PatternError, Text};
 pub use self::path::{PathError, check_path};
 pub use self::rewrite::{Came, PathEdit, Redirect};
-pub use self::route::{Filters, HeaderEdits, RateRule, RouteError, matches};
+pub use self::route::{Filters, HeaderEdits, RateRule, RouteError, check_passing, matches};
 pub use self::share::Share;
 pub use self::support::unsupported;
 pub use self::table::{Rule, RuleError, Table};

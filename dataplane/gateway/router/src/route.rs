@@ -26,6 +26,11 @@ pub enum RouteError {
     /// A network is none.
     #[error("spec.ipFilter: {0}")]
     Network(#[from] NetworkError),
+    /// What is passed on as it is shows nothing of requests.
+    #[error(
+        "a Route with protocol TLS passes connections on as they are, and cannot do what {0} asks for: remove it, or let TLS end at the gateway"
+    )]
+    Passing(&'static str),
     /// A header says how a message is framed, or where it goes.
     #[error(
         "{field}: {name} says how messages are framed, where they go or whom they are from, and cannot be changed; spec.rewrite.host changes the host"
@@ -129,6 +134,32 @@ impl HeaderEdits {
 
 fn read<T: FromStr>(field: &'static str, text: &str) -> Result<T, RouteError> {
     text.parse().map_err(|_| RouteError::Header { field, text: text.to_owned() })
+}
+
+/// Whether all that a Route which passes TLS on asks for can be done without looking into it.
+///
+/// # Errors
+/// What cannot.
+pub fn check_passing(spec: &RouteSpec) -> Result<(), RouteError> {
+    let asks = [
+        (!spec.methods.is_empty(), "spec.methods"),
+        (!spec.headers.is_empty(), "spec.headers"),
+        (!spec.queries.is_empty(), "spec.queries"),
+        (!spec.paths.is_empty(), "spec.paths"),
+        (spec.strip_prefix, "spec.stripPrefix"),
+        (spec.rewrite.is_some(), "spec.rewrite"),
+        (spec.redirect.is_some(), "spec.redirect"),
+        (spec.request_headers.is_some(), "spec.requestHeaders"),
+        (spec.response_headers.is_some(), "spec.responseHeaders"),
+        (spec.cors.is_some(), "spec.cors"),
+        (spec.request_body_mebibytes_max.is_some(), "spec.requestBodyMebibytesMax"),
+        (!spec.mirrors.is_empty(), "spec.mirrors"),
+        (!spec.required_scopes.is_empty(), "spec.requiredScopes"),
+        (spec.rate_limit.is_some(), "spec.rateLimit"),
+        (spec.timeouts.request_seconds.is_some(), "spec.timeouts.requestSeconds"),
+        (spec.tls.is_some(), "spec.tls"),
+    ];
+    asks.into_iter().find(|(asks, _)| *asks).map_or(Ok(()), |(_, field)| Err(RouteError::Passing(field)))
 }
 
 /// Which requests a Route is for: any of these.
@@ -262,6 +293,21 @@ mod tests {
         assert!(said(json!({"rewrite": {"path": {"full": "/a<b"}}})).starts_with("spec.rewrite.path: "));
         assert!(said(json!({"cors": {"allowHeaders": ["a\n"]}})).starts_with("spec.cors: "));
         assert_eq!(said(json!({"paths": [{"path": "(", "type": "Exact"}]})), "");
+    }
+
+    #[test]
+    fn what_is_passed_on_is_not_looked_into() {
+        let said = |fields: Value| check_passing(&spec(fields)).map_err(|error| error.to_string());
+        assert_eq!(said(json!({"hosts": ["h"], "ipFilter": {"allow": ["10.0.0.0/8"]}, "retries": {"attempts": 1}})), Ok(()));
+        for (field, value) in [
+            ("requiredScopes", json!([{"scope": "networking.ada.routes", "actions": ["open"]}])),
+            ("rateLimit", json!({"requestsPerSecond": 1})),
+            ("methods", json!(["GET"])),
+            ("tls", json!({})),
+        ] {
+            let text = said(json!({ field: value })).unwrap_err();
+            assert!(text.contains(&format!("what spec.{field} asks for")), "{text}");
+        }
     }
 
     #[test]

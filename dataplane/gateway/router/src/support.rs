@@ -9,7 +9,10 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 #[must_use]
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
-        (!matches!(spec.protocol, RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket), "spec.protocol"),
+        (
+            !matches!(spec.protocol, RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket | RouteProtocol::TLS),
+            "spec.protocol",
+        ),
         (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
     ];

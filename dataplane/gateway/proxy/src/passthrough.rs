@@ -1,0 +1,170 @@
+//! Connections that are passed on as they are: to whom, and both ways until both have ended or nobody says anything.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::endpoints::InFlight;
+use crate::metrics::Metrics;
+use crate::snapshot::RouteEntry;
+
+/// What is on its way of one direction.
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Why a connection was not passed on, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PassError {
+    /// The Route does not let this address in.
+    #[error("its Route does not let this address in")]
+    Address,
+    /// There is nobody to take it.
+    #[error("nothing is ready to take it")]
+    NoEndpoint,
+    /// Nobody took it.
+    #[error("no backend took it in time")]
+    Connect,
+    /// Nobody said anything for long.
+    #[error("nobody said anything for {} s", .0.as_secs())]
+    Idle(Duration),
+    /// One of both broke it.
+    #[error("it broke")]
+    Broke(#[from] std::io::Error),
+}
+
+/// Passes a client's connection on to a backend of a Route, to its end.
+///
+/// # Errors
+/// See [`PassError`].
+pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
+    client: C,
+    from: IpAddr,
+    route: &Arc<RouteEntry>,
+    metrics: &Metrics,
+) -> Result<(), PassError> {
+    if let Some(addresses) = &route.filters.addresses
+        && !addresses.lets_in(from)
+    {
+        return Err(PassError::Address);
+    }
+    let (backend, _under_way) = connect(route, metrics).await?;
+    metrics.passed.inc();
+    let (client, backend) = (tokio::io::split(client), backend.into_split());
+    let heard = Heard::new();
+    tokio::select! {
+        ended = async { tokio::try_join!(one_way(client.0, backend.1, &heard), one_way(backend.0, client.1, &heard)) } => {
+            ended.map(drop).map_err(PassError::Broke)
+        }
+        () = heard.nothing_for(route.idle_timeout) => Err(PassError::Idle(route.idle_timeout)),
+    }
+}
+
+/// A connection to one of a Route's backends. Nothing was sent to one that does not take it, so another may.
+async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(TcpStream, InFlight), PassError> {
+    let mut failed = None;
+    for _ in 0..=route.retries {
+        let endpoint = route.backends.choose(failed).ok_or(PassError::NoEndpoint)?;
+        let (address, under_way) = (endpoint.address, InFlight::start(endpoint));
+        match timeout(route.connect_timeout, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                metrics.upstream_connections.inc();
+                stream.set_nodelay(true)?;
+                return Ok((stream, under_way));
+            }
+            Ok(Err(_)) | Err(_) => {
+                metrics.upstream_failures.inc();
+                failed = Some(address);
+            }
+        }
+    }
+    Err(PassError::Connect)
+}
+
+/// One direction, to its end, which the other side is told: it may go on to say something itself.
+async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, heard: &Heard) -> std::io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
+    loop {
+        let count = from.read(&mut buffer).await?;
+        heard.now();
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
+        heard.now();
+    }
+}
+
+/// When something was heard last.
+struct Heard {
+    began: Instant,
+    after_ms: AtomicU64,
+}
+
+impl Heard {
+    fn new() -> Self {
+        Self { began: Instant::now(), after_ms: AtomicU64::new(0) }
+    }
+
+    fn now(&self) {
+        self.after_ms.store(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Waits until nothing was heard for so long.
+    async fn nothing_for(&self, limit: Duration) {
+        loop {
+            let until = self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed)) + limit;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_something_is_not_idle() {
+        let heard = Heard::new();
+        let limit = Duration::from_secs(10);
+        let speaks = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                heard.now();
+            }
+        };
+        let began = Instant::now();
+        tokio::join!(speaks, heard.nothing_for(limit));
+        assert_eq!(began.elapsed().as_secs(), 55);
+    }
+
+    #[tokio::test]
+    async fn an_end_is_passed_on_and_the_other_direction_goes_on() {
+        let (client, mut outside) = tokio::io::duplex(64);
+        let (backend, mut inside) = tokio::io::duplex(64);
+        let heard = Heard::new();
+        let (client, backend) = (tokio::io::split(client), tokio::io::split(backend));
+        let passed = async { tokio::try_join!(one_way(client.0, backend.1, &heard), one_way(backend.0, client.1, &heard)) };
+        let talk = async {
+            outside.write_all(b"question").await.unwrap();
+            outside.shutdown().await.unwrap();
+            let mut asked = String::new();
+            inside.read_to_string(&mut asked).await.unwrap();
+            inside.write_all(b"answer").await.unwrap();
+            inside.shutdown().await.unwrap();
+            let mut said = String::new();
+            outside.read_to_string(&mut said).await.unwrap();
+            (asked, said)
+        };
+        let (passed, said) = tokio::join!(passed, talk);
+        assert_eq!((passed.is_ok(), said), (true, ("question".into(), "answer".into())));
+    }
+}
