@@ -104,6 +104,11 @@ pub struct RouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 
+    /// Whether answers that shrink, as texts do, are compressed for clients that take it (gzip, br, zstd). Not where what a client sends is in an
+    /// answer beside something secret: the size of the answer would tell of it.
+    #[serde(default)]
+    pub compress: bool,
+
     /// The largest body of a request, in MiB; more is answered with 413. Any if unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1048576))]

@@ -316,3 +316,92 @@ async fn a_request_that_takes_longer_than_its_route_gives_it_is_ended() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused() {
+    let backends: Vec<Script> = vec![Script::play(&[Answer(OK); 8]).await];
+    let routes = [("admin", json!({"paths": [{"path": "/admin"}], "domain": "d"})), ("web", json!({}))];
+    let inputs = inputs(&routes, &[("web", backends[0].address), ("admin", backends[0].address)]);
+    let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
+    assert_eq!(status(&get(&gateway, "/admin/x", "").await), "503");
+    assert_eq!(status(&get(&gateway, "/x", "").await), "200");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_comes_slowly_is_cut_and_a_body_is_not() {
+    let (gateway, _backend) = one(json!({}), &["--request-head-seconds=1"]).await;
+    let drip = async |before: &str| {
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all(before.as_bytes()).await.unwrap();
+        if !before.is_empty() {
+            let mut answer = [0; 1024];
+            while client.read(&mut answer).await.unwrap() > 0 && !answer.windows(6).any(|end| end == b"\r\n\r\nok") {}
+        }
+        let head = "GET / HTTP/1.1\r\nHost: h\r\nX-A: ".bytes().chain(std::iter::repeat_n(b'a', 100));
+        for (number, byte) in head.enumerate() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            if client.write_all(&[byte]).await.is_err() || matches!(client.try_read(&mut [0; 1]), Ok(0)) {
+                return number;
+            }
+        }
+        usize::MAX
+    };
+    let first = drip("").await;
+    let second = drip("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert!(first < 40 && second < 40, "cut after {first} and {second} bytes");
+    // Whoever uploads may take longer.
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 25\r\n\r\n").await.unwrap();
+    for _ in 0..25 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        client.write_all(b"x").await.unwrap();
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_shrink_are_compressed_as_their_clients_take_it() {
+    let text = "All work and no play makes Jack a dull boy. ".repeat(200);
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nETag: \"1\"\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+    let answer: &'static str = Box::leak(answer.into_boxed_str());
+    let backend = Script::play(&[Answer(answer); 32]).await;
+    let inputs = inputs(&[("web", json!({"compress": true}))], &[("web", backend.address)]);
+    let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
+    for (ways, http2) in [
+        (&["-X", "GET"][..], false),
+        (&["-X", "GET", "-H", "Content-Length: 0"][..], false),
+        (&["--http2-prior-knowledge"][..], true),
+    ] {
+        for coding in ["gzip", "br", "zstd", "identity"] {
+            let mut curl = std::process::Command::new("curl");
+            curl.args(["-si", "--max-time", "20", "-H", "Host: h", "-H", &format!("Accept-Encoding: {coding}")]).args(ways);
+            let said = tokio::task::block_in_place(|| curl.arg(format!("http://{}/", gateway.address)).output().unwrap()).stdout;
+            let end = said.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
+            let head = String::from_utf8_lossy(&said[..end]).to_ascii_lowercase();
+            assert!(head.contains("\r\nvary: accept-encoding"), "{coding} {ways:?}: {head}");
+            if coding == "identity" {
+                assert!(!head.contains("content-encoding") && said[end + 4..] == *text.as_bytes(), "{head}");
+                continue;
+            }
+            assert!(
+                head.contains(&format!("\r\ncontent-encoding: {coding}")) && head.contains("etag: w/\"1\""),
+                "{ways:?}: {head}"
+            );
+            assert!(
+                !head.contains("content-length") && said.len() - end < text.len() / 4 && (http2 || head.contains("chunked")),
+                "{head}"
+            );
+        }
+    }
+    // It is the same text, and a connection outlives it.
+    for ways in [&[][..], &["-H", "Content-Length: 0"]] {
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-s", "--compressed", "--max-time", "20", "-H", "Host: h"]).args(ways);
+        let url = format!("http://{}/", gateway.address);
+        let said = tokio::task::block_in_place(|| curl.args([&url, &url]).output().unwrap());
+        assert_eq!(String::from_utf8_lossy(&said.stdout), text.repeat(2), "{ways:?}");
+    }
+}

@@ -8,6 +8,7 @@ mod desired;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use eddy_certificates::SECRETS_A_TENANT_MAX;
 use eddy_crds::{Route, TENANT_LABEL, User, core_namespace, tenant_of};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::controller::{Action, Controller};
@@ -53,6 +54,19 @@ pub(crate) async fn run(
     .await;
 }
 
+/// The Secrets of a tenant's oldest Routes, in the order in which gateways count them.
+fn secrets(routes: &[Arc<Route>], namespace: &str) -> BTreeSet<String> {
+    let mut theirs: Vec<&Arc<Route>> = routes.iter().filter(|route| route.namespace().as_deref() == Some(namespace)).collect();
+    theirs.sort_by_key(|route| (route.metadata.creation_timestamp.clone().map(|time| time.0.as_second()), route.name_any()));
+    let mut secrets = BTreeSet::new();
+    for secret in theirs.iter().filter_map(|route| route.spec.certificate_secret()) {
+        if secrets.len() < SECRETS_A_TENANT_MAX {
+            secrets.insert(secret.to_owned());
+        }
+    }
+    secrets
+}
+
 fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
     let is_ours = object.name_any() == desired::NAME;
     object.labels().get(TENANT_LABEL).filter(|_| is_ours).map(|tenant| ObjectRef::new(tenant))
@@ -61,12 +75,7 @@ fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
 async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) -> Result<Action, ReconcileError> {
     stores.filled.clone().await;
     let namespace = core_namespace(&user.name_any());
-    let routes = stores.routes.state();
-    let secrets: BTreeSet<String> = routes
-        .iter()
-        .filter(|route| route.namespace().as_deref() == Some(&namespace))
-        .filter_map(|route| route.spec.certificate_secret().map(str::to_owned))
-        .collect();
+    let secrets = secrets(&stores.routes.state(), &namespace);
     let (role, binding) = (
         stores.roles.get(&ObjectRef::new(desired::NAME).within(&namespace)),
         stores.bindings.get(&ObjectRef::new(desired::NAME).within(&namespace)),
@@ -80,4 +89,27 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
         context.applier.apply(&desired::binding(&user, &context.system_namespace), binding.as_deref()).await?;
     }
     Ok(Action::await_change())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    #[test]
+    fn the_oldest_routes_have_their_certificates_read() {
+        let route = |number: usize| {
+            let spec = serde_json::json!({"hosts": ["h"], "tls": {"secret": format!("s{number:03}")}});
+            let mut route = Route::new(&format!("r{number}"), serde_json::from_value(spec).unwrap());
+            route.metadata.namespace = Some("u-ada".into());
+            let seconds = 1_000_000_000 + i64::try_from(number).unwrap();
+            route.metadata.creation_timestamp = Some(Time(jiff::Timestamp::from_second(seconds).unwrap()));
+            Arc::new(route)
+        };
+        let routes: Vec<_> = (0..SECRETS_A_TENANT_MAX + 5).rev().map(route).collect();
+        let read = secrets(&routes, "u-ada");
+        assert_eq!((read.len(), read.last().unwrap().as_str()), (SECRETS_A_TENANT_MAX, "s049"));
+        assert!(secrets(&routes, "u-bob").is_empty());
+    }
 }

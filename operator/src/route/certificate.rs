@@ -1,6 +1,6 @@
 //! Judging the certificate that a Route names.
 
-use eddy_certificates::{Certificate, CertificateError};
+use eddy_certificates::{Certificate, CertificateError, SECRETS_A_TENANT_MAX};
 use eddy_telemetry::error_chain;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -34,7 +34,12 @@ pub(super) fn obstacle(named: &Named, secret: &str, hosts: &[String], now: Times
     let certificate = match named {
         Named::None => return None,
         Named::Unreadable => {
-            return Some(Verdict::new(Reason::Progressing, format!("waiting until Secret {secret} may be read")));
+            return Some(Verdict::new(
+                Reason::Progressing,
+                format!(
+                    "waiting until Secret {secret} may be read; those of a user's oldest Routes are, up to {SECRETS_A_TENANT_MAX}"
+                ),
+            ));
         }
         Named::Missing => {
             let message =

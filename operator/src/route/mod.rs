@@ -7,7 +7,7 @@ mod judge;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eddy_crds::{Container, Route};
+use eddy_crds::{Conditioned, Container, Route};
 use eddy_router::{Claimant, Claims};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -25,11 +25,10 @@ use crate::{reconcile, status};
 
 use self::certificate::Named;
 
-/// A Secret that may not be read yet is asked for again after this,
-const SOON: Duration = Duration::from_secs(2);
-/// one that holds nothing of use after this,
-const OFTEN: Duration = Duration::from_secs(5);
-/// and one that does after this.
+/// A Secret that holds nothing of use, or may not be read yet, is asked for again after this to begin with, and later after this;
+const OFTEN: Duration = Duration::from_secs(2);
+const SELDOM: Duration = Duration::from_secs(60);
+/// one that does after this.
 const NOW_AND_THEN: Duration = Duration::from_secs(300);
 
 struct Stores {
@@ -104,8 +103,7 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     // Secrets are not watched: what becomes of them is looked at now and then.
     let next = match (&named, &obstacle) {
         (Named::None, _) => Action::await_change(),
-        (Named::Unreadable, _) => Action::requeue(SOON),
-        (_, Some(_)) => Action::requeue(OFTEN),
+        (Named::Unreadable, _) | (_, Some(_)) => Action::requeue(pause(&route, Timestamp::now())),
         (_, None) => Action::requeue(NOW_AND_THEN),
     };
     let verdict = judge::judge(&route, &claims, find, obstacle);
@@ -116,6 +114,13 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     }
     status::write(&context, &api, &route, &verdict, more).await?;
     Ok(next)
+}
+
+/// How long a Route waits that waits for its Secret: longer, the longer it does.
+fn pause(route: &Route, now: Timestamp) -> Duration {
+    let ready = route.conditions().iter().find(|condition| condition.type_ == "Ready" && condition.status != "True");
+    let since_s = ready.map_or(0, |ready| now.as_second().saturating_sub(ready.last_transition_time.0.as_second()));
+    Duration::from_secs(u64::try_from(since_s).unwrap_or(0) / 10).clamp(OFTEN, SELDOM)
 }
 
 /// What the Secret holds that a Route names.

@@ -6,5 +6,8 @@
 mod certificate;
 mod names;
 
+/// A user's Routes have so many certificates, those of the oldest Routes: each is watched by every gateway.
+pub const SECRETS_A_TENANT_MAX: usize = 50;
+
 pub use self::certificate::{Certificate, CertificateError};
 pub use self::names::Certificates;

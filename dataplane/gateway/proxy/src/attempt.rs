@@ -9,11 +9,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use crate::endpoints::InFlight;
+use crate::entry::RouteEntry;
 use crate::mirror::Copies;
 use crate::proxy::{Gateway, RequestContext};
 use crate::refusal::Refusal;
 use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, authority};
-use crate::snapshot::RouteEntry;
 
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Whom a request was let in as, where its Route requires scopes.

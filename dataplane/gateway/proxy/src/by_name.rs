@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::snapshot::RouteEntry;
+use crate::entry::RouteEntry;
 
 /// The Routes that pass TLS on, and which hosts are served here.
 #[derive(Debug, Default)]

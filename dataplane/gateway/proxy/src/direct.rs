@@ -13,8 +13,8 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use crate::attempt::check_switch;
+use crate::entry::RouteEntry;
 use crate::proxy::{Gateway, RequestContext};
-use crate::snapshot::RouteEntry;
 
 /// Whether a request may go the short way.
 pub(crate) fn is_plain(request: &RequestHeader) -> bool {
@@ -100,6 +100,7 @@ async fn pass_on(
     client: &mut ServerSession,
 ) -> Result<()> {
     let head = request.method == Method::HEAD;
+    let mut compressor = None;
     upstream.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
     loop {
         unless_gone(client, upstream.read_response()).await?;
@@ -109,6 +110,7 @@ async fn pass_on(
         let interim = response.status.is_informational();
         if !interim {
             route.edit_response(client.req_header(), &mut response)?;
+            compressor = route.compress(client.req_header(), &mut response)?;
             frame(&mut response, head)?;
         }
         client.write_response_header(Box::new(response)).await.map_err(Error::into_down)?;
@@ -117,7 +119,13 @@ async fn pass_on(
         }
     }
     while let Some(body) = unless_gone(client, upstream.read_body_bytes()).await? {
-        client.write_response_body(body, false).await.map_err(Error::into_down)?;
+        let body = compressor.as_mut().map_or(Ok(body.clone()), |compressor| compressor.take(Some(&body), false))?;
+        if !body.is_empty() {
+            client.write_response_body(body, false).await.map_err(Error::into_down)?;
+        }
+    }
+    if let Some(mut compressor) = compressor {
+        client.write_response_body(compressor.take(None, true)?, false).await.map_err(Error::into_down)?;
     }
     client.finish_body().await.map_err(Error::into_down)
 }

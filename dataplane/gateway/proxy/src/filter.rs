@@ -11,11 +11,11 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
 use crate::client::Client;
+use crate::entry::RouteEntry;
 use crate::proxy::{Gateway, RequestContext};
 use crate::rate::Who;
 use crate::refusal::Refusal;
 use crate::request::{X_REQUEST_ID, authority};
-use crate::snapshot::RouteEntry;
 
 /// An answer of the gateway's own that is no refusal.
 pub(crate) struct OwnAnswer {

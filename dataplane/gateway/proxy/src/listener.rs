@@ -12,11 +12,12 @@ use pingora_proxy::HttpProxy;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::entry::RouteEntry;
+use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::passthrough::pass;
 use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
-use crate::snapshot::RouteEntry;
 use crate::stream::SocketStream;
 use crate::tls::{HandshakeError, Terminator};
 
@@ -24,6 +25,8 @@ use crate::tls::{HandshakeError, Terminator};
 const BACKLOG: u32 = 4096;
 /// A handshake that has begun when the listeners close ends within this.
 const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
+/// Whoever takes nothing of what is sent for so long has gone.
+const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -58,6 +61,8 @@ pub(crate) struct Acceptor {
     pub(crate) connections_max: usize,
     /// Who says first whom a connection is from; none if nobody does.
     pub(crate) balancers: Option<Arc<AddressFilter>>,
+    /// A request of HTTP/1 comes within this, but for its body.
+    pub(crate) head_within: Duration,
     pub(crate) drain: Drain,
 }
 
@@ -73,7 +78,8 @@ impl Acceptor {
     }
 
     async fn accept(&self, door: Door, permits: Arc<Semaphore>) {
-        let Self { proxy, metrics, balancers, drain, .. } = self;
+        let Self { proxy, metrics, balancers, drain, head_within, .. } = self;
+        let head_within = *head_within;
         let (Door { listener, tls }, mut drained) = (door, drain.closed.clone());
         loop {
             let permit = tokio::select! {
@@ -89,8 +95,10 @@ impl Acceptor {
             };
             match accepted {
                 Ok((stream, client)) => {
+                    // Nothing else bounds how long what is flushed waits for whoever takes nothing.
+                    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
-                    let (tls, metrics) = (tls.clone(), metrics.clone());
+                    let (tls, metrics, passing) = (tls.clone(), metrics.clone(), closed.clone());
                     let counted = Counted::start(metrics.clone());
                     let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
@@ -107,9 +115,15 @@ impl Acceptor {
                             () = ended => Ok(None),
                         };
                         match begun {
-                            Ok(Some(Begun::Served(stream))) => serve(stream, &proxy, &announced).await,
+                            Ok(Some(Begun::Served(stream, None))) => serve(stream, &proxy, &announced).await,
+                            Ok(Some(Begun::Served(stream, Some(head)))) => {
+                                if head.watch(head_within, serve(stream, &proxy, &announced)).await.is_none() {
+                                    metrics.late_heads.inc();
+                                }
+                            }
                             Ok(Some(Begun::Passed(stream, from, route))) => {
-                                if let Err(error) = pass(stream, from.ip(), &route, &metrics).await {
+                                if let Err(error) = pass(stream, from.ip(), &route, &metrics, passing).await {
+                                    error.label().into_iter().for_each(|reason| metrics.not_passed(reason));
                                     tracing::debug!(%error, %from, route = route.id, "a connection was passed on no longer");
                                 }
                             }
@@ -141,8 +155,8 @@ enum BeginError {
 
 /// What a connection is.
 enum Begun {
-    /// Requests, which are answered here.
-    Served(Box<dyn IO>),
+    /// Requests, which are answered here; of HTTP/1, with what is known of how they come.
+    Served(Box<dyn IO>, Option<Arc<Head>>),
     /// TLS that is passed on, whoever it is from, by this Route.
     Passed(SocketStream, SocketAddr, Arc<RouteEntry>),
 }
@@ -160,19 +174,24 @@ async fn begin(
     let from = said.unwrap_or(client);
     let mut stream = SocketStream::new(stream, from)?;
     if let Some(tls) = tls {
-        if let Some(route) = tls.passed(&mut stream).await? {
-            return Ok(Some(Begun::Passed(stream, from, route)));
-        }
-        let accepted = tls.accept(stream).await;
+        let accepted = match tls.passed(&mut stream).await {
+            Ok(Some(route)) => return Ok(Some(Begun::Passed(stream, from, route))),
+            Ok(None) => tls.accept(stream).await,
+            Err(error) => Err(error),
+        };
         let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
         counter.inc();
         let mut stream = accepted?;
         stream.begins().await?;
-        return Ok(Some(Begun::Served(Box::new(stream))));
+        let (head, is_http2) = stream.tell();
+        return Ok(Some(Begun::Served(Box::new(stream), (!is_http2).then_some(head))));
     }
     // What it says is read again by whoever serves it.
-    let begins = stream.try_peek(&mut [0; 1]).await;
-    Ok(begins.is_ok().then(|| Begun::Served(Box::new(stream))))
+    if stream.try_peek(&mut [0; 1]).await.is_err() {
+        return Ok(None);
+    }
+    let (head, is_http2) = stream.tell();
+    Ok(Some(Begun::Served(Box::new(stream), (!is_http2).then_some(head))))
 }
 
 async fn serve(stream: Box<dyn IO>, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {

@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     pub(crate) handshakes_failed: Counter,
     pub(crate) certificates: Gauge,
     pub(crate) passed: Counter,
+    not_passed: Family<ReasonLabel, Counter>,
+    pub(crate) late_heads: Counter,
     pub(crate) upstream_connections: Counter,
     pub(crate) upstream_failures: Counter,
     pub(crate) retries: Counter,
@@ -67,6 +69,8 @@ impl Metrics {
             handshakes_failed: Counter::default(),
             certificates: Gauge::default(),
             passed: Counter::default(),
+            not_passed: Family::default(),
+            late_heads: Counter::default(),
             upstream_connections: Counter::default(),
             upstream_failures: Counter::default(),
             retries: Counter::default(),
@@ -90,6 +94,12 @@ impl Metrics {
         registry.register("tls_handshakes", "Connections that came to speak TLS", metrics.handshakes.clone());
         registry.register("tls_handshakes_failed", "Connections that did not", metrics.handshakes_failed.clone());
         registry.register("passed_connections", "Connections passed on to backends as they are", metrics.passed.clone());
+        registry.register(
+            "connections_not_passed",
+            "Connections to be passed on that were not, by reason",
+            metrics.not_passed.clone(),
+        );
+        registry.register("late_heads", "Connections cut since a request took too long to come", metrics.late_heads.clone());
         registry.register("certificates", "Hosts with a certificate of their own", metrics.certificates.clone());
         registry.register("upstream_connections", "Connections opened to backends", metrics.upstream_connections.clone());
         registry.register("upstream_failures", "Connections to backends that failed or broke", metrics.upstream_failures.clone());
@@ -101,7 +111,11 @@ impl Metrics {
             metrics.mirrors_left_out.clone(),
         );
         registry.register("routes_served", "Routes in the snapshot", metrics.routes_served.clone());
-        registry.register("routes_left_out", "Routes left out of the snapshot", metrics.routes_left_out.clone());
+        registry.register(
+            "routes_left_out",
+            "Routes that are not served: of hosts that are others', or asking for what cannot be done",
+            metrics.routes_left_out.clone(),
+        );
         registry.register("compilations", "Snapshots compiled", metrics.compilations.clone());
         registry.register("watch_errors", "Failures of the watches that feed the snapshot", metrics.watch_errors.clone());
         registry.register(
@@ -116,6 +130,10 @@ impl Metrics {
         let class = usize::from(status / 100).min(5);
         self.requests[class].inc();
         self.duration_seconds.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn not_passed(&self, reason: &'static str) {
+        self.not_passed.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub(crate) fn refused(&self, refusal: Refusal) {

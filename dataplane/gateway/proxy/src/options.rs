@@ -50,6 +50,10 @@ pub struct GatewayOptions {
     #[arg(long, default_value_t = 16_384)]
     pub max_connections: usize,
 
+    /// Seconds that a client of HTTP/1 may take from the first byte of a request to the end of its head.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub request_head_seconds: u64,
+
     /// A file that keeps the last good snapshot over a restart, for when the API server is away then.
     #[arg(long)]
     pub state_file: Option<PathBuf>,

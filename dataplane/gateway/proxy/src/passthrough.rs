@@ -7,18 +7,25 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::endpoints::InFlight;
+use crate::entry::RouteEntry;
 use crate::metrics::Metrics;
-use crate::snapshot::RouteEntry;
 
 /// What is on its way of one direction.
-const BUFFER_BYTES: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// Once no more connections are taken, one on which nobody says anything for so long has ended.
+const IDLE_AT_END: Duration = Duration::from_secs(2);
 
 /// Why a connection was not passed on, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
+    /// The Route asks for what cannot be done.
+    #[error("its Route asks for what cannot be done")]
+    Broken,
     /// The Route does not let this address in.
     #[error("its Route does not let this address in")]
     Address,
@@ -36,6 +43,19 @@ pub(crate) enum PassError {
     Broke(#[from] std::io::Error),
 }
 
+impl PassError {
+    /// The name in metrics; none where it was passed on, and has ended as connections do.
+    pub(crate) fn label(&self) -> Option<&'static str> {
+        match self {
+            Self::Broken => Some("broken"),
+            Self::Address => Some("address"),
+            Self::NoEndpoint => Some("no_endpoint"),
+            Self::Connect => Some("upstream"),
+            Self::Idle(_) | Self::Broke(_) => None,
+        }
+    }
+}
+
 /// Passes a client's connection on to a backend of a Route, to its end.
 ///
 /// # Errors
@@ -45,7 +65,11 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
     from: IpAddr,
     route: &Arc<RouteEntry>,
     metrics: &Metrics,
+    mut closed: watch::Receiver<bool>,
 ) -> Result<(), PassError> {
+    if route.is_broken {
+        return Err(PassError::Broken);
+    }
     if let Some(addresses) = &route.filters.addresses
         && !addresses.lets_in(from)
     {
@@ -60,6 +84,10 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
             ended.map(drop).map_err(PassError::Broke)
         }
         () = heard.nothing_for(route.idle_timeout) => Err(PassError::Idle(route.idle_timeout)),
+        () = async {
+            let _ = closed.wait_for(|closed| *closed).await;
+            heard.nothing_for(IDLE_AT_END).await;
+        } => Ok(()),
     }
 }
 

@@ -22,16 +22,19 @@ use tokio::sync::Semaphore;
 use crate::access_log::{AccessLog, Line};
 use crate::attempt::check_switch;
 use crate::client::Client;
+use crate::compress::Compressor;
 use crate::direct::is_plain;
 use crate::endpoints::InFlight;
+use crate::entry::RouteEntry;
 use crate::filter::OwnAnswer;
+use crate::head;
 use crate::metrics::Metrics;
 use crate::mirror::Copies;
 use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
 use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
-use crate::snapshot::{RouteEntry, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::tls_stream::asked_name;
 use crate::trace::RequestTrace;
 
@@ -79,6 +82,8 @@ pub(crate) struct RequestContext {
     pub(crate) retry_after: Option<Duration>,
     /// What came of the body in this try.
     pub(crate) body_bytes: u64,
+    /// What makes the answer smaller, if anything does.
+    compressor: Option<Compressor>,
     /// Who is sent the body besides.
     pub(crate) copies: Copies,
     pub(crate) request_id: String,
@@ -101,6 +106,7 @@ impl ProxyHttp for Gateway {
             refusal: None,
             retry_after: None,
             body_bytes: 0,
+            compressor: None,
             copies: Copies::default(),
             request_id: String::new(),
             trace: None,
@@ -111,6 +117,7 @@ impl ProxyHttp for Gateway {
     fn init_downstream_modules(&self, _: &mut pingora_core::modules::http::HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut RequestContext) -> Result<bool> {
+        head::is_whole();
         context.request_id = request_id(session.req_header());
         context.client = Client::of(session, self.believed.as_deref());
         // Without limit, by default: whoever keeps a connection and says nothing more would keep it for ever.
@@ -125,6 +132,10 @@ impl ProxyHttp for Gateway {
             Ok(route) => {
                 context.route = Some(route.clone());
                 session.as_downstream_mut().set_write_timeout(Some(route.idle_timeout));
+                if route.is_broken {
+                    self.refuse(session, context, Refusal::Broken).await?;
+                    return Ok(true);
+                }
                 let let_in = self.let_in(session.req_header(), &route, context);
                 match let_in {
                     Ok(None) => {}
@@ -231,10 +242,31 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> Result<()> {
-        match &context.route {
-            Some(route) if !response.status.is_informational() => route.edit_response(session.req_header(), response),
-            _ => Ok(()),
+        let Some(route) = context.route.as_ref().filter(|_| !response.status.is_informational()) else { return Ok(()) };
+        route.edit_response(session.req_header(), response)?;
+        context.compressor = route.compress(session.req_header(), response)?;
+        if context.compressor.is_some() {
+            // Its length is not known any more. HTTP/2 has no use for this, and Pingora takes it away there.
+            response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        context: &mut RequestContext,
+    ) -> Result<Option<Duration>> {
+        if let Some(compressor) = &mut context.compressor {
+            let taken = compressor.take(body.as_ref(), is_end)?;
+            *body = (!taken.is_empty()).then_some(taken);
+        }
+        if is_end {
+            context.compressor = None;
+        }
+        Ok(None)
     }
 
     async fn upstream_response_filter(
@@ -286,6 +318,7 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut RequestContext) {
+        head::is_answered();
         let status = session.response_written().map_or(0, |response| response.status.as_u16());
         let duration = context.started.elapsed();
         self.metrics.answered(status, duration);

@@ -33,6 +33,8 @@ pub(crate) enum Refusal {
     Forbidden,
     /// Whose token it is cannot be known now.
     Stale,
+    /// The Route asks for what cannot be done.
+    Broken,
     /// No endpoint is there to answer.
     NoEndpoint,
     /// The backend did not take the connection, or broke it.
@@ -42,7 +44,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::Misdirected,
         Self::NoRoute,
@@ -53,6 +55,7 @@ impl Refusal {
         Self::NoUpgrade,
         Self::Forbidden,
         Self::Stale,
+        Self::Broken,
         Self::NoEndpoint,
         Self::Upstream,
         Self::Timeout,
@@ -82,6 +85,7 @@ impl Refusal {
             Self::NoUpgrade => "no_upgrade",
             Self::Forbidden => "forbidden",
             Self::Stale => "stale",
+            Self::Broken => "broken",
             Self::NoEndpoint => "no_endpoint",
             Self::Upstream => "upstream",
             Self::Timeout => "timeout",
@@ -98,7 +102,7 @@ impl Refusal {
             Self::Misdirected => 421,
             Self::NoUpgrade => 426,
             Self::TooMany => 429,
-            Self::NoEndpoint | Self::Stale => 503,
+            Self::NoEndpoint | Self::Stale | Self::Broken => 503,
             Self::Upstream => 502,
             Self::Timeout => 504,
         }
@@ -118,6 +122,7 @@ impl Refusal {
             Self::NoUpgrade => "426: this Route is for WebSockets only\n",
             Self::Forbidden => "403: the token does not hold the scopes that this Route requires\n",
             Self::Stale => "503: whose token this is cannot be known now; try again later\n",
+            Self::Broken => "503: this Route asks for what cannot be done; its status says what\n",
             Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
             Self::Upstream => "502: the backend of this Route refused or broke the connection\n",
             Self::Timeout => "504: the backend of this Route took too long\n",
@@ -132,7 +137,7 @@ impl Refusal {
             Self::Address | Self::Forbidden => 7,
             Self::TooMany | Self::TooLarge => 8,
             Self::NoRoute | Self::Misdirected => 12,
-            Self::Stale | Self::NoEndpoint | Self::Upstream => 14,
+            Self::Stale | Self::Broken | Self::NoEndpoint | Self::Upstream => 14,
             Self::Unauthorized => 16,
         }
     }

@@ -202,7 +202,7 @@ fn start_threads(
         }
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
-        let balancers = balancers.clone();
+        let (balancers, head_within) = (balancers.clone(), Duration::from_secs(options.request_head_seconds));
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -211,7 +211,7 @@ fn start_threads(
                 proxy.server_options = Some(server_options());
                 proxy.h2_options = Some(http2_options());
                 let proxy = Arc::new(proxy);
-                Acceptor { proxy, metrics, connections_max, balancers, drain }.run(doors).await;
+                Acceptor { proxy, metrics, connections_max, balancers, head_within, drain }.run(doors).await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);

@@ -2,46 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use eddy_certificates::{Certificate, Certificates};
-use eddy_router::{
-    Claimant, Claims, Filters, Match, PathRule, RouteError, Rule, Share, Table, check_passing, matches, unsupported,
-};
+use eddy_router::{Claimant, Claims, Table};
 
-use eddy_authz::ScopeError;
-use eddy_crds::RouteProtocol;
-
-use crate::admission::Requirement;
-use crate::balance::Backends;
 use crate::by_name::ByName;
-use crate::endpoints::{Registry, ServicePort};
+use crate::compilation::Compilation;
+use crate::endpoints::Registry;
+use crate::entry::RouteEntry;
 use crate::inputs::{Place, RouteInput};
-use crate::mirror::Mirror;
-
-/// How one route's requests are answered.
-#[derive(Debug)]
-pub(crate) struct RouteEntry {
-    /// Namespace and name, for logs.
-    pub(crate) id: Box<str>,
-    /// Whoever comes without TLS is sent to the same URL with it.
-    pub(crate) is_tls_only: bool,
-    /// What its clients speak.
-    pub(crate) protocol: RouteProtocol,
-    pub(crate) backends: Backends,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) retries: u32,
-    /// The prefix of the path that was matched, if one was.
-    pub(crate) matched: Option<Box<str>>,
-    pub(crate) filters: Filters,
-    /// Who sees copies of requests.
-    pub(crate) mirrors: Vec<Mirror>,
-    /// For a request, all tries together.
-    pub(crate) request_timeout: Option<Duration>,
-    /// What whoever asks must hold.
-    pub(crate) requirement: Requirement,
-}
 
 /// All routes.
 #[derive(Debug, Default)]
@@ -55,11 +24,11 @@ pub(crate) struct Snapshot {
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
     pub(crate) served: usize,
-    /// How many are left out, because of a host that is not theirs or a field that is not supported.
+    /// How many are not, because of a host that is not theirs or of something that cannot be done.
     pub(crate) left_out: usize,
 }
 
-/// Compiles all routes. What cannot be served is left out and logged; it never takes others with it.
+/// Compiles all routes. What cannot be served is refused and logged; it never takes others with it.
 pub(crate) fn compile<'a>(
     routes: impl Iterator<Item = &'a RouteInput>,
     secrets: &HashMap<Place, Certificate>,
@@ -68,62 +37,20 @@ pub(crate) fn compile<'a>(
     let mut routes: Vec<&RouteInput> = routes.collect();
     routes.sort_unstable_by(|left, right| (left.created, &left.place).cmp(&(right.created, &right.place)));
     let claims = Claims::decide(routes.iter().map(|route| claimant(route)));
-
-    let mut rules = Vec::with_capacity(routes.len());
-    let (mut served, mut left_out) = (0, 0);
-    let (mut certificates, mut named, mut by_name) = (Certificates::default(), HashSet::new(), ByName::default());
+    let mut compilation = Compilation::new(secrets, registry);
     for route in routes {
-        let hosts: Vec<String> =
-            route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
-        if let Some(field) = unsupported(&route.spec) {
-            tracing::debug!(route = %route.place, field, "left out: asks for what is not done yet");
-            left_out += 1;
-        } else if hosts.is_empty() {
-            tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
-            left_out += 1;
-        } else {
-            let secret = route.secret();
-            let certificate = secret.as_ref().and_then(|secret| secrets.get(secret));
-            hosts.iter().for_each(|host| certificates.give(host, &route.place.namespace, certificate));
-            named.extend(secret);
-            if route.spec.protocol == RouteProtocol::TLS {
-                match passing(route, registry) {
-                    Ok(entry) => {
-                        served += 1;
-                        hosts.iter().for_each(|host| by_name.pass(host, &entry));
-                    }
-                    Err(error) => {
-                        tracing::debug!(route = %route.place, %error, "left out: it cannot be served as it is");
-                        left_out += 1;
-                    }
-                }
-                continue;
-            }
-            hosts.iter().for_each(|host| by_name.serve(host));
-            match rules_of(route, &hosts, registry) {
-                Ok(all) => {
-                    served += 1;
-                    rules.extend(all);
-                }
-                Err(error) => {
-                    tracing::debug!(route = %route.place, %error, "left out: it cannot be served as it is");
-                    left_out += 1;
-                }
-            }
-        }
+        let hosts = route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
+        compilation.take(route, hosts);
     }
-    let (table, errors) = Table::compile(rules);
-    for error in errors {
-        tracing::warn!(%error, "a path was left out");
-    }
-    Snapshot { table, certificates, by_name, named, served, left_out }
+    compilation.end()
 }
 
 impl Snapshot {
     /// Whether a request for a host may come on a connection that TLS was begun on for a name: both have the same certificate.
     pub(crate) fn is_directed(&self, name: &str, host: &str) -> bool {
         let of = |name: &str| self.certificates.find(name).map(Arc::as_ptr);
-        name == host || of(name) == of(host)
+        // What is for a host whose TLS is passed on was begun before that was so, or for another.
+        self.by_name.find(host).is_none() && (name == host || of(name) == of(host))
     }
 }
 
@@ -136,88 +63,10 @@ fn claimant(route: &RouteInput) -> Claimant {
     }
 }
 
-/// Why a Route cannot be served as it is.
-#[derive(Debug, thiserror::Error)]
-enum LeftOut {
-    #[error(transparent)]
-    Route(#[from] RouteError),
-    #[error("a scope that it requires is none")]
-    Scope(#[from] ScopeError),
-}
-
-/// The rules of a Route for some of its hosts: one for each way in which a request matches.
-fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Result<Vec<Rule<Arc<RouteEntry>>>, LeftOut> {
-    let (filters, requirement) = (Filters::of(&route.spec)?, Requirement::of(&route.spec)?);
-    let mut by_path: Vec<(Option<Box<str>>, Vec<Match>)> = Vec::new();
-    for one in matches(&route.spec)? {
-        let matched = match &one.path {
-            PathRule::Prefix(prefix) => Some(Box::from(prefix.as_str())),
-            PathRule::Exact(_) | PathRule::Regex(_) => None,
-        };
-        match by_path.iter_mut().find(|(path, _)| *path == matched) {
-            Some((_, all)) => all.push(one),
-            None => by_path.push((matched, vec![one])),
-        }
-    }
-    let rule = |(matched, matches)| {
-        let value = Arc::new(entry(route, matched, filters.clone(), requirement.clone(), registry));
-        Rule { hosts: hosts.to_vec(), matches, value }
-    };
-    Ok(by_path.into_iter().map(rule).collect())
-}
-
-/// A Route that passes TLS on.
-fn passing(route: &RouteInput, registry: &mut Registry) -> Result<Arc<RouteEntry>, RouteError> {
-    check_passing(&route.spec)?;
-    Ok(Arc::new(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry)))
-}
-
-fn entry(
-    route: &RouteInput,
-    matched: Option<Box<str>>,
-    filters: Filters,
-    requirement: Requirement,
-    registry: &mut Registry,
-) -> RouteEntry {
-    let spec = &route.spec;
-    let backends: Vec<_> = spec
-        .backends
-        .iter()
-        .filter_map(|backend| {
-            let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
-            let port = u16::try_from(backend.port).ok()?;
-            Some((backend.weight(), registry.endpoints(&ServicePort { service, port })))
-        })
-        .collect();
-    let mirrors = spec.mirrors.iter().filter_map(|mirror| {
-        let service = Place { namespace: route.place.namespace.clone(), name: mirror.container.clone() };
-        let port = u16::try_from(mirror.port).ok()?;
-        let share = Share::new(u32::try_from(mirror.percent).ok()?, 100);
-        Some(Mirror { backends: Backends::new(vec![(1, registry.endpoints(&ServicePort { service, port }))]), share })
-    });
-    RouteEntry {
-        id: route.place.to_string().into(),
-        is_tls_only: spec.tls.as_ref().is_some_and(|tls| tls.redirect_http),
-        protocol: spec.protocol,
-        backends: Backends::new(backends),
-        connect_timeout: seconds(spec.timeouts.connect_seconds),
-        idle_timeout: seconds(spec.timeouts.idle_seconds),
-        retries: u32::try_from(spec.retries.attempts).unwrap_or(0),
-        matched,
-        filters,
-        mirrors: mirrors.collect(),
-        request_timeout: spec.timeouts.request_seconds.map(seconds),
-        requirement,
-    }
-}
-
-fn seconds(number: i32) -> Duration {
-    Duration::from_secs(u64::try_from(number).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_certificates::SECRETS_A_TENANT_MAX;
     use eddy_router::Asked;
     use http::{HeaderMap, Method};
     use serde_json::json;
@@ -253,7 +102,8 @@ mod tests {
     fn a_route_that_asks_for_a_protection_that_is_not_enforced_is_not_served() {
         let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "domain": "d"});
         let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
-        assert_eq!(found(&snapshot, "a", "/"), None);
+        let headers = HeaderMap::new();
+        assert!(snapshot.table.find("a", &get("/", &headers)).is_some_and(|entry| entry.is_broken));
     }
 
     #[test]
@@ -276,9 +126,56 @@ mod tests {
         assert_eq!((passed("x.a.example"), passed("x.y.a.example")), (Some("u-ada/all"), Some("u-ada/all")));
         assert_eq!((passed("web.a.example"), passed("both.a.example")), (None, Some("u-ada/both")));
         assert_eq!((passed("a.example"), passed("example")), (None, None));
+        assert!(snapshot.by_name.find("sees.a.example").is_some_and(|entry| entry.is_broken), "nor by the wildcard's");
+        assert!(
+            !snapshot.is_directed("web.a.example", "both.a.example") && !snapshot.is_directed("both.a.example", "both.a.example")
+        );
         assert_eq!((snapshot.served, snapshot.left_out), (3, 1), "what it asks for cannot be done");
         // Without TLS, there is what serves without.
         assert_eq!((found(&snapshot, "both.a.example", "/"), found(&snapshot, "x.a.example", "/")), (Some("u-ada/web"), None));
+    }
+
+    #[test]
+    fn what_cannot_be_served_falls_to_nobody_elses_wildcard() {
+        let backends = json!([{"container": "web", "port": 80}]);
+        for (name, fields) in [
+            ("tls", json!({"protocol": "TLS", "backends": backends})),
+            ("path", json!({"paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
+            ("domain", json!({"domain": "d", "protocol": "TLS", "backends": backends})),
+            ("vm", json!({"backends": [{"vm": "v", "port": 80}]})),
+            ("tcp", json!({"protocol": "TCP", "port": 1, "backends": backends})),
+        ] {
+            let mut own = json!({"hosts": ["login.example.com"]});
+            own.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+            let wide = json!({"hosts": ["*.example.com"], "tls": {"secret": "wide"}, "backends": backends});
+            let passes = json!({"hosts": ["*.example.com"], "protocol": "TLS", "backends": backends});
+            let routes = [route("u-bob", name, 1, own), route("u-ada", "wide", 2, wide), route("u-ada", "passes", 3, passes)];
+            let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+            let plain = found(&snapshot, "login.example.com", "/");
+            assert!(plain.is_none_or(|id| id.starts_with("u-bob/")), "{name}: {plain:?}");
+            let passed = snapshot.by_name.find("login.example.com").map(|entry| &*entry.id);
+            assert!(passed.is_none_or(|id| id.starts_with("u-bob/")), "{name}: {passed:?}");
+            assert_eq!(found(&snapshot, "other.example.com", "/"), Some("u-ada/wide"));
+        }
+    }
+
+    #[test]
+    fn a_tenant_has_so_many_certificates_and_no_more() {
+        let routes: Vec<_> = (0..SECRETS_A_TENANT_MAX + 5)
+            .map(|number| {
+                let tls = json!({"secret": format!("s{number:03}")});
+                let number = i64::try_from(number).unwrap();
+                route(
+                    "u-ada",
+                    &format!("r{number}"),
+                    number,
+                    json!({"hosts": [format!("h{number}")], "tls": tls, "backends": []}),
+                )
+            })
+            .collect();
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        assert_eq!(snapshot.named.len(), SECRETS_A_TENANT_MAX);
+        assert!(snapshot.named.iter().all(|secret| *secret.name < *format!("s{SECRETS_A_TENANT_MAX:03}")), "the oldest");
     }
 
     #[test]
@@ -310,6 +207,30 @@ mod tests {
         ];
         let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/good"), 1, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_rather_than_served_by_another() {
+        let backends = json!([{"container": "web", "port": 80}]);
+        let with = |more: serde_json::Value| {
+            let mut spec = json!({"hosts": ["a"], "paths": [{"path": "/admin"}], "backends": backends});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            spec
+        };
+        for more in [
+            json!({"domain": "d"}),
+            json!({"requestHeaders": {"remove": ["Content-Length"]}}),
+            json!({"requiredScopes": [{"scope": "networking.ada.roads", "actions": ["open"]}]}),
+            json!({"headers": [{"name": "x", "value": "(", "type": "Regex"}]}),
+        ] {
+            let routes =
+                [route("u-ada", "admin", 1, with(more)), route("u-ada", "all", 2, json!({"hosts": ["a"], "backends": backends}))];
+            let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+            let headers = HeaderMap::new();
+            let is_broken = |path: &str| snapshot.table.find("a", &get(path, &headers)).map(|entry| entry.is_broken);
+            assert_eq!((is_broken("/admin/x"), is_broken("/x")), (Some(true), Some(false)));
+            assert_eq!((snapshot.served, snapshot.left_out), (1, 1));
+        }
     }
 
     #[test]

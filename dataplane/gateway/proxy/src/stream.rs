@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::ahead::{Ahead, HTTP2_PREFACE};
+use crate::head::Head;
 use crate::hello::{self, Hearing, Hello};
 
 /// Room for a response's header and a small body.
@@ -44,6 +45,8 @@ pub(crate) struct SocketStream {
     held: Vec<u8>,
     written: usize,
     ahead: Ahead,
+    /// Told when something comes; none where nobody waits for requests.
+    head: Option<Arc<Head>>,
     id: UniqueIDType,
     established: SystemTime,
     socket: Arc<SocketDigest>,
@@ -59,7 +62,14 @@ impl SocketStream {
         let _ = socket.peer_addr.set(Some(peer.into()));
         let (held, ahead) = (Vec::new(), Ahead::default());
         let (established, socket) = (SystemTime::now(), Arc::new(socket));
-        Ok(Self { stream, held, written: 0, ahead, id, established, socket })
+        Ok(Self { stream, held, written: 0, ahead, head: None, id, established, socket })
+    }
+
+    /// Tells from now on when something comes, and what it is that the client speaks.
+    pub(crate) fn tell(&mut self) -> (Arc<Head>, bool) {
+        let head = Head::begun();
+        self.head = Some(head.clone());
+        (head, self.ahead.same() == HTTP2_PREFACE.len())
     }
 
     /// Waits until the client has said for whom it begins TLS, or something else. What it says is read again by whoever speaks with it.
@@ -112,7 +122,11 @@ impl AsyncRead for SocketStream {
         if self.ahead.give(buffer) {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let (Poll::Ready(Ok(())), Some(head)) = (&read, &self.head) {
+            head.comes();
+        }
+        read
     }
 }
 

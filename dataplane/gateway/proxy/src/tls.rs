@@ -14,8 +14,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::entry::RouteEntry;
 use crate::hello::Hello;
-use crate::snapshot::{RouteEntry, Snapshot};
+use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
 use crate::tls_stream::TlsStream;
 

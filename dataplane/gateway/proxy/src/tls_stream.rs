@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::server;
 
 use crate::ahead::{Ahead, HTTP2_PREFACE};
+use crate::head::Head;
 use crate::stream::{BEGINS_WITHIN, SocketStream};
 use crate::tls::HTTP2;
 
@@ -43,6 +44,11 @@ impl TlsStream {
         // that they asked for is kept in its place.
         let digest = Arc::new(SslDigest::new("", "", name, None, Vec::new()));
         Self { stream, ahead: Ahead::default(), digest, is_http2 }
+    }
+
+    /// Tells from now on when something comes, and what it is that the client speaks.
+    pub(crate) fn tell(&mut self) -> (Arc<Head>, bool) {
+        (self.stream.get_mut().0.tell().0, self.is_http2)
     }
 
     /// Waits until the client says something, and of HTTP/2 all that it begins with: Pingora would wait for that without end. What it says is

@@ -5,6 +5,7 @@
 
 mod addresses;
 mod claims;
+mod compression;
 mod cors;
 mod host;
 mod matching;
@@ -18,6 +19,7 @@ mod weights;
 
 pub use self::addresses::{AddressFilter, NetworkError, parse_network};
 pub use self::claims::{Claimant, Claims};
+pub use self::compression::{Coding, compress};
 pub use self::cors::{Answer, Cors};
 pub use self::host::{HostError, normalize_host};
 pub use self::matching::{Asked, Conditions, Match, PathRule, Pattern, PatternError, Text};

@@ -62,6 +62,8 @@ pub struct Filters {
     pub body_bytes_max: Option<u64>,
     /// Pages of other hosts that may ask; what the backend says of it if none.
     pub cors: Option<Arc<Cors>>,
+    /// Whether answers are compressed where their clients take it.
+    pub compress: bool,
     /// Where clients are sent to instead.
     pub redirect: Option<Redirect>,
     /// The host that the backend sees; that of the client if none.
@@ -152,6 +154,7 @@ pub fn check_passing(spec: &RouteSpec) -> Result<(), RouteError> {
         (spec.request_headers.is_some(), "spec.requestHeaders"),
         (spec.response_headers.is_some(), "spec.responseHeaders"),
         (spec.cors.is_some(), "spec.cors"),
+        (spec.compress, "spec.compress"),
         (spec.request_body_mebibytes_max.is_some(), "spec.requestBodyMebibytesMax"),
         (!spec.mirrors.is_empty(), "spec.mirrors"),
         (!spec.required_scopes.is_empty(), "spec.requiredScopes"),
@@ -229,6 +232,7 @@ impl Filters {
             rate,
             body_bytes_max: spec.request_body_mebibytes_max.map(|mebibytes| u64::from(count(mebibytes)) << 20),
             cors: cors.map(Arc::new),
+            compress: spec.compress,
             redirect,
             host: rewrite.and_then(|rewrite| rewrite.host.as_deref()).map(|host| read("spec.rewrite.host", host)).transpose()?,
             path: edit("spec.rewrite.path", rewrite.and_then(|rewrite| rewrite.path.as_ref()))?.or(stripped),

@@ -1,0 +1,174 @@
+//! A snapshot in the making: what becomes of each Route, the oldest first.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use eddy_authz::ScopeError;
+use eddy_certificates::{Certificate, Certificates, SECRETS_A_TENANT_MAX};
+use eddy_crds::{RouteProtocol, RouteSpec};
+use eddy_router::{Filters, Match, PathRule, RouteError, Rule, Table, check_passing, matches, unsupported};
+
+use crate::admission::Requirement;
+use crate::by_name::ByName;
+use crate::endpoints::Registry;
+use crate::entry::{RouteEntry, entry, nobodys};
+use crate::inputs::{Place, RouteInput};
+use crate::snapshot::Snapshot;
+
+/// What has been compiled so far.
+pub(crate) struct Compilation<'a> {
+    secrets: &'a HashMap<Place, Certificate>,
+    registry: &'a mut Registry,
+    rules: Vec<Rule<Arc<RouteEntry>>>,
+    certificates: Certificates,
+    by_name: ByName,
+    named: HashSet<Place>,
+    /// How many Secrets each tenant's Routes named.
+    secrets_of: HashMap<String, usize>,
+    /// Hosts that somebody holds.
+    held: Vec<String>,
+    served: usize,
+    left_out: usize,
+}
+
+impl<'a> Compilation<'a> {
+    pub(crate) fn new(secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
+        Self {
+            secrets,
+            registry,
+            rules: Vec::new(),
+            certificates: Certificates::default(),
+            by_name: ByName::default(),
+            named: HashSet::new(),
+            secrets_of: HashMap::new(),
+            held: Vec::new(),
+            served: 0,
+            left_out: 0,
+        }
+    }
+
+    /// Takes a Route, and the hosts among its own that its tenant holds.
+    pub(crate) fn take(&mut self, route: &RouteInput, hosts: Vec<String>) {
+        if hosts.is_empty() {
+            tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
+            self.left_out += 1;
+            return;
+        }
+        self.hold(route, &hosts);
+        match self.serve(route, &hosts) {
+            Ok(()) => self.served += 1,
+            Err(error) => {
+                tracing::debug!(route = %route.place, %error, "refused: it cannot be served as it is");
+                self.left_out += 1;
+                self.refuse(route, &hosts);
+            }
+        }
+        self.held.extend(hosts);
+    }
+
+    /// Whatever becomes of a Route: its hosts are not for another tenant's wildcard above them.
+    fn hold(&mut self, route: &RouteInput, hosts: &[String]) {
+        for host in hosts {
+            self.by_name.serve(host);
+            self.certificates.give(host, &route.place.namespace, None);
+        }
+    }
+
+    fn serve(&mut self, route: &RouteInput, hosts: &[String]) -> Result<(), LeftOut> {
+        if let Some(field) = unsupported(&route.spec) {
+            return Err(LeftOut::NotDone(field));
+        }
+        if let Some(secret) = route.secret() {
+            self.certify(route, hosts, secret);
+        }
+        if route.spec.protocol == RouteProtocol::TLS {
+            let entry = passing(route, self.registry)?;
+            hosts.iter().for_each(|host| self.by_name.pass(host, &entry));
+        } else {
+            self.rules.extend(rules_of(route, hosts, self.registry)?);
+        }
+        Ok(())
+    }
+
+    /// Gives hosts the certificate of a Secret, if it is there, and has it watched.
+    fn certify(&mut self, route: &RouteInput, hosts: &[String], secret: Place) {
+        if let Some(certificate) = self.secrets.get(&secret) {
+            hosts.iter().for_each(|host| self.certificates.give(host, &route.place.namespace, Some(certificate)));
+        }
+        if self.named.contains(&secret) {
+            return;
+        }
+        // As many as the operator lets be read, the same ones.
+        let count = self.secrets_of.entry(secret.namespace.clone()).or_default();
+        *count += 1;
+        if *count <= SECRETS_A_TENANT_MAX {
+            self.named.insert(secret);
+        }
+    }
+
+    /// Refuses the requests of a Route that cannot be served as it is, as far as it is known which those are.
+    fn refuse(&mut self, route: &RouteInput, hosts: &[String]) {
+        let entry = entry(route, None, Filters::default(), Requirement::default(), self.registry);
+        let value = Arc::new(RouteEntry { is_broken: true, mirrors: Vec::new(), is_tls_only: false, ..entry });
+        match route.spec.protocol {
+            RouteProtocol::TLS => hosts.iter().for_each(|host| self.by_name.pass(host, &value)),
+            RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket => {
+                // Where a condition is none, by all others; where a path is, nothing is known.
+                let paths = || RouteSpec { headers: Vec::new(), queries: Vec::new(), ..route.spec.clone() };
+                if let Ok(matches) = matches(&route.spec).or_else(|_| matches(&paths())) {
+                    self.rules.push(Rule { hosts: hosts.to_vec(), matches, value });
+                }
+            }
+            RouteProtocol::TCP | RouteProtocol::UDP | RouteProtocol::SSH => {}
+        }
+    }
+
+    /// What has been compiled.
+    pub(crate) fn end(mut self) -> Snapshot {
+        self.rules.push(Rule { hosts: self.held, matches: Vec::new(), value: Arc::new(nobodys(self.registry)) });
+        let (table, errors) = Table::compile(self.rules);
+        for error in errors {
+            tracing::warn!(%error, "a path was left out");
+        }
+        let Self { certificates, by_name, named, served, left_out, .. } = self;
+        Snapshot { table, certificates, by_name, named, served, left_out }
+    }
+}
+
+/// Why a Route cannot be served as it is.
+#[derive(Debug, thiserror::Error)]
+enum LeftOut {
+    #[error("{0} asks for what is not done yet")]
+    NotDone(&'static str),
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error("a scope that it requires is none")]
+    Scope(#[from] ScopeError),
+}
+
+/// The rules of a Route for some of its hosts: one for each way in which a request matches.
+fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Result<Vec<Rule<Arc<RouteEntry>>>, LeftOut> {
+    let (filters, requirement) = (Filters::of(&route.spec)?, Requirement::of(&route.spec)?);
+    let mut by_path: Vec<(Option<Box<str>>, Vec<Match>)> = Vec::new();
+    for one in matches(&route.spec)? {
+        let matched = match &one.path {
+            PathRule::Prefix(prefix) => Some(Box::from(prefix.as_str())),
+            PathRule::Exact(_) | PathRule::Regex(_) => None,
+        };
+        match by_path.iter_mut().find(|(path, _)| *path == matched) {
+            Some((_, all)) => all.push(one),
+            None => by_path.push((matched, vec![one])),
+        }
+    }
+    let rule = |(matched, matches)| {
+        let value = Arc::new(entry(route, matched, filters.clone(), requirement.clone(), registry));
+        Rule { hosts: hosts.to_vec(), matches, value }
+    };
+    Ok(by_path.into_iter().map(rule).collect())
+}
+
+/// A Route that passes TLS on.
+fn passing(route: &RouteInput, registry: &mut Registry) -> Result<Arc<RouteEntry>, RouteError> {
+    check_passing(&route.spec)?;
+    Ok(Arc::new(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry)))
+}
