@@ -177,6 +177,6 @@ async fn what_eddy_does_not_do_is_said_rather_than_left_out() {
     cluster.tenant("eager");
     cluster.apply("apiVersion: eddy.cloud/v1alpha1\nkind: Volume\nmetadata: {name: v, namespace: u-eager}\nspec: {size: 1Gi}\n");
     cluster.wait_reason("volumes.eddy.cloud", "u-eager", "v", "NotSupported");
-    cluster.apply("apiVersion: eddy.cloud/v1alpha1\nkind: Route\nmetadata: {name: r, namespace: u-eager}\nspec: {hosts: [eager.example], backends: [{container: c, port: 80}], protocol: TCP, port: 5432}\n");
+    cluster.apply("apiVersion: eddy.cloud/v1alpha1\nkind: Route\nmetadata: {name: r, namespace: u-eager}\nspec: {hosts: [eager.example], backends: [{container: c, port: 80}], protocol: SSH}\n");
     assert!(cluster.wait_reason("routes.eddy.cloud", "u-eager", "r", "NotSupported").contains("spec.protocol"));
 }

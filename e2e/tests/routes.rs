@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 use eddy_e2e::{Cluster, Gateway, wait};
 use rcgen::{CertificateParams, KeyPair};
@@ -152,4 +154,48 @@ async fn hosts_are_served_with_the_certificate_of_their_secret_and_nobody_reads_
     assert!(reads("web-tls") && !reads("another") && !reads(""));
     cluster.kubectl(&["-n", CORE, "delete", ROUTES, "web"]);
     wait("a gateway that reads it no more", || !reads("web-tls"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: run ./test"]
+async fn connections_are_passed_on_from_the_ports_that_the_gateway_has() {
+    const CORE: &str = "u-ported";
+    let cluster = Cluster::connect().await;
+    cluster.tenant("ported");
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "--all"]);
+    cluster.apply(&format!(
+        "apiVersion: eddy.cloud/v1alpha1\nkind: Container\nmetadata: {{name: echo, namespace: {CORE}}}\nspec: {{image: 'busybox:1.35', \
+         command: [nc, -lk, -p, '7777', -e, cat], ports: [{{port: 7777}}], resources: {{cpu: 10m, memory: 16Mi}}}}\n"
+    ));
+    let route = |name: &str, port: u16, more: &str| {
+        let spec = format!("protocol: TCP, port: {port}, backends: [{{container: echo, port: 7777}}]{more}");
+        cluster.apply(&format!(
+            "apiVersion: eddy.cloud/v1alpha1\nkind: Route\nmetadata: {{name: {name}, namespace: {CORE}}}\nspec: {{{spec}}}\n"
+        ));
+    };
+    route("echo", 5432, "");
+    cluster.wait_ready(ROUTES, CORE, "echo");
+    route("second", 5432, "");
+    route("closed", 5433, "");
+    route("looks", 5432, ", rateLimit: {requestsPerSecond: 1}");
+    cluster.wait_reason(ROUTES, CORE, "second", "PortTaken");
+    let said = cluster.wait_reason(ROUTES, CORE, "closed", "PortNotOpen");
+    assert!(said.contains("does not listen on tcp/5433"), "{said}");
+    cluster.wait_reason(ROUTES, CORE, "looks", "InvalidRoute");
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "looks"]);
+    let node = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}"]);
+    let port = "jsonpath={.spec.ports[?(@.name=='tcp-5432')].nodePort}";
+    let port = cluster.kubectl(&["-n", "eddy-system", "get", "service", "eddy-gateway", "-o", port]);
+    let echoes = || {
+        let Ok(mut connection) = TcpStream::connect(format!("{node}:{port}")) else { return false };
+        let mut answer = [0; 5];
+        let within = connection.set_read_timeout(Some(Duration::from_secs(5)));
+        within.and_then(|()| connection.write_all(b"hello")).and_then(|()| connection.read_exact(&mut answer)).is_ok()
+            && &answer == b"hello"
+    };
+    wait("gateways that pass connections on", || (0..10).all(|_| echoes()));
+    // Who had it first lets go of it.
+    cluster.kubectl(&["-n", CORE, "delete", ROUTES, "echo"]);
+    cluster.wait_ready(ROUTES, CORE, "second");
+    wait("gateways that pass them on for the next", || (0..10).all(|_| echoes()));
 }

@@ -1,11 +1,12 @@
 //! What every reconciliation shares.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use eddy_authz::SigningKey;
 use eddy_kv::Remote;
 use eddy_object::Metadata;
-use eddy_router::Claimant;
+use eddy_router::{Claimant, Port};
 use eddy_rpc::TlsError;
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) system_namespace: String,
     /// Of the platform's own host, which no tenant has.
     pub(crate) platform: Option<Claimant>,
+    /// The gateway's ports that Routes may have.
+    pub(crate) ports: HashSet<Port>,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
     /// What access keys of S3 are derived with, if tokens are to be such.
@@ -52,6 +55,7 @@ impl Context {
                 .platform_host
                 .as_ref()
                 .map(|host| Claimant::platform(&options.namespace, vec![host.to_ascii_lowercase()])),
+            ports: options.gateway_ports.iter().copied().collect(),
             storage,
             signing_key,
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use eddy_kv::component::TransportOptions;
+use eddy_router::Port;
 use eddy_telemetry::TelemetryOptions;
 
 /// Options of the operator.
@@ -45,6 +46,10 @@ pub(crate) struct Options {
     /// The host of the platform itself, which no tenant's Route may have
     #[arg(long, env = "EDDY_PLATFORM_HOST")]
     pub(crate) platform_host: Option<String>,
+
+    /// A port of the gateway's that TCP or UDP Routes may have, as tcp/5432 or udp/5353; may be given several times, or several with commas between
+    #[arg(long = "gateway-port", value_delimiter = ',')]
+    pub(crate) gateway_ports: Vec<Port>,
 
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]

@@ -47,6 +47,8 @@ pub(crate) enum Reason {
     SecretMissing,
     QuotaExceeded,
     HostTaken,
+    PortTaken,
+    PortNotOpen,
     NameTaken,
     BackendNotFound,
     InvalidScope,
@@ -92,6 +94,8 @@ impl Reason {
             Self::SecretMissing => "SecretMissing",
             Self::QuotaExceeded => "QuotaExceeded",
             Self::HostTaken => "HostTaken",
+            Self::PortTaken => "PortTaken",
+            Self::PortNotOpen => "PortNotOpen",
             Self::BackendNotFound => "BackendNotFound",
             Self::NotSupported => "NotSupported",
         }
@@ -117,6 +121,8 @@ impl Reason {
             | Self::SecretMissing
             | Self::QuotaExceeded
             | Self::HostTaken
+            | Self::PortTaken
+            | Self::PortNotOpen
             | Self::NameTaken
             | Self::BackendNotFound
             | Self::InvalidScope

@@ -4,6 +4,7 @@
 
 mod answers;
 mod filters;
+mod ports;
 mod protocols;
 mod script;
 mod support;

@@ -1,9 +1,10 @@
 //! Judging a Route from who holds its hosts and what its backends do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use eddy_crds::{Container, Route, RouteProtocol};
-use eddy_router::{Claimant, Claims, Filters, check_passing, matches, unsupported};
+use eddy_crds::{Container, PortProtocol, Route, RouteProtocol};
+use eddy_router::{Claimant, Claims, Filters, Port, PortClaims, check_passing, matches, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
@@ -15,12 +16,17 @@ pub(super) fn claimant(route: &Route) -> Claimant {
         created: route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
         namespace: route.namespace().unwrap_or_default(),
         name: route.name_any(),
-        hosts: route.spec.hosts.clone(),
+        // One for a port is for no host.
+        hosts: if Port::of(&route.spec).is_some() { Vec::new() } else { route.spec.hosts.clone() },
     }
 }
 
-/// Whether a change to one Route may give or take hosts of another: they name one, or one covers the other's.
-pub(super) fn share_a_host(left: &Route, right: &Route) -> bool {
+/// Whether a change to one Route may give or take hosts of another, or its port: they name one, or one covers the other's.
+pub(super) fn share_a_claim(left: &Route, right: &Route) -> bool {
+    let (port, other) = (Port::of(&left.spec), Port::of(&right.spec));
+    if port.is_some() || other.is_some() {
+        return port == other;
+    }
     let covers = |wide: &str, narrow: &str| wide.strip_prefix('*').is_some_and(|suffix| narrow.ends_with(suffix));
     left.spec.hosts.iter().any(|a| right.spec.hosts.iter().any(|b| a == b || covers(a, b) || covers(b, a)))
 }
@@ -33,13 +39,16 @@ pub(super) fn names(route: &Route, container: &Container) -> bool {
 
 pub(super) fn hosts_taken(route: &Route, claims: &Claims) -> Vec<String> {
     let namespace = route.namespace().unwrap_or_default();
+    if Port::of(&route.spec).is_some() {
+        return Vec::new();
+    }
     route.spec.hosts.iter().filter(|host| !claims.holds(&namespace, host)).cloned().collect()
 }
 
 /// What is to be said of a Route. `obstacle` is what keeps its certificate from being served, if anything does.
 pub(super) fn judge(
     route: &Route,
-    claims: &Claims,
+    claims: &Claimed,
     find: impl Fn(&str) -> Option<Arc<Container>>,
     obstacle: Option<Verdict>,
 ) -> Verdict {
@@ -55,12 +64,16 @@ pub(super) fn judge(
     if let Err(obstacle) = scopes::read("spec.requiredScopes", &route.spec.required_scopes) {
         return obstacle;
     }
-    let passes = || if route.spec.protocol == RouteProtocol::TLS { check_passing(&route.spec) } else { Ok(()) };
+    let is_passed = matches!(route.spec.protocol, RouteProtocol::TLS | RouteProtocol::TCP | RouteProtocol::UDP);
+    let passes = || if is_passed { check_passing(&route.spec) } else { Ok(()) };
     let checked = matches(&route.spec).map(drop).and_then(|()| Filters::of(&route.spec).map(drop)).and_then(|()| passes());
     if let Err(error) = checked {
         return Verdict::new(Reason::InvalidRoute, error.to_string());
     }
-    let taken = hosts_taken(route, claims);
+    if let Some(obstacle) = Port::of(&route.spec).and_then(|port| claims.port_obstacle(route, port)) {
+        return obstacle;
+    }
+    let taken = hosts_taken(route, &claims.hosts);
     if !taken.is_empty() {
         let message =
             format!("an older Route of another tenant, or the platform itself, keeps {}: choose another host", taken.join(", "));
@@ -86,7 +99,8 @@ pub(super) fn judge(
             let message = format!("there is no Container {name} in {namespace}: create it, or name another in spec.backends");
             return Verdict::new(Reason::BackendNotFound, message);
         };
-        if !container.spec.ports.iter().any(|port| port.port == backend.port) {
+        let wanted = if route.spec.protocol == RouteProtocol::UDP { PortProtocol::Udp } else { PortProtocol::Tcp };
+        if !container.spec.ports.iter().any(|port| port.port == backend.port && port.protocol() == wanted) {
             let message = format!(
                 "Container {name} has no port {}: add it to the Container's spec.ports, or name another in spec.backends",
                 backend.port
@@ -103,7 +117,49 @@ pub(super) fn judge(
     }
     match ready {
         0 => Verdict::new(Reason::NoEndpoints, "no replica of its Containers is ready to answer"),
-        _ => Verdict::new(Reason::Serving, format!("{} answered by {ready} ready replicas", route.spec.hosts.join(", "))),
+        _ => Verdict::new(Reason::Serving, format!("{} answered by {ready} ready replicas", what(route))),
+    }
+}
+
+/// What a Route is for.
+fn what(route: &Route) -> String {
+    Port::of(&route.spec).map_or_else(|| route.spec.hosts.join(", "), |port| port.to_string())
+}
+
+/// Who holds what.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) hosts: Claims,
+    ports: PortClaims,
+    /// Those that Routes may have.
+    open: HashSet<Port>,
+}
+
+impl Claimed {
+    /// Decides all claims of the platform, if it has a host, and of Routes.
+    pub(super) fn decide(platform: Option<&Claimant>, routes: &[Arc<Route>], open: HashSet<Port>) -> Self {
+        let mut oldest: Vec<(Claimant, Option<Port>)> =
+            routes.iter().map(|route| (claimant(route), Port::of(&route.spec))).collect();
+        oldest.sort_unstable();
+        let mut ports = PortClaims::default();
+        for (claimant, port) in &oldest {
+            port.iter().for_each(|port| ports.want(*port, &claimant.namespace, &claimant.name));
+        }
+        let hosts = platform.cloned().into_iter().chain(oldest.into_iter().map(|(claimant, _)| claimant));
+        Self { hosts: Claims::decide(hosts), ports, open }
+    }
+
+    fn port_obstacle(&self, route: &Route, port: Port) -> Option<Verdict> {
+        if !self.open.contains(&port) {
+            let message = format!(
+                "the gateway does not listen on {port}: choose a port of gateway.ports, or ask who runs it to add this one"
+            );
+            return Some(Verdict::new(Reason::PortNotOpen, message));
+        }
+        if !self.ports.is_of(port, &route.namespace().unwrap_or_default(), &route.name_any()) {
+            return Some(Verdict::new(Reason::PortTaken, format!("an older Route has {port}: choose another port")));
+        }
+        None
     }
 }
 
@@ -126,8 +182,9 @@ mod tests {
     fn plain(host: &str) -> Value {
         json!({"hosts": [host], "backends": [{"container": "web", "port": 80}]})
     }
-    fn claims(routes: &[&Route]) -> Claims {
-        Claims::decide(routes.iter().map(|route| claimant(route)))
+    fn claims(routes: &[&Route]) -> Claimed {
+        let routes: Vec<_> = routes.iter().map(|route| Arc::new((*route).clone())).collect();
+        Claimed::decide(None, &routes, ["tcp/5432".parse().unwrap(), "udp/5353".parse().unwrap()].into())
     }
 
     #[test]
@@ -152,7 +209,7 @@ mod tests {
         let (ada, bob) = (route("u-ada", plain("a")), route("u-bob", plain("a")));
         let claims = claims(&[&ada, &bob]);
         assert_eq!(judge(&bob, &claims, |_| container(1), None).reason, Reason::HostTaken);
-        assert_eq!(hosts_taken(&bob, &claims), ["a"]);
+        assert_eq!(hosts_taken(&bob, &claims.hosts), ["a"]);
         assert_eq!(judge(&ada, &claims, |_| container(1), None).reason, Reason::Serving);
     }
 
@@ -185,6 +242,25 @@ mod tests {
     }
 
     #[test]
+    fn a_port_is_open_and_the_oldest_routes() {
+        let at = |name: &str, port: i32, created: i64| {
+            let spec = json!({"protocol": "TCP", "port": port, "backends": [{"container": "web", "port": 80}]});
+            let mut route = route("u-ada", spec);
+            route.metadata.name = Some(name.into());
+            let created = jiff::Timestamp::from_second(created).unwrap();
+            route.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(created));
+            route
+        };
+        let (first, second, closed) = (at("first", 5432, 1), at("second", 5432, 2), at("closed", 22, 3));
+        let claims = claims(&[&second, &first, &closed]);
+        let judged = |route: &Route| judge(route, &claims, |_| container(1), None);
+        let verdict = judged(&first);
+        assert_eq!((verdict.reason, verdict.message.as_str()), (Reason::Serving, "tcp/5432 answered by 1 ready replicas"));
+        assert_eq!((judged(&second).reason, judged(&closed).reason), (Reason::PortTaken, Reason::PortNotOpen));
+        assert!(share_a_claim(&first, &second) && !share_a_claim(&first, &closed));
+    }
+
+    #[test]
     fn a_secret_that_is_not_there_is_said() {
         let encrypted = route("u-ada", json!({"hosts": ["a"], "redirect": {}, "tls": {"secret": "mine"}}));
         let missing = Verdict::new(Reason::SecretMissing, "there is no Secret mine");
@@ -201,9 +277,9 @@ mod tests {
     #[test]
     fn routes_affect_each_other_by_common_and_covered_hosts() {
         let of = |host| route("u-ada", plain(host));
-        assert!(share_a_host(&of("a.b"), &of("a.b")));
-        assert!(share_a_host(&of("*.b"), &of("a.b")) && share_a_host(&of("a.b"), &of("*.b")));
-        assert!(share_a_host(&of("*.b"), &of("*.a.b")));
-        assert!(!share_a_host(&of("a.b"), &of("b.b")));
+        assert!(share_a_claim(&of("a.b"), &of("a.b")));
+        assert!(share_a_claim(&of("*.b"), &of("a.b")) && share_a_claim(&of("a.b"), &of("*.b")));
+        assert!(share_a_claim(&of("*.b"), &of("*.a.b")));
+        assert!(!share_a_claim(&of("a.b"), &of("b.b")));
     }
 }

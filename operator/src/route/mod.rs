@@ -4,11 +4,12 @@
 mod certificate;
 mod judge;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eddy_crds::{Conditioned, Container, Route};
-use eddy_router::{Claimant, Claims};
+use eddy_router::{Claimant, Port};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -24,6 +25,7 @@ use crate::watching::{Filled, all, all_filled, filled, specs};
 use crate::{reconcile, status};
 
 use self::certificate::Named;
+use self::judge::Claimed;
 
 /// A Secret that holds nothing of use, or may not be read yet, is asked for again after this to begin with, and later after this;
 const OFTEN: Duration = Duration::from_secs(2);
@@ -39,16 +41,15 @@ struct Stores {
     /// Of the platform's own host.
     platform: Option<Claimant>,
     /// Who holds which host, until a Route changes.
-    claims: Mutex<Option<Arc<Claims>>>,
+    claims: Mutex<Option<Arc<Claimed>>>,
+    /// The gateway's ports that Routes may have.
+    open: HashSet<Port>,
 }
 
 impl Stores {
-    fn claims(&self) -> Arc<Claims> {
+    fn claims(&self) -> Arc<Claimed> {
         let mut kept = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let decide = || {
-            let routes = self.routes.state();
-            Claims::decide(self.platform.iter().cloned().chain(routes.iter().map(|route| judge::claimant(route))))
-        };
+        let decide = || Claimed::decide(self.platform.as_ref(), &self.routes.state(), self.open.clone());
         kept.get_or_insert_with(|| Arc::new(decide())).clone()
     }
 
@@ -68,14 +69,21 @@ pub(crate) async fn run(
     let (routes, route_changes) = all::<Route>(&client);
     let (containers, container_changes) = all::<Container>(&client);
     let filled = all_filled([filled(&routes), filled(&containers)]);
-    let stores = Arc::new(Stores { filled, routes, containers, platform: context.platform.clone(), claims: Mutex::default() });
+    let stores = Arc::new(Stores {
+        filled,
+        routes,
+        containers,
+        platform: context.platform.clone(),
+        claims: Mutex::default(),
+        open: context.ports.clone(),
+    });
 
     // A Route that comes or goes may give or take hosts of others.
     let affected = stores.clone();
     let by_host = move |changed: Route| -> Vec<ObjectRef<Route>> {
         affected.forget_claims();
         let all = affected.routes.state();
-        all.iter().filter(|route| judge::share_a_host(route, &changed)).map(|route| ObjectRef::from_obj(&**route)).collect()
+        all.iter().filter(|route| judge::share_a_claim(route, &changed)).map(|route| ObjectRef::from_obj(&**route)).collect()
     };
     let affected = stores.clone();
     let by_backend = move |changed: Container| -> Vec<ObjectRef<Route>> {
@@ -108,7 +116,7 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     };
     let verdict = judge::judge(&route, &claims, find, obstacle);
     let mut more = Map::new();
-    let taken = judge::hosts_taken(&route, &claims);
+    let taken = judge::hosts_taken(&route, &claims.hosts);
     if !taken.is_empty() {
         more.insert("hostsTaken".into(), json!(taken));
     }

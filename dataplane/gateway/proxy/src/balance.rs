@@ -20,6 +20,11 @@ impl Backends {
         Self { weights, endpoints: backends.into_iter().map(|(_, endpoints)| endpoints).collect() }
     }
 
+    /// Whether there is an endpoint with this address still.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        self.endpoints.iter().any(|endpoints| endpoints.load().iter().any(|endpoint| endpoint.address == address))
+    }
+
     /// An endpoint for a request, if any can take it; another than `failed` where there is one.
     ///
     /// A backend without endpoints keeps its share: its requests fail rather than move to others, which is
@@ -56,7 +61,8 @@ fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> 
 mod tests {
     use super::*;
     use crate::endpoints::{InFlight, Registry, ServicePort};
-    use crate::inputs::{Place, SliceInput};
+    use crate::inputs::{Addresses, Place, SliceInput};
+    use eddy_router::Transport;
     use std::collections::BTreeMap;
 
     fn endpoints(addresses: &[&str]) -> Endpoints {
@@ -67,8 +73,9 @@ mod tests {
             service: "web".into(),
             ready: BTreeMap::from([(80, addresses.iter().map(|address| address.parse().unwrap()).collect())]),
             leaving: BTreeMap::new(),
+            datagrams: Addresses::default(),
         });
-        registry.endpoints(&ServicePort { service: place("web"), port: 80 })
+        registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 })
     }
 
     #[test]

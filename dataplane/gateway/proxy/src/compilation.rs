@@ -1,12 +1,13 @@
 //! A snapshot in the making: what becomes of each Route, the oldest first.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eddy_authz::ScopeError;
 use eddy_certificates::{Certificate, Certificates, SECRETS_A_TENANT_MAX};
 use eddy_crds::{RouteProtocol, RouteSpec};
-use eddy_router::{Filters, Match, PathRule, RouteError, Rule, Table, check_passing, matches, unsupported};
+use eddy_router::{Filters, Match, PathRule, Port, RouteError, Rule, Table, check_passing, matches, unsupported};
 
 use crate::admission::Requirement;
 use crate::by_name::ByName;
@@ -22,6 +23,7 @@ pub(crate) struct Compilation<'a> {
     rules: Vec<Rule<Arc<RouteEntry>>>,
     certificates: Certificates,
     by_name: ByName,
+    ports: HashMap<Port, Arc<RouteEntry>>,
     named: HashSet<Place>,
     /// How many Secrets each tenant's Routes named.
     secrets_of: HashMap<String, usize>,
@@ -39,6 +41,7 @@ impl<'a> Compilation<'a> {
             rules: Vec::new(),
             certificates: Certificates::default(),
             by_name: ByName::default(),
+            ports: HashMap::new(),
             named: HashSet::new(),
             secrets_of: HashMap::new(),
             held: Vec::new(),
@@ -49,6 +52,9 @@ impl<'a> Compilation<'a> {
 
     /// Takes a Route, and the hosts among its own that its tenant holds.
     pub(crate) fn take(&mut self, route: &RouteInput, hosts: Vec<String>) {
+        if let Some(port) = Port::of(&route.spec) {
+            return self.take_port(route, port);
+        }
         if hosts.is_empty() {
             tracing::debug!(route = %route.place, "left out: its hosts belong to another tenant");
             self.left_out += 1;
@@ -64,6 +70,30 @@ impl<'a> Compilation<'a> {
             }
         }
         self.held.extend(hosts);
+    }
+
+    /// Takes a Route for a port, unless another has it.
+    fn take_port(&mut self, route: &RouteInput, port: Port) {
+        let Entry::Vacant(place) = self.ports.entry(port) else {
+            tracing::debug!(route = %route.place, %port, "left out: another Route has its port");
+            self.left_out += 1;
+            return;
+        };
+        let passing = match unsupported(&route.spec) {
+            Some(field) => Err(LeftOut::NotDone(field)),
+            None => passing(route, self.registry).map_err(LeftOut::from),
+        };
+        match passing {
+            Ok(entry) => {
+                place.insert(entry);
+                self.served += 1;
+            }
+            Err(error) => {
+                tracing::debug!(route = %route.place, %error, "refused: it cannot be served as it is");
+                place.insert(Arc::new(broken(route, self.registry)));
+                self.left_out += 1;
+            }
+        }
     }
 
     /// Whatever becomes of a Route: its hosts are not for another tenant's wildcard above them.
@@ -108,8 +138,7 @@ impl<'a> Compilation<'a> {
 
     /// Refuses the requests of a Route that cannot be served as it is, as far as it is known which those are.
     fn refuse(&mut self, route: &RouteInput, hosts: &[String]) {
-        let entry = entry(route, None, Filters::default(), Requirement::default(), self.registry);
-        let value = Arc::new(RouteEntry { is_broken: true, mirrors: Vec::new(), is_tls_only: false, ..entry });
+        let value = Arc::new(broken(route, self.registry));
         match route.spec.protocol {
             RouteProtocol::TLS => hosts.iter().for_each(|host| self.by_name.pass(host, &value)),
             RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket => {
@@ -130,9 +159,15 @@ impl<'a> Compilation<'a> {
         for error in errors {
             tracing::warn!(%error, "a path was left out");
         }
-        let Self { certificates, by_name, named, served, left_out, .. } = self;
-        Snapshot { table, certificates, by_name, named, served, left_out }
+        let Self { certificates, by_name, ports, named, served, left_out, .. } = self;
+        Snapshot { table, certificates, by_name, ports, named, served, left_out }
     }
+}
+
+/// A Route that refuses whatever comes.
+fn broken(route: &RouteInput, registry: &mut Registry) -> RouteEntry {
+    let entry = entry(route, None, Filters::default(), Requirement::default(), registry);
+    RouteEntry { is_broken: true, mirrors: Vec::new(), is_tls_only: false, ..entry }
 }
 
 /// Why a Route cannot be served as it is.
@@ -167,7 +202,7 @@ fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Re
     Ok(by_path.into_iter().map(rule).collect())
 }
 
-/// A Route that passes TLS on.
+/// A Route that passes on what comes.
 fn passing(route: &RouteInput, registry: &mut Registry) -> Result<Arc<RouteEntry>, RouteError> {
     check_passing(&route.spec)?;
     Ok(Arc::new(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry)))

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
+use eddy_router::Transport;
+
 use crate::inputs::{Place, SliceInput};
 
 /// One address, and how many requests it has under way.
@@ -46,6 +48,7 @@ impl Drop for InFlight {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServicePort {
     pub(crate) service: Place,
+    pub(crate) transport: Transport,
     pub(crate) port: u16,
 }
 
@@ -115,16 +118,16 @@ impl Registry {
     /// The addresses that take requests; if there is none, those that are leaving and still answer. What was
     /// known before keeps its count of requests under way.
     fn gather(&self, port: &ServicePort, before: &[Arc<Endpoint>]) -> Vec<Arc<Endpoint>> {
-        let collect = |pick: fn(&SliceInput) -> &BTreeMap<u16, Vec<SocketAddr>>| -> BTreeSet<SocketAddr> {
+        let collect = |is_ready: bool| -> BTreeSet<SocketAddr> {
             self.slices
                 .values()
                 .filter(|slice| slice.slice.namespace == port.service.namespace && slice.service == port.service.name)
-                .flat_map(|slice| pick(slice).get(&port.port).into_iter().flatten().copied())
+                .flat_map(|slice| slice.of_ports(port.transport, is_ready).get(&port.port).into_iter().flatten().copied())
                 .collect()
         };
-        let mut addresses = collect(|slice| &slice.ready);
+        let mut addresses = collect(true);
         if addresses.is_empty() {
-            addresses = collect(|slice| &slice.leaving);
+            addresses = collect(false);
         }
         addresses
             .into_iter()
@@ -139,6 +142,7 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inputs::Addresses;
 
     fn place(name: &str) -> Place {
         Place { namespace: "u-ada".into(), name: name.into() }
@@ -146,7 +150,13 @@ mod tests {
     fn slice(name: &str, ready: &[&str], leaving: &[&str]) -> SliceInput {
         let list =
             |addresses: &[&str]| BTreeMap::from([(80, addresses.iter().map(|address| address.parse().unwrap()).collect())]);
-        SliceInput { slice: place(name), service: "web".into(), ready: list(ready), leaving: list(leaving) }
+        SliceInput {
+            slice: place(name),
+            service: "web".into(),
+            ready: list(ready),
+            leaving: list(leaving),
+            datagrams: Addresses::default(),
+        }
     }
     fn addresses(endpoints: &Endpoints) -> Vec<String> {
         endpoints.load().iter().map(|endpoint| endpoint.address.to_string()).collect()
@@ -155,7 +165,7 @@ mod tests {
     #[test]
     fn slices_of_one_service_add_up_and_changes_show_at_once() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), port: 80 });
+        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
         assert!(addresses(&web).is_empty());
         registry.apply(slice("web-1", &["10.0.0.1:80"], &[]));
         registry.apply(slice("web-2", &["10.0.0.2:80"], &[]));
@@ -167,9 +177,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_for_datagrams_is_another() {
+        let mut registry = Registry::default();
+        let tcp = ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 };
+        let udp = registry.endpoints(&ServicePort { transport: Transport::Udp, ..tcp.clone() });
+        let tcp = registry.endpoints(&tcp);
+        let datagrams = Addresses { ready: BTreeMap::from([(80, vec!["10.0.0.9:80".parse().unwrap()])]), ..Addresses::default() };
+        registry.apply(SliceInput { datagrams, ..slice("web-1", &["10.0.0.1:80"], &[]) });
+        assert_eq!((addresses(&tcp), addresses(&udp)), (vec!["10.0.0.1:80".to_owned()], vec!["10.0.0.9:80".to_owned()]));
+    }
+
+    #[test]
     fn what_is_leaving_serves_only_when_nothing_else_can() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), port: 80 });
+        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
         registry.apply(slice("web-1", &["10.0.0.1:80"], &["10.0.0.2:80"]));
         assert_eq!(addresses(&web), ["10.0.0.1:80"]);
         registry.apply(slice("web-1", &[], &["10.0.0.2:80"]));
@@ -179,7 +200,7 @@ mod tests {
     #[test]
     fn an_endpoint_keeps_its_count_over_a_change() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), port: 80 });
+        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
         registry.apply(slice("web-1", &["10.0.0.1:80"], &[]));
         let in_flight = InFlight::start(web.load()[0].clone());
         registry.apply(slice("web-1", &["10.0.0.1:80", "10.0.0.2:80"], &[]));
@@ -191,7 +212,7 @@ mod tests {
     #[test]
     fn ports_that_no_route_names_are_forgotten() {
         let mut registry = Registry::default();
-        drop(registry.endpoints(&ServicePort { service: place("web"), port: 80 }));
+        drop(registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 }));
         registry.prune();
         assert!(registry.ports.is_empty());
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eddy_crds::{RouteProtocol, RouteSpec};
-use eddy_router::{Filters, Share};
+use eddy_router::{Filters, Share, Transport};
 
 use crate::admission::Requirement;
 use crate::balance::Backends;
@@ -46,20 +46,21 @@ pub(crate) fn entry(
     registry: &mut Registry,
 ) -> RouteEntry {
     let spec = &route.spec;
+    let transport = if spec.protocol == RouteProtocol::UDP { Transport::Udp } else { Transport::Tcp };
     let backends: Vec<_> = spec
         .backends
         .iter()
         .filter_map(|backend| {
             let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
             let port = u16::try_from(backend.port).ok()?;
-            Some((backend.weight(), registry.endpoints(&ServicePort { service, port })))
+            Some((backend.weight(), registry.endpoints(&ServicePort { service, transport, port })))
         })
         .collect();
     let mirrors = spec.mirrors.iter().filter_map(|mirror| {
         let service = Place { namespace: route.place.namespace.clone(), name: mirror.container.clone() };
         let port = u16::try_from(mirror.port).ok()?;
         let share = Share::new(u32::try_from(mirror.percent).ok()?, 100);
-        Some(Mirror { backends: Backends::new(vec![(1, registry.endpoints(&ServicePort { service, port }))]), share })
+        Some(Mirror { backends: Backends::new(vec![(1, registry.endpoints(&ServicePort { service, transport, port }))]), share })
     });
     RouteEntry {
         id: route.place.to_string().into(),

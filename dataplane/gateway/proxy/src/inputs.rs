@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use eddy_crds::{Route, RouteSpec};
+use eddy_router::Transport;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -44,6 +45,18 @@ pub(crate) struct SliceInput {
     /// By port, the addresses that take requests.
     pub(crate) ready: BTreeMap<u16, Vec<SocketAddr>>,
     /// By port, those that are on their way out and still answer.
+    pub(crate) leaving: BTreeMap<u16, Vec<SocketAddr>>,
+    /// The same for ports that take datagrams.
+    #[serde(default)]
+    pub(crate) datagrams: Addresses,
+}
+
+/// Addresses by port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Addresses {
+    /// Those that take what comes.
+    pub(crate) ready: BTreeMap<u16, Vec<SocketAddr>>,
+    /// Those that are on their way out, and still do.
     pub(crate) leaving: BTreeMap<u16, Vec<SocketAddr>>,
 }
 
@@ -99,6 +112,16 @@ impl SecretInput {
 }
 
 impl SliceInput {
+    /// Its addresses by port.
+    pub(crate) fn of_ports(&self, transport: Transport, is_ready: bool) -> &BTreeMap<u16, Vec<SocketAddr>> {
+        match (transport, is_ready) {
+            (Transport::Tcp, true) => &self.ready,
+            (Transport::Tcp, false) => &self.leaving,
+            (Transport::Udp, true) => &self.datagrams.ready,
+            (Transport::Udp, false) => &self.datagrams.leaving,
+        }
+    }
+
     /// None where the slice belongs to no Service, or holds names instead of addresses.
     pub(crate) fn of(slice: &EndpointSlice) -> Option<Self> {
         let service = slice.labels().get("kubernetes.io/service-name")?.clone();
@@ -107,15 +130,21 @@ impl SliceInput {
             service,
             ready: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            datagrams: Addresses::default(),
         };
-        let ports = slice.ports.iter().flatten().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
-        for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
+        for port in slice.ports.iter().flatten() {
+            let (ready, leaving) = match port.protocol.as_deref() {
+                None | Some("TCP") => (&mut input.ready, &mut input.leaving),
+                Some("UDP") => (&mut input.datagrams.ready, &mut input.datagrams.leaving),
+                Some(_) => continue,
+            };
+            let Some(port) = port.port.and_then(|port| u16::try_from(port).ok()) else { continue };
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.clone().unwrap_or_default();
                 // Unset means true for `ready` and `serving` (API reference of EndpointConditions).
                 let list = match (conditions.ready.unwrap_or(true), conditions.serving.unwrap_or(true)) {
-                    (true, _) => &mut input.ready,
-                    (false, true) => &mut input.leaving,
+                    (true, _) => &mut *ready,
+                    (false, true) => &mut *leaving,
                     (false, false) => continue,
                 };
                 // Only the first address stands for the endpoint (API reference of Endpoint).
@@ -153,6 +182,7 @@ mod tests {
         assert_eq!(input.ready[&80], ["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()]);
         assert_eq!(input.leaving[&80], ["10.0.0.3:80".parse().unwrap()]);
         assert!(!input.ready.contains_key(&53), "only TCP carries HTTP");
+        assert_eq!(input.datagrams.ready[&53], ["10.0.0.1:53".parse().unwrap(), "10.0.0.2:53".parse().unwrap()]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod by_name;
 mod client;
 mod compilation;
 mod compress;
+mod datagrams;
 mod direct;
 mod endpoints;
 mod entry;

@@ -4,20 +4,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_router::AddressFilter;
+use arc_swap::ArcSwap;
+use eddy_router::{AddressFilter, Port};
 use futures::future::join_all;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::{IO, Peek};
 use pingora_proxy::HttpProxy;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, watch};
 
+use crate::datagrams::Datagrams;
 use crate::entry::RouteEntry;
 use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::passthrough::pass;
 use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
+use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
 use crate::tls::{HandshakeError, Terminator};
 
@@ -39,6 +43,15 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// The same for datagrams: of each client, they come to one of those who share the address.
+pub(crate) fn bind_datagrams(address: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
 /// How a listener is told to end.
 pub(crate) struct Drain {
     /// True from the request to end: responses ask clients to close.
@@ -50,8 +63,18 @@ pub(crate) struct Drain {
 /// One of a thread's listeners.
 pub(crate) struct Door {
     pub(crate) listener: TcpListener,
-    /// Where TLS ends, if clients speak it.
-    pub(crate) tls: Option<Terminator>,
+    pub(crate) leads: Leads,
+}
+
+/// Where a listener leads.
+#[derive(Clone)]
+pub(crate) enum Leads {
+    /// To requests.
+    Http,
+    /// To requests by TLS, or on to backends that end TLS.
+    Tls(Terminator),
+    /// On to the backends of whichever Route has a port.
+    Port(Port, Arc<ArcSwap<Snapshot>>),
 }
 
 /// One thread's accept loops.
@@ -68,9 +91,11 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts at all doors until they are closed, then waits until every connection has ended.
-    pub(crate) async fn run(self, doors: Vec<Door>) {
+    pub(crate) async fn run(self, doors: Vec<Door>, datagrams: Vec<Datagrams>) {
         let permits = Arc::new(Semaphore::new(self.connections_max));
-        join_all(doors.into_iter().map(|door| self.accept(door, permits.clone()))).await;
+        let accepting = join_all(doors.into_iter().map(|door| self.accept(door, permits.clone())));
+        let datagrams = join_all(datagrams.into_iter().map(Datagrams::run));
+        tokio::join!(accepting, datagrams);
         self.proxy.http_cleanup().await;
         // All permits are back when the last connection has ended.
         let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
@@ -80,7 +105,7 @@ impl Acceptor {
     async fn accept(&self, door: Door, permits: Arc<Semaphore>) {
         let Self { proxy, metrics, balancers, drain, head_within, .. } = self;
         let head_within = *head_within;
-        let (Door { listener, tls }, mut drained) = (door, drain.closed.clone());
+        let (Door { listener, leads }, mut drained) = (door, drain.closed.clone());
         loop {
             let permit = tokio::select! {
                 permit = permits.clone().acquire_owned() => permit,
@@ -96,15 +121,15 @@ impl Acceptor {
             match accepted {
                 Ok((stream, client)) => {
                     // Nothing else bounds how long what is flushed waits for whoever takes nothing.
-                    let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
+                    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
-                    let (tls, metrics, passing) = (tls.clone(), metrics.clone(), closed.clone());
+                    let (leads, metrics, passing) = (leads.clone(), metrics.clone(), closed.clone());
                     let counted = Counted::start(metrics.clone());
                     let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
-                        let begin = begin(stream, client, is_balancer, tls.as_ref(), &metrics);
+                        let begin = begin(stream, client, is_balancer, &leads, &metrics);
                         // Who has said nothing until the end has nothing to lose; a handshake may be under way.
-                        let grace = if tls.is_some() { HANDSHAKE_AT_END } else { Duration::ZERO };
+                        let grace = if matches!(leads, Leads::Tls(_)) { HANDSHAKE_AT_END } else { Duration::ZERO };
                         let ended = async {
                             let _ = closed.wait_for(|closed| *closed).await;
                             tokio::time::sleep(grace).await;
@@ -149,6 +174,8 @@ enum BeginError {
     ProxyProtocol(#[from] ProxyProtocolError),
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
+    #[error("no Route has the port {0}")]
+    NoRoute(Port),
     #[error("the connection broke")]
     Socket(#[from] std::io::Error),
 }
@@ -167,13 +194,17 @@ async fn begin(
     mut stream: TcpStream,
     client: SocketAddr,
     is_balancer: bool,
-    tls: Option<&Terminator>,
+    leads: &Leads,
     metrics: &Metrics,
 ) -> Result<Option<Begun>, BeginError> {
     let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
     let from = said.unwrap_or(client);
     let mut stream = SocketStream::new(stream, from)?;
-    if let Some(tls) = tls {
+    if let Leads::Port(port, snapshot) = leads {
+        let route = snapshot.load().ports.get(port).cloned();
+        return route.map(|route| Some(Begun::Passed(stream, from, route))).ok_or(BeginError::NoRoute(*port));
+    }
+    if let Leads::Tls(tls) = leads {
         let accepted = match tls.passed(&mut stream).await {
             Ok(Some(route)) => return Ok(Some(Begun::Passed(stream, from, route))),
             Ok(None) => tls.accept(stream).await,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use eddy_authz::feed::FeedOptions;
 
-use eddy_router::{AddressFilter, NetworkError, parse_network};
+use eddy_router::{AddressFilter, NetworkError, Port, parse_network};
 
 use crate::platform::PlatformOptions;
 
@@ -24,6 +24,11 @@ pub struct GatewayOptions {
     /// when they change.
     #[arg(long)]
     pub tls_folder: Option<PathBuf>,
+
+    /// A port that TCP or UDP Routes may have, as tcp/5432 or udp/5353, at the address of --listen; may be given several times, or several with
+    /// commas between them.
+    #[arg(long = "port", value_delimiter = ',')]
+    pub ports: Vec<Port>,
 
     /// The port that clients reach --listen-tls by, where redirects lead to.
     #[arg(long, default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Once no more connections are taken, one on which nobody says anything for so long has ended.
-const IDLE_AT_END: Duration = Duration::from_secs(2);
+pub(crate) const IDLE_AT_END: Duration = Duration::from_secs(2);
 
 /// Why a connection was not passed on, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,22 @@ impl PassError {
     }
 }
 
+impl RouteEntry {
+    /// Whether what comes from an address is passed on.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) fn lets_in(&self, from: IpAddr) -> Result<(), PassError> {
+        if self.is_broken {
+            return Err(PassError::Broken);
+        }
+        match &self.filters.addresses {
+            Some(addresses) if !addresses.lets_in(from) => Err(PassError::Address),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Passes a client's connection on to a backend of a Route, to its end.
 ///
 /// # Errors
@@ -67,14 +83,7 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
     metrics: &Metrics,
     mut closed: watch::Receiver<bool>,
 ) -> Result<(), PassError> {
-    if route.is_broken {
-        return Err(PassError::Broken);
-    }
-    if let Some(addresses) = &route.filters.addresses
-        && !addresses.lets_in(from)
-    {
-        return Err(PassError::Address);
-    }
+    route.lets_in(from)?;
     let (backend, _under_way) = connect(route, metrics).await?;
     metrics.passed.inc();
     let (client, backend) = (tokio::io::split(client), backend.into_split());
@@ -128,28 +137,34 @@ async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unp
 }
 
 /// When something was heard last.
-struct Heard {
+pub(crate) struct Heard {
     began: Instant,
     after_ms: AtomicU64,
 }
 
 impl Heard {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { began: Instant::now(), after_ms: AtomicU64::new(0) }
     }
 
-    fn now(&self) {
+    pub(crate) fn now(&self) {
         self.after_ms.store(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Until when it is not so long since anything was heard.
+    fn until(&self, limit: Duration) -> Instant {
+        self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed)) + limit
+    }
+
+    /// Whether nothing has been heard for so long.
+    pub(crate) fn nothing_since(&self, limit: Duration) -> bool {
+        Instant::now() >= self.until(limit)
     }
 
     /// Waits until nothing was heard for so long.
     async fn nothing_for(&self, limit: Duration) {
-        loop {
-            let until = self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed)) + limit;
-            if Instant::now() >= until {
-                return;
-            }
-            sleep_until(until).await;
+        while !self.nothing_since(limit) {
+            sleep_until(self.until(limit)).await;
         }
     }
 }

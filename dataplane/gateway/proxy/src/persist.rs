@@ -57,7 +57,7 @@ pub(crate) fn save(path: &Path, inputs: &Inputs) -> Result<(), PersistError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inputs::{Place, SliceInput};
+    use crate::inputs::{Addresses, Place, SliceInput};
     use std::collections::BTreeMap;
 
     #[test]
@@ -69,7 +69,13 @@ mod tests {
         let ready = BTreeMap::from([(80, vec!["10.0.0.1:80".parse().unwrap()])]);
         let inputs = Inputs {
             secrets: vec![],
-            slices: vec![SliceInput { slice: place, service: "web".into(), ready, leaving: BTreeMap::new() }],
+            slices: vec![SliceInput {
+                slice: place,
+                service: "web".into(),
+                ready,
+                leaving: BTreeMap::new(),
+                datagrams: Addresses::default(),
+            }],
             routes: vec![],
         };
         save(&path, &inputs).unwrap();

@@ -1,5 +1,6 @@
 //! The gateway as a process: threads, readiness, and an end without a failed request.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use eddy_authz::feed::NatsError;
+use eddy_router::{Port, Transport};
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use eddy_tls::Watched;
 use pingora_core::apps::HttpServerOptions;
@@ -18,7 +20,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::access_log::AccessLog;
-use crate::listener::{self, Acceptor, Door, Drain};
+use crate::datagrams::Datagrams;
+use crate::listener::{self, Acceptor, Door, Drain, Leads};
 use crate::metrics::Metrics;
 use crate::mirror;
 use crate::options::{GatewayOptions, only};
@@ -52,6 +55,9 @@ pub enum GatewayError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// A port is given twice, or is the gateway's own.
+    #[error("{0} is there already: choose another --port")]
+    Port(Port),
     /// A thread could not be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),
@@ -116,8 +122,9 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         rates: rates.clone(),
         copies: mirror::room(),
     };
+    check_ports(&options)?;
     let tls = terminator(&options, &snapshot)?;
-    let threads = start_threads(&options, gateway, tls, &announced, &closed)?;
+    let threads = start_threads(&options, gateway, tls, (&snapshot, &metrics), &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
     if let Some(permissions) = &permissions {
         // One that knows nobody yet would refuse whom others know; without NATS it serves what everyone may see all the same.
@@ -183,6 +190,7 @@ fn start_threads(
     options: &GatewayOptions,
     gateway: impl Fn() -> Gateway,
     tls: Option<Terminator>,
+    (snapshot, metrics): (&Arc<ArcSwap<Snapshot>>, &Metrics),
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
@@ -191,15 +199,10 @@ fn start_threads(
     let balancers = only(&options.proxy_protocol_from)?;
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
-        let bind = |address: SocketAddr, tls: Option<Terminator>| {
+        let (doors, datagrams) = {
             let _entered = runtime.enter();
-            let listener = listener::bind(address).map_err(|source| GatewayError::Bind { address, source })?;
-            Ok::<_, GatewayError>(Door { listener, tls })
+            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, closed)?)
         };
-        let mut doors = vec![bind(options.listen, None)?];
-        if let (Some(address), Some(tls)) = (options.listen_tls, &tls) {
-            doors.push(bind(address, Some(tls.clone()))?);
-        }
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
         let (balancers, head_within) = (balancers.clone(), Duration::from_secs(options.request_head_seconds));
@@ -211,12 +214,62 @@ fn start_threads(
                 proxy.server_options = Some(server_options());
                 proxy.h2_options = Some(http2_options());
                 let proxy = Arc::new(proxy);
-                Acceptor { proxy, metrics, connections_max, balancers, head_within, drain }.run(doors).await;
+                Acceptor { proxy, metrics, connections_max, balancers, head_within, drain }.run(doors, datagrams).await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);
     }
     Ok(threads)
+}
+
+/// A thread's listeners for connections.
+fn doors(
+    options: &GatewayOptions,
+    tls: Option<&Terminator>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> Result<Vec<Door>, GatewayError> {
+    let ports = options.ports.iter().filter(|port| port.transport == Transport::Tcp);
+    let ports = ports.map(|port| (at(options, *port), Leads::Port(*port, snapshot.clone())));
+    let tls = options.listen_tls.zip(tls).map(|(address, tls)| (address, Leads::Tls(tls.clone())));
+    let all = std::iter::once((options.listen, Leads::Http)).chain(tls).chain(ports);
+    let bind = |(address, leads)| {
+        let listener = listener::bind(address).map_err(|source| GatewayError::Bind { address, source })?;
+        Ok(Door { listener, leads })
+    };
+    all.map(bind).collect()
+}
+
+/// A thread's ports for datagrams.
+fn datagrams(
+    options: &GatewayOptions,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    metrics: &Metrics,
+    closed: &watch::Receiver<bool>,
+) -> Result<Vec<Datagrams>, GatewayError> {
+    let ports = options.ports.iter().filter(|port| port.transport == Transport::Udp);
+    let bind = |port: &Port| {
+        let address = at(options, *port);
+        let socket = listener::bind_datagrams(address).map_err(|source| GatewayError::Bind { address, source })?;
+        let (snapshot, metrics, closed) = (snapshot.clone(), metrics.clone(), closed.clone());
+        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, closed })
+    };
+    ports.map(bind).collect()
+}
+
+/// Where a port is, beside the one for HTTP.
+fn at(options: &GatewayOptions, port: Port) -> SocketAddr {
+    SocketAddr::new(options.listen.ip(), port.number)
+}
+
+/// Ports are shared by the threads, and so would be one that is given twice, or the gateway's own.
+fn check_ports(options: &GatewayOptions) -> Result<(), GatewayError> {
+    let own = [Some(options.listen), options.listen_tls, Some(options.admin_address)];
+    let mut taken: HashSet<Port> =
+        own.into_iter().flatten().map(|address| Port { transport: Transport::Tcp, number: address.port() }).collect();
+    match options.ports.iter().find(|port| !taken.insert(**port)) {
+        Some(port) => Err(GatewayError::Port(*port)),
+        None => Ok(()),
+    }
 }
 
 /// What one connection of HTTP/2 may cost: whoever asks for much and takes nothing holds so much of each answer.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eddy_certificates::{Certificate, Certificates};
-use eddy_router::{Claimant, Claims, Table};
+use eddy_router::{Claimant, Claims, Port, Table};
 
 use crate::by_name::ByName;
 use crate::compilation::Compilation;
@@ -20,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) certificates: Certificates,
     /// Routes that pass TLS on.
     pub(crate) by_name: ByName,
+    /// Routes that pass on what comes at a port.
+    pub(crate) ports: HashMap<Port, Arc<RouteEntry>>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
@@ -59,7 +61,8 @@ fn claimant(route: &RouteInput) -> Claimant {
         created: route.created,
         namespace: route.place.namespace.clone(),
         name: route.place.name.clone(),
-        hosts: route.spec.hosts.clone(),
+        // One for a port is for no host.
+        hosts: if Port::of(&route.spec).is_some() { Vec::new() } else { route.spec.hosts.clone() },
     }
 }
 
@@ -143,7 +146,6 @@ mod tests {
             ("path", json!({"paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
             ("domain", json!({"domain": "d", "protocol": "TLS", "backends": backends})),
             ("vm", json!({"backends": [{"vm": "v", "port": 80}]})),
-            ("tcp", json!({"protocol": "TCP", "port": 1, "backends": backends})),
         ] {
             let mut own = json!({"hosts": ["login.example.com"]});
             own.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -157,6 +159,33 @@ mod tests {
             assert!(passed.is_none_or(|id| id.starts_with("u-bob/")), "{name}: {passed:?}");
             assert_eq!(found(&snapshot, "other.example.com", "/"), Some("u-ada/wide"));
         }
+    }
+
+    #[test]
+    fn a_port_is_the_oldest_routes_and_a_route_for_one_holds_no_host() {
+        let with = |more: serde_json::Value| {
+            let mut spec = json!({"protocol": "TCP", "port": 5432, "backends": [{"container": "web", "port": 80}]});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            spec
+        };
+        let routes = [
+            route("u-ada", "first", 1, with(json!({}))),
+            route("u-bob", "second", 2, with(json!({}))),
+            route("u-bob", "datagrams", 3, with(json!({"protocol": "UDP"}))),
+            route("u-eve", "grabs", 4, with(json!({"port": 1, "hosts": ["a"]}))),
+            route("u-ada", "web", 5, json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}]})),
+            route("u-ada", "sees", 6, with(json!({"port": 2, "rateLimit": {"requestsPerSecond": 1}}))),
+            route("u-ada", "later", 7, with(json!({"port": 2}))),
+        ];
+        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let of = |port: &str| snapshot.ports.get(&port.parse().unwrap()).map(|entry| (&*entry.id, entry.is_broken));
+        assert_eq!((of("tcp/5432"), of("udp/5432")), (Some(("u-ada/first", false)), Some(("u-bob/datagrams", false))));
+        assert_eq!(
+            (of("tcp/1"), of("tcp/2")),
+            (Some(("u-eve/grabs", true)), Some(("u-ada/sees", true))),
+            "refused, not another's"
+        );
+        assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/web"), 3, 4));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::addresses::{AddressFilter, NetworkError};
 use crate::cors::Cors;
 use crate::matching::{Conditions, Match, PathRule, Pattern, PatternError, Text};
+use crate::ports::Port;
 use crate::rewrite::{PathEdit, Redirect};
 
 /// Why a Route cannot be served as it is.
@@ -28,7 +29,7 @@ pub enum RouteError {
     Network(#[from] NetworkError),
     /// What is passed on as it is shows nothing of requests.
     #[error(
-        "a Route with protocol TLS passes connections on as they are, and cannot do what {0} asks for: remove it, or let TLS end at the gateway"
+        "a Route with this protocol passes on what comes as it is, and cannot do what {0} asks for: remove it, or choose another spec.protocol"
     )]
     Passing(&'static str),
     /// A header says how a message is framed, or where it goes.
@@ -138,7 +139,7 @@ fn read<T: FromStr>(field: &'static str, text: &str) -> Result<T, RouteError> {
     text.parse().map_err(|_| RouteError::Header { field, text: text.to_owned() })
 }
 
-/// Whether all that a Route which passes TLS on asks for can be done without looking into it.
+/// Whether all that a Route which passes on what comes (TLS, TCP, UDP) asks for can be done without looking into it.
 ///
 /// # Errors
 /// What cannot.
@@ -161,6 +162,8 @@ pub fn check_passing(spec: &RouteSpec) -> Result<(), RouteError> {
         (spec.rate_limit.is_some(), "spec.rateLimit"),
         (spec.timeouts.request_seconds.is_some(), "spec.timeouts.requestSeconds"),
         (spec.tls.is_some(), "spec.tls"),
+        // Whoever comes to a port names no host.
+        (Port::of(spec).is_some() && !spec.hosts.is_empty(), "spec.hosts"),
     ];
     asks.into_iter().find(|(asks, _)| *asks).map_or(Ok(()), |(_, field)| Err(RouteError::Passing(field)))
 }
@@ -312,6 +315,8 @@ mod tests {
             let text = said(json!({ field: value })).unwrap_err();
             assert!(text.contains(&format!("what spec.{field} asks for")), "{text}");
         }
+        assert_eq!(said(json!({"protocol": "TCP", "port": 5432})), Ok(()));
+        assert!(said(json!({"protocol": "UDP", "port": 53, "hosts": ["h"]})).unwrap_err().contains("spec.hosts"));
     }
 
     #[test]

@@ -9,10 +9,7 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 #[must_use]
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
-        (
-            !matches!(spec.protocol, RouteProtocol::HTTP | RouteProtocol::GRPC | RouteProtocol::WebSocket | RouteProtocol::TLS),
-            "spec.protocol",
-        ),
+        (spec.protocol == RouteProtocol::SSH, "spec.protocol"),
         (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
     ];
@@ -29,7 +26,7 @@ mod tests {
         assert_eq!(unsupported(&plain), None);
         let of_a_domain = RouteSpec { domain: Some("example".to_owned()), ..plain.clone() };
         assert_eq!(unsupported(&of_a_domain), Some("spec.domain"));
-        let stream = RouteSpec { protocol: RouteProtocol::TCP, ..plain };
-        assert_eq!(unsupported(&stream), Some("spec.protocol"));
+        let shell = RouteSpec { protocol: RouteProtocol::SSH, ..plain };
+        assert_eq!(unsupported(&shell), Some("spec.protocol"));
     }
 }
