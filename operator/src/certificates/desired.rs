@@ -1,30 +1,17 @@
 //! Who may read which certificates of a tenant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL, TENANT_LABEL, User, core_namespace};
+use eddy_crds::User;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::{Resource, ResourceExt};
+
+use crate::user::metadata;
 
 /// Of the Role and its binding. The operator's own rights, and what is checked at admission, name it.
 pub(super) const NAME: &str = "eddy-gateway-certificates";
 /// The gateway watches them, and the operator looks whether they are any good.
 const READERS: [&str; 2] = ["eddy-gateway", "eddy-operator"];
 const RBAC: &str = "rbac.authorization.k8s.io";
-
-fn metadata(user: &User) -> ObjectMeta {
-    ObjectMeta {
-        name: Some(NAME.to_owned()),
-        namespace: Some(core_namespace(&user.name_any())),
-        labels: Some(BTreeMap::from([
-            (MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned()),
-            (TENANT_LABEL.to_owned(), user.name_any()),
-        ])),
-        owner_references: Some(user.controller_owner_ref(&()).into_iter().collect()),
-        ..ObjectMeta::default()
-    }
-}
 
 /// To read these Secrets, of which there is at least one.
 pub(super) fn role(user: &User, secrets: BTreeSet<String>) -> Role {
@@ -35,7 +22,7 @@ pub(super) fn role(user: &User, secrets: BTreeSet<String>) -> Role {
         verbs: ["get", "list", "watch"].map(str::to_owned).to_vec(),
         ..PolicyRule::default()
     };
-    Role { metadata: metadata(user), rules: Some(vec![rule]) }
+    Role { metadata: metadata(user, NAME), rules: Some(vec![rule]) }
 }
 
 pub(super) fn binding(user: &User, system_namespace: &str) -> RoleBinding {
@@ -46,7 +33,7 @@ pub(super) fn binding(user: &User, system_namespace: &str) -> RoleBinding {
         namespace: Some(system_namespace.to_owned()),
     };
     RoleBinding {
-        metadata: metadata(user),
+        metadata: metadata(user, NAME),
         role_ref: RoleRef { api_group: RBAC.to_owned(), kind: "Role".to_owned(), name: NAME.to_owned() },
         subjects: Some(READERS.map(subject).to_vec()),
     }
@@ -57,6 +44,7 @@ pub(super) fn binding(user: &User, system_namespace: &str) -> RoleBinding {
 mod tests {
     use super::*;
     use eddy_crds::UserSpec;
+    use kube::ResourceExt;
 
     #[test]
     fn only_named_secrets_are_read_and_only_by_the_gateway_and_the_operator() {

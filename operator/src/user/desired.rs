@@ -45,7 +45,8 @@ pub(super) fn obstacle(user: &User, namespace: &Namespace) -> Option<Verdict> {
     })
 }
 
-fn metadata(user: &User, name: &str) -> ObjectMeta {
+/// Of what a tenant's core namespace has by this name, and its User is the owner of.
+pub(crate) fn metadata(user: &User, name: &str) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(core_namespace(&user.name_any())),

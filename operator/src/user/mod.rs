@@ -30,6 +30,8 @@ use crate::reconcile;
 use crate::status;
 use crate::watching::{Filled, all_filled, children, filled, specs};
 
+pub(crate) use self::desired::metadata;
+
 use self::counting::Omissions;
 
 /// What is there of every tenant.

@@ -1,9 +1,14 @@
 //! What was read of a connection before anybody asked for it.
 
-use tokio::io::ReadBuf;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::time::timeout;
 
 /// What a connection of HTTP/2 begins with (RFC 9113, section 3.4).
 pub(crate) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A client begins to speak within this.
+const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 /// What is read at most before it is known what a client speaks.
 const BYTES_MAX: usize = 4096;
 
@@ -15,13 +20,21 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Where more is to be read into, if it is not known yet whether this begins as HTTP/2 does.
-    pub(crate) fn wants(&mut self) -> Option<&mut Vec<u8>> {
-        let is_open = self.bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&self.bytes);
-        if is_open {
-            self.bytes.reserve_exact(BYTES_MAX.saturating_sub(self.bytes.len()));
-        }
-        is_open.then_some(&mut self.bytes)
+    /// Reads until it is known whether a client begins as HTTP/2 does.
+    ///
+    /// # Errors
+    /// That it does not say so much in time, or that the connection broke.
+    pub(crate) async fn begin(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<()> {
+        let begin = async {
+            while self.bytes.len() < HTTP2_PREFACE.len() && HTTP2_PREFACE.starts_with(&self.bytes) {
+                self.bytes.reserve_exact(BYTES_MAX.saturating_sub(self.bytes.len()));
+                if stream.read_buf(&mut self.bytes).await? == 0 {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+                }
+            }
+            Ok(())
+        };
+        timeout(BEGINS_WITHIN, begin).await.map_err(|_| std::io::ErrorKind::TimedOut)?
     }
 
     /// Where more is to be read into, whatever it is.

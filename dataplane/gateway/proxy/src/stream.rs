@@ -12,7 +12,7 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -21,7 +21,6 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::ahead::{Ahead, HTTP2_PREFACE};
 use crate::head::Head;
@@ -29,8 +28,6 @@ use crate::hello::{self, Hearing, Hello};
 
 /// Room for a response's header and a small body.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// A client begins to speak within this.
-pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// A buffer that no connection of this thread needs at the moment.
@@ -171,15 +168,7 @@ impl Peek for SocketStream {
     /// Fills the buffer with what a client begins with, as far as that is the preface of HTTP/2, and with zeros from there: a request may be
     /// shorter than what is looked for.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> std::io::Result<bool> {
-        let begin = async {
-            while let Some(bytes) = self.ahead.wants() {
-                if self.stream.read_buf(bytes).await? == 0 {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-                }
-            }
-            Ok(())
-        };
-        timeout(BEGINS_WITHIN, begin).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+        self.ahead.begin(&mut self.stream).await?;
         let count = self.ahead.same().min(buffer.len());
         buffer.fill(0);
         buffer[..count].copy_from_slice(&HTTP2_PREFACE[..count]);

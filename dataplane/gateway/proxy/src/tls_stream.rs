@@ -13,13 +13,13 @@ use pingora_core::protocols::{
     UniqueIDType,
 };
 use pingora_proxy::Session;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 use tokio_rustls::server;
 
 use crate::ahead::{Ahead, HTTP2_PREFACE};
 use crate::head::Head;
-use crate::stream::{BEGINS_WITHIN, SocketStream};
+use crate::stream::SocketStream;
 use crate::tls::HTTP2;
 
 /// To tell the other end that this is the end, which it may not take.
@@ -57,15 +57,7 @@ impl TlsStream {
     /// # Errors
     /// That it does not in time, or speaks no HTTP/2 where that was agreed on.
     pub(crate) async fn begins(&mut self) -> std::io::Result<()> {
-        let begin = async {
-            while let Some(bytes) = self.ahead.wants() {
-                if self.stream.read_buf(bytes).await? == 0 {
-                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
-                }
-            }
-            Ok(())
-        };
-        timeout(BEGINS_WITHIN, begin).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+        self.ahead.begin(&mut self.stream).await?;
         if self.is_http2 && self.ahead.same() < HTTP2_PREFACE.len() {
             return Err(std::io::ErrorKind::InvalidData.into());
         }
