@@ -11,7 +11,7 @@ use kube::core::cel::{ValidationErrors, Validator, compile_schema};
 use serde_json::{Value, json};
 
 /// The sum over all kinds; it changes when a rule is added, and only then.
-const RULES: usize = 121;
+const RULES: usize = 123;
 
 struct Case {
     kind: &'static str,
@@ -284,6 +284,13 @@ fn cases() -> Vec<Case> {
         "only HTTP, gRPC and WebSocket Routes have paths: remove spec.paths or change spec.protocol",
     );
     refuse("Route", "spec/port", json!(0), "spec.port", PORT);
+    refuse(
+        "Route",
+        "spec",
+        json!({"protocol": "TCP", "port": 5432, "hosts": ["h"], "backends": [{"container": "a", "port": 1}]}),
+        "spec",
+        "a TCP or UDP Route has no hosts: whoever comes to a port names none",
+    );
     for name in ["My Secret", "../tls", "a,type=b", "-a"] {
         refuse(
             "Route",
@@ -411,6 +418,15 @@ fn cases() -> Vec<Case> {
         json!("api.example.com"),
         "spec.host",
         "spec.host cannot be changed: make another Domain",
+    );
+    let kept = "a Route keeps its port: make another Route, which has the port once no older one does";
+    refuse_change("Route", "spec/port", json!(5432), "spec", kept);
+    refuse_change(
+        "Route",
+        "spec",
+        json!({"protocol": "TCP", "port": 5432, "backends": [{"container": "a", "port": 1}]}),
+        "spec",
+        kept,
     );
     refuse_change(
         "Token",

@@ -86,3 +86,20 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- $all | toJson }}
 {{- end }}
+
+{{/* A Service's ports for Routes, of one protocol. */}}
+{{- define "eddy.gatewayPorts" -}}
+{{- $protocol := .protocol -}}
+{{- $service := .root.Values.gateway.service -}}
+{{- range .root.Values.gateway.ports }}
+{{- if eq .protocol $protocol }}
+    - name: {{ lower .protocol }}-{{ .port }}
+      port: {{ .port }}
+      targetPort: {{ .port }}
+      protocol: {{ .protocol }}
+      {{- if and .nodePort (ne $service.type "ClusterIP") }}
+      nodePort: {{ .nodePort }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

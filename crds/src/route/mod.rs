@@ -35,6 +35,10 @@ use crate::rules;
     .message("spec.hosts needs at least one host, as in app.example.com"))]
 #[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP']) || has(self.port)")
     .message("a TCP or UDP Route needs spec.port, the port that the gateway listens on"))]
+#[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP']) || !has(self.hosts) || self.hosts.size() == 0")
+    .message("a TCP or UDP Route has no hosts: whoever comes to a port names none"))]
+#[x_kube(validation = Rule::new("(self.protocol == oldSelf.protocol || !(self.protocol in ['TCP', 'UDP'] || oldSelf.protocol in ['TCP', 'UDP'])) && (has(self.port) ? has(oldSelf.port) && self.port == oldSelf.port : !has(oldSelf.port))")
+    .message("a Route keeps its port: make another Route, which has the port once no older one does"))]
 #[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP', 'TLS', 'SSH']) || !has(self.paths) || self.paths.size() == 0")
     .message("only HTTP, gRPC and WebSocket Routes have paths: remove spec.paths or change spec.protocol"))]
 #[x_kube(validation = Rule::new("has(self.redirect) != (has(self.backends) && self.backends.size() > 0)")
@@ -104,7 +108,7 @@ pub struct RouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 
-    /// Whether answers that shrink, as texts do, are compressed for clients that take it (gzip, br, zstd). Not where what a client sends is in an
+    /// Whether answers that shrink, as texts do, are compressed for clients that take it (gzip). Not where what a client sends is in an
     /// answer beside something secret: the size of the answer would tell of it.
     #[serde(default)]
     pub compress: bool,

@@ -375,14 +375,14 @@ async fn answers_that_shrink_are_compressed_as_their_clients_take_it() {
         (&["-X", "GET", "-H", "Content-Length: 0"][..], false),
         (&["--http2-prior-knowledge"][..], true),
     ] {
-        for coding in ["gzip", "br", "zstd", "identity"] {
+        for coding in ["gzip", "identity", "br"] {
             let mut curl = std::process::Command::new("curl");
             curl.args(["-si", "--max-time", "20", "-H", "Host: h", "-H", &format!("Accept-Encoding: {coding}")]).args(ways);
             let said = tokio::task::block_in_place(|| curl.arg(format!("http://{}/", gateway.address)).output().unwrap()).stdout;
             let end = said.windows(4).position(|end| end == b"\r\n\r\n").unwrap();
             let head = String::from_utf8_lossy(&said[..end]).to_ascii_lowercase();
             assert!(head.contains("\r\nvary: accept-encoding"), "{coding} {ways:?}: {head}");
-            if coding == "identity" {
+            if coding != "gzip" {
                 assert!(!head.contains("content-encoding") && said[end + 4..] == *text.as_bytes(), "{head}");
                 continue;
             }

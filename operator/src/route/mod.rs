@@ -4,7 +4,7 @@
 mod certificate;
 mod judge;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ struct Stores {
     claims: Mutex<Option<Arc<Claimed>>>,
     /// The gateway's ports that Routes may have.
     open: HashSet<Port>,
+    /// Each Route as it was seen last.
+    before: Mutex<HashMap<ObjectRef<Route>, Route>>,
 }
 
 impl Stores {
@@ -51,6 +53,16 @@ impl Stores {
         let mut kept = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         let decide = || Claimed::decide(self.platform.as_ref(), &self.routes.state(), self.open.clone());
         kept.get_or_insert_with(|| Arc::new(decide())).clone()
+    }
+
+    /// What a Route was before this change, if it was seen before.
+    fn changed(&self, route: &Route) -> Option<Route> {
+        let key = ObjectRef::from_obj(route);
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.routes.get(&key) {
+            Some(_) => before.insert(key, route.clone()),
+            None => before.remove(&key),
+        }
     }
 
     fn forget_claims(&self) {
@@ -76,14 +88,20 @@ pub(crate) async fn run(
         platform: context.platform.clone(),
         claims: Mutex::default(),
         open: context.ports.clone(),
+        before: Mutex::default(),
     });
 
     // A Route that comes or goes may give or take hosts of others.
     let affected = stores.clone();
     let by_host = move |changed: Route| -> Vec<ObjectRef<Route>> {
         affected.forget_claims();
+        // What it claimed before may be another's now.
+        let before = affected.changed(&changed);
+        let shares = |route: &Route| {
+            judge::share_a_claim(route, &changed) || before.as_ref().is_some_and(|before| judge::share_a_claim(route, before))
+        };
         let all = affected.routes.state();
-        all.iter().filter(|route| judge::share_a_claim(route, &changed)).map(|route| ObjectRef::from_obj(&**route)).collect()
+        all.iter().filter(|route| shares(route)).map(|route| ObjectRef::from_obj(&**route)).collect()
     };
     let affected = stores.clone();
     let by_backend = move |changed: Container| -> Vec<ObjectRef<Route>> {

@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use eddy_authz::ScopeError;
@@ -25,8 +26,8 @@ pub(crate) struct Compilation<'a> {
     by_name: ByName,
     ports: HashMap<Port, Arc<RouteEntry>>,
     named: HashSet<Place>,
-    /// How many Secrets each tenant's Routes named.
-    secrets_of: HashMap<String, usize>,
+    /// The Secrets that the operator lets be read.
+    readable: HashSet<Place>,
     /// Hosts that somebody holds.
     held: Vec<String>,
     served: usize,
@@ -34,7 +35,9 @@ pub(crate) struct Compilation<'a> {
 }
 
 impl<'a> Compilation<'a> {
-    pub(crate) fn new(secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
+    /// Nothing yet, of these Routes, the oldest first.
+    pub(crate) fn new(routes: &[&RouteInput], secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
+        let readable = readable(routes);
         Self {
             secrets,
             registry,
@@ -43,7 +46,7 @@ impl<'a> Compilation<'a> {
             by_name: ByName::default(),
             ports: HashMap::new(),
             named: HashSet::new(),
-            secrets_of: HashMap::new(),
+            readable,
             held: Vec::new(),
             served: 0,
             left_out: 0,
@@ -85,7 +88,8 @@ impl<'a> Compilation<'a> {
         };
         match passing {
             Ok(entry) => {
-                place.insert(entry);
+                let fingerprint = fingerprint(route);
+                place.insert(Arc::new(RouteEntry { fingerprint, ..entry }));
                 self.served += 1;
             }
             Err(error) => {
@@ -112,7 +116,7 @@ impl<'a> Compilation<'a> {
             self.certify(route, hosts, secret);
         }
         if route.spec.protocol == RouteProtocol::TLS {
-            let entry = passing(route, self.registry)?;
+            let entry = Arc::new(passing(route, self.registry)?);
             hosts.iter().for_each(|host| self.by_name.pass(host, &entry));
         } else {
             self.rules.extend(rules_of(route, hosts, self.registry)?);
@@ -125,13 +129,7 @@ impl<'a> Compilation<'a> {
         if let Some(certificate) = self.secrets.get(&secret) {
             hosts.iter().for_each(|host| self.certificates.give(host, &route.place.namespace, Some(certificate)));
         }
-        if self.named.contains(&secret) {
-            return;
-        }
-        // As many as the operator lets be read, the same ones.
-        let count = self.secrets_of.entry(secret.namespace.clone()).or_default();
-        *count += 1;
-        if *count <= SECRETS_A_TENANT_MAX {
+        if self.readable.contains(&secret) {
             self.named.insert(secret);
         }
     }
@@ -162,6 +160,20 @@ impl<'a> Compilation<'a> {
         let Self { certificates, by_name, ports, named, served, left_out, .. } = self;
         Snapshot { table, certificates, by_name, ports, named, served, left_out }
     }
+}
+
+/// The Secrets of the oldest Routes of each tenant, whatever becomes of those: as many as the operator lets be read, the same ones.
+fn readable(routes: &[&RouteInput]) -> HashSet<Place> {
+    let (mut readable, mut counts) = (HashSet::new(), HashMap::<&str, usize>::new());
+    for route in routes {
+        let Some(secret) = route.secret().filter(|secret| !readable.contains(secret)) else { continue };
+        let count = counts.entry(&route.place.namespace).or_default();
+        if *count < SECRETS_A_TENANT_MAX {
+            *count += 1;
+            readable.insert(secret);
+        }
+    }
+    readable
 }
 
 /// A Route that refuses whatever comes.
@@ -203,7 +215,14 @@ fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Re
 }
 
 /// A Route that passes on what comes.
-fn passing(route: &RouteInput, registry: &mut Registry) -> Result<Arc<RouteEntry>, RouteError> {
+fn passing(route: &RouteInput, registry: &mut Registry) -> Result<RouteEntry, RouteError> {
     check_passing(&route.spec)?;
-    Ok(Arc::new(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry)))
+    Ok(entry(route, None, Filters::of(&route.spec)?, Requirement::default(), registry))
+}
+
+/// A number that is another where a Route says something else. Only compared within one process.
+fn fingerprint(route: &RouteInput) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    serde_json::to_string(route).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
 }

@@ -1,21 +1,28 @@
 //! Compressing an answer's body as it goes by.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use eddy_router::{Coding, compress};
+use eddy_crds::RouteProtocol;
+use eddy_router::compress;
 use http::{Method, Version};
-use pingora_core::Result;
 use pingora_core::protocols::http::compression::{Algorithm, Encode};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::entry::RouteEntry;
 
 /// Fast, and most of what can be gained.
 const GZIP_LEVEL: u32 = 5;
-const BROTLI_LEVEL: u32 = 4;
-const ZSTD_LEVEL: u32 = 3;
+/// So many at once, of some 300 KiB each, for as long as their clients take: what there is no room for is sent as it is.
+pub(crate) const COMPRESSORS_MAX: usize = 256;
 
 /// What makes an answer's body smaller.
-pub(crate) struct Compressor(Box<dyn Encode + Send + Sync>);
+pub(crate) struct Compressor {
+    encoder: Box<dyn Encode + Send + Sync>,
+    _place: OwnedSemaphorePermit,
+}
 
 impl RouteEntry {
     /// Makes the head of an answer to a request one whose body is compressed, if its Route wants that, its client takes it, and it is one that
@@ -23,21 +30,26 @@ impl RouteEntry {
     ///
     /// # Errors
     /// Where the head cannot be written.
-    pub(crate) fn compress(&self, request: &RequestHeader, response: &mut ResponseHeader) -> Result<Option<Compressor>> {
+    pub(crate) fn compress(
+        &self,
+        request: &RequestHeader,
+        response: &mut ResponseHeader,
+        room: &Arc<Semaphore>,
+    ) -> Result<Option<Compressor>> {
         // Before HTTP/1.1, a body ends with the connection or has a length, which is not known any more.
         if !self.filters.compress || request.method == Method::HEAD || request.version < Version::HTTP_11 {
             return Ok(None);
         }
-        let mut headers = response.headers.clone();
-        let coding = compress(&request.headers, response.status, &mut headers);
-        let compressor = coding.and_then(|coding| match coding {
-            Coding::Zstd => Algorithm::Zstd.compressor(ZSTD_LEVEL),
-            Coding::Brotli => Algorithm::Brotli.compressor(BROTLI_LEVEL),
-            Coding::Gzip => Algorithm::Gzip.compressor(GZIP_LEVEL),
-        });
-        if coding.is_some() && compressor.is_none() {
+        // What comes by HTTP/2 may end with trailers, and is no text.
+        if self.protocol == RouteProtocol::GRPC {
             return Ok(None);
         }
+        let Ok(place) = room.clone().try_acquire_owned() else { return Ok(None) };
+        let mut headers = response.headers.clone();
+        let encoder = match compress(&request.headers, response.status, &mut headers) {
+            true => Some(Algorithm::Gzip.compressor(GZIP_LEVEL).ok_or_else(|| Error::new(ErrorType::InternalError))?),
+            false => None,
+        };
         // Pingora keeps the case of names beside them.
         let gone: Vec<_> = response.headers.keys().filter(|name| !headers.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -52,7 +64,7 @@ impl RouteEntry {
                 response.append_header(name.clone(), value)?;
             }
         }
-        Ok(compressor.map(Compressor))
+        Ok(encoder.map(|encoder| Compressor { encoder, _place: place }))
     }
 }
 
@@ -62,6 +74,6 @@ impl Compressor {
     /// # Errors
     /// That it cannot be compressed: the answer is not whole then.
     pub(crate) fn take(&mut self, part: Option<&Bytes>, is_end: bool) -> Result<Bytes> {
-        self.0.encode(part.map_or(&[][..], |part| part), is_end)
+        self.encoder.encode(part.map_or(&[][..], |part| part), is_end)
     }
 }

@@ -1,4 +1,7 @@
-//! Datagrams that are passed on from a port: each client's to one backend, and the answers back, until nobody says anything.
+//! Datagrams that are passed on from a port: each client's to one backend, and the answers back, until the client says nothing any more.
+//!
+//! Addresses of datagrams are easily made up: what one client costs is bounded, and so is what all do together. What a client said counts, not
+//! what a backend answers, or one datagram with somebody else's address would bring them a stream for ever.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,24 +14,30 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use eddy_router::Port;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::interval;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinHandle, consume_budget};
+use tokio::time::{interval, sleep};
 
 use crate::endpoints::InFlight;
 use crate::entry::RouteEntry;
 use crate::metrics::Metrics;
-use crate::passthrough::{Heard, IDLE_AT_END, PassError};
+use crate::passthrough::{Heard, PassError};
 use crate::snapshot::Snapshot;
 
 /// No datagram is longer.
 const BYTES_MAX: usize = 65_535;
-/// Clients that a thread remembers of one port. Whoever comes besides is not heard: addresses are easily made up.
-const CLIENTS_MAX: usize = 4096;
+/// Clients that are remembered, of all ports and threads together: each has a port of this machine's, of which there are some 28,000.
+pub(crate) const CLIENTS_MAX: usize = 16_384;
+/// Of one port, by one thread.
+const OF_A_PORT_MAX: usize = 2048;
+/// A client whose backend never answered is forgotten after so long a silence.
+const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 /// Those that say nothing are looked for this often.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// After a failed read, which is mostly a backend's refusal told late.
+/// After a failed read, which is mostly a refusal that is told late.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Once no more connections are taken, datagrams are passed on for so long: those who send them are told nothing of the end.
+const GOES_ON: Duration = Duration::from_secs(3);
 
 thread_local! {
     /// What holds a datagram on its way back: there may be thousands of backends that are waited for.
@@ -41,6 +50,8 @@ pub(crate) struct Datagrams {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
+    /// Room for clients, of all ports.
+    pub(crate) clients: Arc<Semaphore>,
     pub(crate) closed: watch::Receiver<bool>,
 }
 
@@ -48,12 +59,44 @@ pub(crate) struct Datagrams {
 struct Flow {
     backend: Arc<UdpSocket>,
     address: SocketAddr,
-    heard: Arc<Heard>,
-    /// Its backend refuses it.
-    is_refused: Arc<AtomicBool>,
+    heard: Heard,
+    told: Arc<Told>,
     route: Arc<RouteEntry>,
     answers: JoinHandle<()>,
     _under_way: InFlight,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What is known of a backend by its answers.
+#[derive(Default)]
+struct Told {
+    is_answered: AtomicBool,
+    is_refused: AtomicBool,
+}
+
+impl Flow {
+    fn is_answered(&self) -> bool {
+        self.told.is_answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether its backend, or its Route, is there no more.
+    fn is_over(&self, route: Option<&Arc<RouteEntry>>) -> bool {
+        self.told.is_refused.load(Ordering::Relaxed)
+            || route.is_none_or(|route| !route.is_same(&self.route))
+            || !self.route.backends.has(self.address)
+    }
+
+    /// Whether nothing has come for as long as it may.
+    fn is_silent(&self) -> bool {
+        let limit = if self.is_answered() { self.route.idle_timeout } else { self.route.idle_timeout.min(UNANSWERED_MAX) };
+        self.heard.nothing_since(limit)
+    }
+
+    /// Sends on; what cannot be sent now is lost, as datagrams may be. False if the backend refuses.
+    fn send(&self, datagram: &[u8]) -> bool {
+        self.heard.now();
+        !matches!(self.backend.try_send(datagram), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+    }
 }
 
 impl Drop for Flow {
@@ -63,45 +106,56 @@ impl Drop for Flow {
 }
 
 impl Datagrams {
-    /// Passes datagrams on until the listeners close, and then until nobody says anything any more.
+    /// Passes datagrams on until a moment after the listeners close.
     pub(crate) async fn run(self) {
+        let mut closed = self.closed.clone();
+        let end = async {
+            let _ = closed.wait_for(|closed| *closed).await;
+            sleep(GOES_ON).await;
+        };
+        tokio::select! {
+            () = self.pass_all() => {}
+            () = end => {}
+        }
+    }
+
+    async fn pass_all(&self) {
         let (mut flows, mut buffer, mut sweep) = (HashMap::new(), vec![0; BYTES_MAX], interval(SWEEP_EVERY));
-        let (mut is_closed, mut closed) = (false, self.closed.clone());
-        while !is_closed || !flows.is_empty() {
+        loop {
             tokio::select! {
                 came = self.socket.recv_from(&mut buffer) => match came {
-                    Ok((count, client)) => self.pass(&mut flows, client, &buffer[..count], is_closed).await,
-                    Err(_) => tokio::time::sleep(PAUSE).await,
+                    Ok((count, client)) => self.pass(&mut flows, client, &buffer[..count]).await,
+                    Err(_) => sleep(PAUSE).await,
                 },
                 _ = sweep.tick() => {
-                    let limit = |flow: &Flow| if is_closed { IDLE_AT_END } else { flow.route.idle_timeout };
-                    // One whose backend has gone is begun with another.
-                    flows.retain(|_, flow| !flow.heard.nothing_since(limit(flow)) && flow.route.backends.has(flow.address));
+                    let route = self.route();
+                    flows.retain(|_, flow: &mut Flow| !flow.is_over(route.as_ref()) && !flow.is_silent());
                 }
-                _ = closed.wait_for(|closed| *closed), if !is_closed => is_closed = true,
             }
         }
     }
 
-    async fn pass(&self, flows: &mut HashMap<SocketAddr, Flow>, client: SocketAddr, datagram: &[u8], is_closed: bool) {
-        let route = self.snapshot.load().ports.get(&self.port).cloned();
-        // What a client began with a Route that is another by now, or with a backend that refuses it, it begins anew.
-        let is_over = |flow: &Flow| {
-            flow.is_refused.load(Ordering::Relaxed) || route.as_ref().is_none_or(|route| !Arc::ptr_eq(route, &flow.route))
-        };
-        if flows.get(&client).is_some_and(is_over) {
-            flows.remove(&client);
-        }
+    fn route(&self) -> Option<Arc<RouteEntry>> {
+        self.snapshot.load().ports.get(&self.port).cloned()
+    }
+
+    async fn pass(&self, flows: &mut HashMap<SocketAddr, Flow>, client: SocketAddr, datagram: &[u8]) {
+        let route = self.route();
+        let mut refused = None;
         if let Some(flow) = flows.get(&client) {
-            flow.heard.now();
-            // It is lost where it cannot be sent now, as datagrams may be.
-            let _ = flow.backend.try_send(datagram);
-            return;
+            if !flow.is_over(route.as_ref()) && flow.send(datagram) {
+                return;
+            }
+            // It is begun anew, with another backend if there is one.
+            refused = flows.remove(&client).map(|flow| flow.address);
         }
-        let Some(route) = route.filter(|_| !is_closed && flows.len() < CLIENTS_MAX) else { return };
-        match self.begin(client, route).await {
+        let Some(route) = route else { return };
+        if flows.len() >= OF_A_PORT_MAX {
+            forget_one(flows);
+        }
+        match self.begin(client, route, refused, flows.len()).await {
             Ok(flow) => {
-                let _ = flow.backend.send(datagram).await;
+                flow.send(datagram);
                 flows.insert(client, flow);
             }
             Err(error) => {
@@ -111,40 +165,53 @@ impl Datagrams {
         }
     }
 
-    async fn begin(&self, client: SocketAddr, route: Arc<RouteEntry>) -> Result<Flow, PassError> {
+    async fn begin(
+        &self,
+        client: SocketAddr,
+        route: Arc<RouteEntry>,
+        refused: Option<SocketAddr>,
+        count: usize,
+    ) -> Result<Flow, PassError> {
         route.lets_in(client.ip())?;
-        let endpoint = route.backends.choose(None).ok_or(PassError::NoEndpoint)?;
+        let place = self.clients.clone().try_acquire_owned().ok().filter(|_| count < OF_A_PORT_MAX);
+        let place = place.ok_or(PassError::TooMany)?;
+        let endpoint = route.backends.choose(refused).ok_or(PassError::NoEndpoint)?;
         let own: SocketAddr = if endpoint.address.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
         let backend = Arc::new(UdpSocket::bind(own).await?);
         backend.connect(endpoint.address).await?;
+        // So that what comes first can be sent at once.
+        backend.writable().await?;
         self.metrics.passed.inc();
-        let (heard, is_refused, address) = (Arc::new(Heard::new()), Arc::new(AtomicBool::new(false)), endpoint.address);
-        let answers = answer(backend.clone(), self.socket.clone(), client, heard.clone(), is_refused.clone());
-        let answers = tokio::spawn(answers);
-        Ok(Flow { backend, address, heard, is_refused, route, answers, _under_way: InFlight::start(endpoint) })
+        let (told, address) = (Arc::new(Told::default()), endpoint.address);
+        let answers = tokio::spawn(answer(backend.clone(), self.socket.clone(), client, told.clone()));
+        let under_way = InFlight::start(endpoint);
+        Ok(Flow { backend, address, heard: Heard::new(), told, route, answers, _under_way: under_way, _place: place })
     }
 }
 
+/// Makes room: forgets who has said nothing for longest, of those whose backend never answered.
+fn forget_one(flows: &mut HashMap<SocketAddr, Flow>) {
+    let unanswered = flows.iter().filter(|(_, flow)| !flow.is_answered());
+    let longest = unanswered.min_by_key(|(_, flow)| flow.heard.last()).map(|(client, _)| *client);
+    longest.into_iter().for_each(|client| drop(flows.remove(&client)));
+}
+
 /// Passes a backend's datagrams back.
-async fn answer(
-    backend: Arc<UdpSocket>,
-    socket: Arc<UdpSocket>,
-    client: SocketAddr,
-    heard: Arc<Heard>,
-    is_refused: Arc<AtomicBool>,
-) {
+async fn answer(backend: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr, told: Arc<Told>) {
     let pass_one = |buffer: &mut Vec<u8>| {
         buffer.resize(BYTES_MAX, 0);
         let count = backend.try_recv(buffer)?;
-        heard.now();
+        told.is_answered.store(true, Ordering::Relaxed);
         // It is lost where it cannot be sent now, as datagrams may be.
         let _ = socket.try_send_to(&buffer[..count], client);
         Ok::<_, std::io::Error>(())
     };
     while backend.readable().await.is_ok() {
         match BUFFER.with_borrow_mut(pass_one) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return is_refused.store(true, Ordering::Relaxed),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => return told.is_refused.store(true, Ordering::Relaxed),
             Ok(()) | Err(_) => {}
         }
+        // A backend that always has something to say leaves others their turn.
+        consume_budget().await;
     }
 }

@@ -5,12 +5,15 @@
 //! (docs/benchmarks.md). Parsing, framing and keep-alive are Pingora's here too; all that is not plain
 //! goes the long way.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode, Version, header};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v1::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
+use tokio::sync::Semaphore;
 
 use crate::attempt::check_switch;
 use crate::entry::RouteEntry;
@@ -82,7 +85,7 @@ impl Gateway {
         let mut request = session.req_header().clone();
         request.remove_header(&header::CONNECTION);
         self.prepare(session, &mut request, context)?;
-        let passed_on = pass_on(request, &route, &mut upstream, session.as_downstream_mut()).await;
+        let passed_on = pass_on(request, &route, &mut upstream, session.as_downstream_mut(), &self.compressors).await;
         passed_on.map_err(|error| self.broke(session, context, error, reused))?;
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
@@ -98,6 +101,7 @@ async fn pass_on(
     route: &RouteEntry,
     upstream: &mut HttpSession,
     client: &mut ServerSession,
+    room: &Arc<Semaphore>,
 ) -> Result<()> {
     let head = request.method == Method::HEAD;
     let mut compressor = None;
@@ -110,7 +114,7 @@ async fn pass_on(
         let interim = response.status.is_informational();
         if !interim {
             route.edit_response(client.req_header(), &mut response)?;
-            compressor = route.compress(client.req_header(), &mut response)?;
+            compressor = route.compress(client.req_header(), &mut response, room)?;
             frame(&mut response, head)?;
         }
         client.write_response_header(Box::new(response)).await.map_err(Error::into_down)?;

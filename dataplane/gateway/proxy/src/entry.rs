@@ -16,6 +16,8 @@ use crate::mirror::Mirror;
 pub(crate) struct RouteEntry {
     /// Namespace and name, for logs.
     pub(crate) id: Box<str>,
+    /// What it was made of, as a number; of Routes for a port only.
+    pub(crate) fingerprint: u64,
     /// It asks for what cannot be done: whoever asks is refused, rather than answered by another Route that knows nothing of it.
     pub(crate) is_broken: bool,
     /// Whoever comes without TLS is sent to the same URL with it.
@@ -35,6 +37,13 @@ pub(crate) struct RouteEntry {
     pub(crate) request_timeout: Option<Duration>,
     /// What whoever asks must hold.
     pub(crate) requirement: Requirement,
+}
+
+impl RouteEntry {
+    /// Whether it is of the same Route, which says the same: snapshots are made anew for each change of any.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id && self.fingerprint == other.fingerprint
+    }
 }
 
 /// What becomes of a Route's requests. `matched` is the prefix of the path by which they are its, if one is.
@@ -64,6 +73,7 @@ pub(crate) fn entry(
     });
     RouteEntry {
         id: route.place.to_string().into(),
+        fingerprint: 0,
         is_broken: false,
         is_tls_only: spec.tls.as_ref().is_some_and(|tls| tls.redirect_http),
         protocol: spec.protocol,

@@ -31,6 +31,8 @@ const BACKLOG: u32 = 4096;
 const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
 /// Whoever takes nothing of what is sent for so long has gone.
 const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
+/// A port has this part of all connections at most.
+const PORT_SHARE: usize = 4;
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -105,6 +107,8 @@ impl Acceptor {
     async fn accept(&self, door: Door, permits: Arc<Semaphore>) {
         let Self { proxy, metrics, balancers, drain, head_within, .. } = self;
         let head_within = *head_within;
+        let room =
+            matches!(door.leads, Leads::Port(..)).then(|| Arc::new(Semaphore::new((self.connections_max / PORT_SHARE).max(1))));
         let (Door { listener, leads }, mut drained) = (door, drain.closed.clone());
         loop {
             let permit = tokio::select! {
@@ -119,7 +123,12 @@ impl Acceptor {
                 _ = drained.wait_for(|closed| *closed) => break,
             };
             match accepted {
+                // It is closed: ports leave room for requests.
+                Ok(_) if room.as_ref().is_some_and(|room| room.available_permits() == 0) => {
+                    metrics.not_passed("too_many");
+                }
                 Ok((stream, client)) => {
+                    let place = room.as_ref().and_then(|room| room.clone().try_acquire_owned().ok());
                     // Nothing else bounds how long what is flushed waits for whoever takes nothing.
                     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
@@ -155,7 +164,7 @@ impl Acceptor {
                             Ok(None) => {}
                             Err(error) => tracing::debug!(%error, %client, "a connection ended before it began"),
                         }
-                        drop((permit, counted));
+                        drop((permit, counted, place));
                     });
                 }
                 Err(error) => {

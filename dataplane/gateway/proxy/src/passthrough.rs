@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Once no more connections are taken, one on which nobody says anything for so long has ended.
-pub(crate) const IDLE_AT_END: Duration = Duration::from_secs(2);
+const IDLE_AT_END: Duration = Duration::from_secs(2);
 
 /// Why a connection was not passed on, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub(crate) enum PassError {
     /// The Route does not let this address in.
     #[error("its Route does not let this address in")]
     Address,
+    /// There are as many as may be.
+    #[error("as many are passed on as may be")]
+    TooMany,
     /// There is nobody to take it.
     #[error("nothing is ready to take it")]
     NoEndpoint,
@@ -49,6 +52,7 @@ impl PassError {
         match self {
             Self::Broken => Some("broken"),
             Self::Address => Some("address"),
+            Self::TooMany => Some("too_many"),
             Self::NoEndpoint => Some("no_endpoint"),
             Self::Connect => Some("upstream"),
             Self::Idle(_) | Self::Broke(_) => None,
@@ -149,6 +153,11 @@ impl Heard {
 
     pub(crate) fn now(&self) {
         self.after_ms.store(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// When something was heard last.
+    pub(crate) fn last(&self) -> Instant {
+        self.until(Duration::ZERO)
     }
 
     /// Until when it is not so long since anything was heard.

@@ -11,7 +11,7 @@ use eddy_authz::feed::Feed;
 use eddy_crds::RouteProtocol;
 use eddy_router::{AddressFilter, Asked, Cors, check_path, normalize_host};
 use eddy_telemetry::Tracer;
-use http::header;
+use http::{Version, header};
 use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -62,6 +62,8 @@ pub(crate) struct Gateway {
     pub(crate) tls_public_port: u16,
     /// How much each Route lets in.
     pub(crate) rates: Arc<Rates>,
+    /// Room for what compresses answers.
+    pub(crate) compressors: Arc<Semaphore>,
     /// Room for copies of requests.
     pub(crate) copies: Arc<Semaphore>,
 }
@@ -244,9 +246,10 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let Some(route) = context.route.as_ref().filter(|_| !response.status.is_informational()) else { return Ok(()) };
         route.edit_response(session.req_header(), response)?;
-        context.compressor = route.compress(session.req_header(), response)?;
+        context.compressor = route.compress(session.req_header(), response, &self.compressors)?;
         if context.compressor.is_some() {
-            // Its length is not known any more. HTTP/2 has no use for this, and Pingora takes it away there.
+            // Its length is not known any more, and a backend may speak HTTP/1.0, which has no chunks. HTTP/2 has no use for this, and Pingora takes it away there.
+            response.set_version(Version::HTTP_11);
             response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         Ok(())

@@ -17,10 +17,11 @@ use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::configuration::ServerConf;
 use pingora_proxy::http_proxy;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::AccessLog;
-use crate::datagrams::Datagrams;
+use crate::compress::COMPRESSORS_MAX;
+use crate::datagrams::{CLIENTS_MAX, Datagrams};
 use crate::listener::{self, Acceptor, Door, Drain, Leads};
 use crate::metrics::Metrics;
 use crate::mirror;
@@ -110,6 +111,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     let log = options.access_log.then(|| AccessLog::start(metrics.clone())).transpose().map_err(GatewayError::Thread)?;
     let (access_log, log_writer) = log.unzip();
     let (believed, rates) = (only(&options.trusted_proxies)?, Arc::new(Rates::default()));
+    let compressors = Arc::new(Semaphore::new(COMPRESSORS_MAX));
     let gateway = || Gateway {
         snapshot: snapshot.clone(),
         metrics: metrics.clone(),
@@ -121,6 +123,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         tls_public_port: options.tls_public_port,
         rates: rates.clone(),
         copies: mirror::room(),
+        compressors: compressors.clone(),
     };
     check_ports(&options)?;
     let tls = terminator(&options, &snapshot)?;
@@ -196,12 +199,13 @@ fn start_threads(
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
     let count = options.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
     let mut threads = Vec::with_capacity(count);
+    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     let balancers = only(&options.proxy_protocol_from)?;
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
         let (doors, datagrams) = {
             let _entered = runtime.enter();
-            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, closed)?)
+            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, &clients, closed)?)
         };
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
@@ -244,14 +248,15 @@ fn datagrams(
     options: &GatewayOptions,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
+    clients: &Arc<Semaphore>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<Datagrams>, GatewayError> {
     let ports = options.ports.iter().filter(|port| port.transport == Transport::Udp);
     let bind = |port: &Port| {
         let address = at(options, *port);
         let socket = listener::bind_datagrams(address).map_err(|source| GatewayError::Bind { address, source })?;
-        let (snapshot, metrics, closed) = (snapshot.clone(), metrics.clone(), closed.clone());
-        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, closed })
+        let (snapshot, metrics, closed, clients) = (snapshot.clone(), metrics.clone(), closed.clone(), clients.clone());
+        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, clients, closed })
     };
     ports.map(bind).collect()
 }

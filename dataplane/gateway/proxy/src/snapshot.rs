@@ -39,7 +39,7 @@ pub(crate) fn compile<'a>(
     let mut routes: Vec<&RouteInput> = routes.collect();
     routes.sort_unstable_by(|left, right| (left.created, &left.place).cmp(&(right.created, &right.place)));
     let claims = Claims::decide(routes.iter().map(|route| claimant(route)));
-    let mut compilation = Compilation::new(secrets, registry);
+    let mut compilation = Compilation::new(&routes, secrets, registry);
     for route in routes {
         let hosts = route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
         compilation.take(route, hosts);
@@ -189,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn a_route_for_a_port_is_the_same_until_it_says_something_else() {
+        let of = |port: u16, idle: u32| {
+            let spec = json!({"protocol": "UDP", "port": port, "backends": [], "timeouts": {"idleSeconds": idle}});
+            let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
+            snapshot.ports[&format!("udp/{port}").parse().unwrap()].clone()
+        };
+        assert!(of(53, 60).is_same(&of(53, 60)) && !of(53, 60).is_same(&of(53, 30)));
+    }
+
+    #[test]
     fn a_tenant_has_so_many_certificates_and_no_more() {
         let routes: Vec<_> = (0..SECRETS_A_TENANT_MAX + 5)
             .map(|number| {
@@ -205,6 +215,10 @@ mod tests {
         let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
         assert_eq!(snapshot.named.len(), SECRETS_A_TENANT_MAX);
         assert!(snapshot.named.iter().all(|secret| *secret.name < *format!("s{SECRETS_A_TENANT_MAX:03}")), "the oldest");
+        // As the operator counts them: also those of Routes that are not served.
+        let others = (0..).map(|number| route("u-bob", "all", -1, json!({"hosts": [format!("h{number}")], "backends": []})));
+        let routes: Vec<_> = others.take(10).chain(routes).collect();
+        assert_eq!(compile(routes.iter(), &HashMap::new(), &mut Registry::default()).named.len(), SECRETS_A_TENANT_MAX - 10);
     }
 
     #[test]

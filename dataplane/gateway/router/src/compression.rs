@@ -1,4 +1,4 @@
-//! Which answers are compressed, and how (RFC 9110, sections 8.4 and 12.5.3).
+//! Which answers are compressed (RFC 9110, sections 8.4 and 12.5.3).
 
 use http::header::{
     ACCEPT_ENCODING, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, VARY,
@@ -23,45 +23,23 @@ const OTHERS: [&str; 13] = [
     "image/bmp",
     "image/svg+xml",
 ];
-static CONTENT_DIGEST: HeaderName = HeaderName::from_static("content-digest");
-static CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
+/// Of the bytes as they were.
+static DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+/// RFC 1952. The others that browsers take need a megabyte and more for each answer under way, which strangers could ask for.
+const GZIP: &str = "gzip";
 
-/// A way to compress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// RFC 8878.
-    Zstd,
-    /// RFC 7932.
-    Brotli,
-    /// RFC 1952.
-    Gzip,
-}
-
-impl Coding {
-    /// All, the one first that is taken if a client likes several as much.
-    const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
-
-    /// As headers call it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zstd => "zstd",
-            Self::Brotli => "br",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    /// The one that whoever asks with these headers likes most, if any.
-    pub fn accepted(request: &HeaderMap) -> Option<Self> {
-        let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        let all: Vec<(&str, u16)> = values.flat_map(|value| value.split(',')).filter_map(weighed).collect();
-        let weight = |name: &str| {
-            let named = |name: &str| all.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, weight)| *weight);
-            named(name).or_else(|| named("*")).unwrap_or(0)
-        };
-        let best = Self::ALL.into_iter().map(|coding| (weight(coding.name()), coding)).filter(|(weight, _)| *weight > 0);
-        // Of several with the same weight, the first.
-        best.rev().max_by_key(|(weight, _)| *weight).map(|(_, coding)| coding)
-    }
+/// Whether whoever asks with these headers likes gzip at least as much as nothing.
+fn takes_gzip(request: &HeaderMap) -> bool {
+    let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let all: Vec<(&str, u16)> = values.flat_map(|value| value.split(',')).filter_map(weighed).collect();
+    let named = |name: &str| all.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, weight)| *weight);
+    let gzip = named(GZIP).or_else(|| named("*")).unwrap_or(0);
+    gzip > 0 && named("identity").is_none_or(|plain| plain <= gzip)
 }
 
 /// A name and its weight in thousandths; one without is liked most.
@@ -78,17 +56,19 @@ fn weighed(item: &str) -> Option<(&str, u16)> {
     Some((name.trim(), weight)).filter(|(name, _)| !name.is_empty())
 }
 
-/// Makes an answer one that is compressed as whoever asks with these headers likes most, if it is one that shrinks. Says how; its body is for
-/// the caller to compress.
-pub fn compress(request: &HeaderMap, status: StatusCode, answer: &mut HeaderMap) -> Option<Coding> {
+/// Makes an answer one that is compressed by gzip, if it is one that shrinks, and whoever asks with these headers takes it. Says whether it is;
+/// its body is for the caller to compress.
+pub fn compress(request: &HeaderMap, status: StatusCode, answer: &mut HeaderMap) -> bool {
     if !shrinks(status, answer) {
-        return None;
+        return false;
     }
     // Caches are told, also of what is not compressed for this client.
     if !vary_by_coding(answer) {
         answer.append(VARY, HeaderValue::from_static("accept-encoding"));
     }
-    let coding = Coding::accepted(request)?;
+    if !takes_gzip(request) {
+        return false;
+    }
     // A validator of the bytes as they were is a weak one of these (RFC 9110, section 8.8.1).
     if let Some(tag) = answer.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
         match HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
@@ -96,29 +76,33 @@ pub fn compress(request: &HeaderMap, status: StatusCode, answer: &mut HeaderMap)
             Err(_) => drop(answer.remove(ETAG)),
         }
     }
-    for name in [&CONTENT_LENGTH, &ACCEPT_RANGES, &CONTENT_DIGEST, &CONTENT_MD5] {
+    for name in [&CONTENT_LENGTH, &ACCEPT_RANGES].into_iter().chain(&DIGESTS) {
         answer.remove(name);
     }
-    answer.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-    Some(coding)
+    answer.insert(CONTENT_ENCODING, HeaderValue::from_static(GZIP));
+    true
 }
 
 fn shrinks(status: StatusCode, answer: &HeaderMap) -> bool {
     let text = |name: &HeaderName| answer.get(name).and_then(|value| value.to_str().ok());
     let has_part = !matches!(status, StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
     let is_whole = has_part && !status.is_informational() && !answer.contains_key(CONTENT_RANGE);
-    let is_as_it_was = !answer.contains_key(CONTENT_ENCODING)
-        && !text(&CACHE_CONTROL).is_some_and(|says| says.to_ascii_lowercase().contains("no-transform"));
+    let says_no = |says: &HeaderValue| says.to_str().is_ok_and(|says| says.to_ascii_lowercase().contains("no-transform"));
+    let is_as_it_was = !answer.contains_key(CONTENT_ENCODING) && !answer.get_all(CACHE_CONTROL).iter().any(says_no);
     let is_long = text(&CONTENT_LENGTH).is_none_or(|length| length.parse::<u64>().is_ok_and(|length| length >= BYTES_MIN));
     let kind = text(&CONTENT_TYPE).map(|kind| kind.split(';').next().unwrap_or(kind).trim().to_ascii_lowercase());
     let is_text = kind.is_some_and(|kind| {
         // Events are to come as they happen.
         (kind.starts_with("text/") && kind != "text/event-stream")
             || OTHERS.contains(&kind.as_str())
-            || kind.ends_with("+json")
-            || kind.ends_with("+xml")
+            || ((kind.ends_with("+json") || kind.ends_with("+xml")) && !is_calls(&kind))
     });
     is_whole && is_as_it_was && is_long && is_text
+}
+
+/// Messages one after the other, of gRPC and the like.
+fn is_calls(kind: &str) -> bool {
+    ["application/grpc", "application/connect"].iter().any(|calls| kind.starts_with(calls))
 }
 
 fn vary_by_coding(answer: &HeaderMap) -> bool {
@@ -139,34 +123,36 @@ mod tests {
         of.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())).collect()
     }
 
-    fn accepted(says: &str) -> Option<&'static str> {
-        Coding::accepted(&headers(&[("accept-encoding", says)])).map(Coding::name)
+    fn takes(says: &str) -> bool {
+        takes_gzip(&headers(&[("accept-encoding", says)]))
     }
 
     #[test]
-    fn a_client_gets_what_it_likes_most() {
-        assert_eq!(accepted("gzip, deflate, br, zstd"), Some("zstd"));
-        assert_eq!(accepted("gzip;q=1.0, br;q=0.5"), Some("gzip"));
-        assert_eq!(accepted("GZIP ; Q=0.3"), Some("gzip"));
-        assert_eq!((accepted("*"), accepted("*;q=0.1, zstd;q=0")), (Some("zstd"), Some("br")));
-        for none in ["", "identity", "gzip;q=0", "deflate", "gzip;q=2", "gzip;q=x", ";q=1", "*;q=0"] {
-            assert_eq!(accepted(none), None, "{none:?}");
+    fn a_client_gets_what_it_takes() {
+        for gzip in ["gzip, deflate, br, zstd", "br, gzip;q=0.5", "GZIP ; Q=0.3", "*", "identity;q=0.5, *;q=0.5"] {
+            assert!(takes(gzip), "{gzip:?}");
         }
-        assert_eq!(Coding::accepted(&HeaderMap::new()), None);
+        let none =
+            ["", "identity", "gzip;q=0", "br", "gzip;q=2", "gzip;q=x", ";q=1", "*;q=0", "*, gzip;q=0", "identity, gzip;q=0.5"];
+        for none in none {
+            assert!(!takes(none), "{none:?}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
     }
 
     #[test]
     fn what_shrinks_is_compressed_and_said_to_be() {
-        let request = headers(&[("accept-encoding", "br")]);
+        let request = headers(&[("accept-encoding", "gzip")]);
         let mut answer = headers(&[
             ("content-type", "Text/HTML; charset=utf-8"),
             ("content-length", "5000"),
             ("etag", "\"a\""),
             ("accept-ranges", "bytes"),
+            ("repr-digest", "sha-256=:AA==:"),
             ("vary", "origin"),
         ]);
-        assert_eq!(compress(&request, StatusCode::OK, &mut answer), Some(Coding::Brotli));
-        let expected = [("content-type", "Text/HTML; charset=utf-8"), ("etag", "W/\"a\""), ("content-encoding", "br")];
+        assert!(compress(&request, StatusCode::OK, &mut answer));
+        let expected = [("content-type", "Text/HTML; charset=utf-8"), ("etag", "W/\"a\""), ("content-encoding", "gzip")];
         let mut expected = headers(&expected);
         expected.append(VARY, "origin".parse().unwrap());
         expected.append(VARY, "accept-encoding".parse().unwrap());
@@ -182,7 +168,7 @@ mod tests {
             let before = answer.clone();
             (compress(&request, StatusCode::from_u16(status).unwrap(), &mut answer), answer == before)
         };
-        assert_eq!(of(200, &[]).0, Some(Coding::Gzip));
+        assert!(of(200, &[]).0);
         for (status, more) in [
             (204, &[][..]),
             (206, &[]),
@@ -195,19 +181,20 @@ mod tests {
             (200, &[("content-type", "text/event-stream")]),
             (200, &[("content-type", "image/png")]),
             (200, &[("content-type", "application/grpc")]),
+            (200, &[("content-type", "application/grpc+json")]),
         ] {
-            assert_eq!(of(status, more), (None, true), "{status} {more:?}");
+            assert_eq!(of(status, more), (false, true), "{status} {more:?}");
         }
         // Whoever takes nothing else gets it as it is, and caches keep both.
         let mut answer = headers(&[("content-type", "text/css")]);
-        assert_eq!(compress(&HeaderMap::new(), StatusCode::OK, &mut answer), None);
+        assert!(!compress(&HeaderMap::new(), StatusCode::OK, &mut answer));
         assert_eq!(answer, headers(&[("content-type", "text/css"), ("vary", "accept-encoding")]));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_it_panic(says in "[ -~]{0,60}") {
-            let _ = accepted(&says);
+            let _ = takes(&says);
         }
     }
 }

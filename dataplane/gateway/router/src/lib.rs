@@ -20,7 +20,7 @@ mod weights;
 
 pub use self::addresses::{AddressFilter, NetworkError, parse_network};
 pub use self::claims::{Claimant, Claims};
-pub use self::compression::{Coding, compress};
+pub use self::compression::compress;
 pub use self::cors::{Answer, Cors};
 pub use self::host::{HostError, normalize_host};
 pub use self::matching::{Asked, Conditions, Match, PathRule, Pattern, PatternError, Text};
