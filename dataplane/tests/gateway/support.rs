@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 pub(crate) struct GatewayProcess {
     /// Where clients connect.
     pub(crate) address: SocketAddr,
+    /// Where it tells of itself.
+    pub(crate) admin: SocketAddr,
     child: Child,
     _inputs: tempfile::NamedTempFile,
 }
@@ -22,11 +24,11 @@ impl GatewayProcess {
     pub(crate) fn start(inputs: &Value, arguments: &[&str]) -> Self {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(inputs.to_string().as_bytes()).unwrap();
-        let address = reserved_address();
+        let (address, admin) = (reserved_address(), reserved_address());
         let mut child = Command::new(env!("CARGO_BIN_EXE_eddy-dataplane"))
             .args(["gateway", "--threads=1", "--access-log=false", "--drain-delay-seconds=0"])
             .arg(format!("--listen={address}"))
-            .arg(format!("--admin-address={}", reserved_address()))
+            .arg(format!("--admin-address={admin}"))
             .arg(format!("--static-file={}", file.path().display()))
             .args(arguments)
             .spawn()
@@ -35,13 +37,24 @@ impl GatewayProcess {
             assert!(child.try_wait().unwrap().is_none(), "the gateway ended before it listened");
             TcpStream::connect(address).is_ok()
         });
-        Self { address, child, _inputs: file }
+        Self { address, admin, child, _inputs: file }
     }
 
     /// Asks it to end; whether it ended in order.
     pub(crate) fn end(&mut self) -> bool {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         asked.success() && self.child.wait().unwrap().success()
+    }
+
+    /// One of its figures.
+    pub(crate) async fn figure(&self, name: &str) -> f64 {
+        let mut client = tokio::net::TcpStream::connect(self.admin).await.unwrap();
+        client.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        let line =
+            said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap_or_else(|| panic!("{name}: {said}"));
+        line.trim().parse().unwrap()
     }
 
     /// What it answers to these bytes, to the end of the connection.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
@@ -73,10 +74,18 @@ impl Gateway {
     /// A connection could not be opened. Nothing was sent yet, so any request may be tried elsewhere.
     pub(crate) fn connect_failed(&self, context: &mut RequestContext, mut error: Box<Error>) -> Box<Error> {
         self.metrics.upstream_failures.inc();
+        self.distrust(context);
         let again = self.may_retry(context);
         context.fail_over(again);
         error.set_retry(again);
         error
+    }
+
+    /// Counts a failure of the endpoint that was tried.
+    fn distrust(&self, context: &RequestContext) {
+        if context.in_flight.as_ref().is_some_and(|tried| tried.trust().broken(Instant::now())) {
+            self.metrics.ejections.inc();
+        }
     }
 
     /// A connection broke after it was opened, or the client's did.
@@ -92,6 +101,10 @@ impl Gateway {
         let repeatable = session.req_header().method.is_idempotent() && !session.as_ref().retry_buffer_truncated();
         if error.esource() == &ErrorSource::Upstream {
             self.metrics.upstream_failures.inc();
+            // One that just closed a connection that nobody used has done nothing wrong, and one that takes long is at work.
+            if !reused && !matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+                self.distrust(context);
+            }
         }
         if repeatable {
             error.retry.decide_reuse(reused);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use eddy_router::Weights;
 
@@ -38,7 +39,7 @@ impl Backends {
     }
 }
 
-/// The power of two choices: nearly as even as asking all, at the cost of asking two.
+/// The power of two choices: nearly as even as asking all, at the cost of asking two. Of those that are worth a try, if any is.
 fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> Option<Arc<Endpoint>> {
     let count = endpoints.len();
     if count < 2 {
@@ -47,12 +48,19 @@ fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> 
     let first = fastrand::usize(0..count);
     // Any other than the first, each as likely.
     let second = (first + fastrand::usize(1..count)) % count;
+    let now = Instant::now();
+    let is_bad = |endpoint: &Endpoint| failed == Some(endpoint.address) || endpoint.trust.is_alone(now);
     let (first, second) = (&endpoints[first], &endpoints[second]);
-    let chosen = match failed {
-        Some(failed) if first.address == failed => second,
-        Some(failed) if second.address == failed => first,
-        _ if second.active() < first.active() => second,
-        _ => first,
+    let chosen = match (is_bad(first), is_bad(second)) {
+        (false, false) if second.active() < first.active() => second,
+        (false, _) => first,
+        (true, false) => second,
+        // Seldom: all are asked, and if none is worth a try, another than the one that failed is tried.
+        (true, true) => {
+            let good: Vec<_> = endpoints.iter().filter(|endpoint| !is_bad(endpoint)).collect();
+            let others = || endpoints.iter().filter(|endpoint| failed != Some(endpoint.address)).collect::<Vec<_>>();
+            fastrand::choice(good).or_else(|| fastrand::choice(others())).unwrap_or(first)
+        }
     };
     Some(chosen.clone())
 }
@@ -100,6 +108,22 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(backends.choose("10.0.0.1:80".parse().ok()).unwrap().address, "10.0.0.2:80".parse().unwrap());
         }
+    }
+
+    #[test]
+    fn one_that_takes_no_connections_is_left_alone_unless_there_is_no_other() {
+        let three = endpoints(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+        let breaks = |endpoint: &Endpoint| (0..3).filter(|_| endpoint.trust.broken(Instant::now())).count();
+        breaks(&three.load()[0]);
+        breaks(&three.load()[1]);
+        let backends = Backends::new(vec![(1, three.clone())]);
+        for _ in 0..100 {
+            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.3:80".parse().unwrap());
+            assert_ne!(backends.choose("10.0.0.3:80".parse().ok()).unwrap().address, "10.0.0.3:80".parse().unwrap());
+        }
+        breaks(&three.load()[2]);
+        let tried: std::collections::BTreeSet<_> = (0..100).map(|_| backends.choose(None).unwrap().address).collect();
+        assert!(!tried.is_empty(), "all are tried all the same");
     }
 
     #[test]

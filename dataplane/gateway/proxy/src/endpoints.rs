@@ -10,12 +10,14 @@ use arc_swap::ArcSwap;
 use eddy_router::Transport;
 
 use crate::inputs::{Place, SliceInput};
+use crate::trust::Trust;
 
 /// One address, and how many requests it has under way.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     active: AtomicUsize,
+    pub(crate) trust: Trust,
 }
 
 impl Endpoint {
@@ -35,6 +37,9 @@ impl InFlight {
     }
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
+    }
+    pub(crate) fn trust(&self) -> &Trust {
+        &self.0.trust
     }
 }
 
@@ -133,7 +138,7 @@ impl Registry {
             .into_iter()
             .map(|address| {
                 let known = before.iter().find(|endpoint| endpoint.address == address).cloned();
-                known.unwrap_or_else(|| Arc::new(Endpoint { address, active: AtomicUsize::new(0) }))
+                known.unwrap_or_else(|| Arc::new(Endpoint { address, active: AtomicUsize::new(0), trust: Trust::default() }))
             })
             .collect()
     }

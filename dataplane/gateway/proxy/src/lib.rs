@@ -41,6 +41,7 @@ mod stream;
 mod tls;
 mod tls_stream;
 mod trace;
+mod trust;
 mod watch;
 
 pub use self::options::GatewayOptions;

@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) upstream_connections: Counter,
     pub(crate) upstream_failures: Counter,
     pub(crate) retries: Counter,
+    pub(crate) ejections: Counter,
     pub(crate) mirrored: Counter,
     pub(crate) mirrors_left_out: Counter,
     pub(crate) routes_served: Gauge,
@@ -74,6 +75,7 @@ impl Metrics {
             upstream_connections: Counter::default(),
             upstream_failures: Counter::default(),
             retries: Counter::default(),
+            ejections: Counter::default(),
             mirrored: Counter::default(),
             mirrors_left_out: Counter::default(),
             routes_served: Gauge::default(),
@@ -103,6 +105,11 @@ impl Metrics {
         registry.register("certificates", "Hosts with a certificate of their own", metrics.certificates.clone());
         registry.register("upstream_connections", "Connections opened to backends", metrics.upstream_connections.clone());
         registry.register("upstream_failures", "Connections to backends that failed or broke", metrics.upstream_failures.clone());
+        registry.register(
+            "ejections",
+            "Endpoints left alone for a while, since they took no connections",
+            metrics.ejections.clone(),
+        );
         registry.register("retries", "Requests tried again at another endpoint", metrics.retries.clone());
         registry.register("mirrored", "Copies of requests that were sent", metrics.mirrored.clone());
         registry.register(

@@ -114,10 +114,14 @@ async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(TcpStream, In
             Ok(Ok(stream)) => {
                 metrics.upstream_connections.inc();
                 stream.set_nodelay(true)?;
+                under_way.trust().kept();
                 return Ok((stream, under_way));
             }
             Ok(Err(_)) | Err(_) => {
                 metrics.upstream_failures.inc();
+                if under_way.trust().broken(std::time::Instant::now()) {
+                    metrics.ejections.inc();
+                }
                 failed = Some(address);
             }
         }

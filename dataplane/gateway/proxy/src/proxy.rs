@@ -276,8 +276,9 @@ impl ProxyHttp for Gateway {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> Result<()> {
+        context.in_flight.iter().for_each(|tried| tried.trust().kept());
         check_switch(session.req_header().headers.contains_key(header::UPGRADE), response)
     }
 
