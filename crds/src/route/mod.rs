@@ -37,7 +37,7 @@ use crate::rules;
     .message("a TCP or UDP Route needs spec.port, the port that the gateway listens on"))]
 #[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP']) || !has(self.hosts) || self.hosts.size() == 0")
     .message("a TCP or UDP Route has no hosts: whoever comes to a port names none"))]
-#[x_kube(validation = Rule::new("(self.protocol == oldSelf.protocol || !(self.protocol in ['TCP', 'UDP'] || oldSelf.protocol in ['TCP', 'UDP'])) && (has(self.port) ? has(oldSelf.port) && self.port == oldSelf.port : !has(oldSelf.port))")
+#[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP'] || oldSelf.protocol in ['TCP', 'UDP']) || (self.protocol == oldSelf.protocol && has(self.port) == has(oldSelf.port) && (!has(self.port) || self.port == oldSelf.port))")
     .message("a Route keeps its port: make another Route, which has the port once no older one does"))]
 #[x_kube(validation = Rule::new("!(self.protocol in ['TCP', 'UDP', 'TLS', 'SSH']) || !has(self.paths) || self.paths.size() == 0")
     .message("only HTTP, gRPC and WebSocket Routes have paths: remove spec.paths or change spec.protocol"))]

@@ -59,10 +59,8 @@ impl Stores {
     fn changed(&self, route: &Route) -> Option<Route> {
         let key = ObjectRef::from_obj(route);
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.routes.get(&key) {
-            Some(_) => before.insert(key, route.clone()),
-            None => before.remove(&key),
-        }
+        // The store is empty while it is filled for the first time. One that is gone stays here as it was, until one of its name is made again.
+        before.insert(key, route.clone())
     }
 
     fn forget_claims(&self) {

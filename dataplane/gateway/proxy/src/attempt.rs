@@ -102,7 +102,7 @@ impl Gateway {
         if error.esource() == &ErrorSource::Upstream {
             self.metrics.upstream_failures.inc();
             // One that just closed a connection that nobody used has done nothing wrong, and one that takes long is at work.
-            if !reused && !matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
+            if !reused && !context.is_answered && !matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout) {
                 self.distrust(context);
             }
         }

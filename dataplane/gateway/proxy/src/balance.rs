@@ -51,15 +51,21 @@ fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> 
     let now = Instant::now();
     let is_bad = |endpoint: &Endpoint| failed == Some(endpoint.address) || endpoint.trust.is_alone(now);
     let (first, second) = (&endpoints[first], &endpoints[second]);
+    // Where most are left alone, it is not they who are to blame, and the few that are not would have to bear it all.
+    let most_are = || endpoints.iter().filter(|endpoint| endpoint.trust.is_alone(now)).count() * 2 > count;
+    let less_busy = if second.active() < first.active() { second } else { first };
     let chosen = match (is_bad(first), is_bad(second)) {
-        (false, false) if second.active() < first.active() => second,
-        (false, _) => first,
+        (false, false) => less_busy,
+        _ if most_are() => match failed {
+            Some(failed) if first.address == failed => second,
+            Some(failed) if second.address == failed => first,
+            _ => less_busy,
+        },
+        (false, true) => first,
         (true, false) => second,
-        // Seldom: all are asked, and if none is worth a try, another than the one that failed is tried.
         (true, true) => {
             let good: Vec<_> = endpoints.iter().filter(|endpoint| !is_bad(endpoint)).collect();
-            let others = || endpoints.iter().filter(|endpoint| failed != Some(endpoint.address)).collect::<Vec<_>>();
-            fastrand::choice(good).or_else(|| fastrand::choice(others())).unwrap_or(first)
+            fastrand::choice(good).unwrap_or(less_busy)
         }
     };
     Some(chosen.clone())
@@ -111,19 +117,23 @@ mod tests {
     }
 
     #[test]
-    fn one_that_takes_no_connections_is_left_alone_unless_there_is_no_other() {
-        let three = endpoints(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+    fn one_that_takes_no_connections_is_left_alone_unless_most_are() {
+        let all = endpoints(&["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"]);
         let breaks = |endpoint: &Endpoint| (0..3).filter(|_| endpoint.trust.broken(Instant::now())).count();
-        breaks(&three.load()[0]);
-        breaks(&three.load()[1]);
-        let backends = Backends::new(vec![(1, three.clone())]);
-        for _ in 0..100 {
-            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.3:80".parse().unwrap());
-            assert_ne!(backends.choose("10.0.0.3:80".parse().ok()).unwrap().address, "10.0.0.3:80".parse().unwrap());
-        }
-        breaks(&three.load()[2]);
-        let tried: std::collections::BTreeSet<_> = (0..100).map(|_| backends.choose(None).unwrap().address).collect();
-        assert!(!tried.is_empty(), "all are tried all the same");
+        let backends = Backends::new(vec![(1, all.clone())]);
+        let tried = |failed: Option<&str>| -> Vec<String> {
+            let failed = failed.and_then(|failed| failed.parse().ok());
+            let tried = (0..200).map(|_| backends.choose(failed).unwrap().address.to_string());
+            tried.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+        };
+        assert_eq!((breaks(&all.load()[0]), breaks(&all.load()[1])), (1, 1));
+        assert_eq!(tried(None), ["10.0.0.3:80", "10.0.0.4:80"]);
+        assert_eq!(tried(Some("10.0.0.3:80")), ["10.0.0.4:80"]);
+        breaks(&all.load()[2]);
+        assert_eq!(tried(None).len(), 4);
+        assert!(!tried(Some("10.0.0.4:80")).contains(&"10.0.0.4:80".to_owned()));
+        all.load()[2].trust.kept();
+        assert_eq!(tried(None), ["10.0.0.3:80", "10.0.0.4:80"]);
     }
 
     #[test]

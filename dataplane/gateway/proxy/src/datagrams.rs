@@ -28,8 +28,8 @@ use crate::snapshot::Snapshot;
 const BYTES_MAX: usize = 65_535;
 /// Clients that are remembered, of all ports and threads together: each has a port of this machine's, of which there are some 28,000.
 pub(crate) const CLIENTS_MAX: usize = 16_384;
-/// Of one port, by one thread.
-const OF_A_PORT_MAX: usize = 2048;
+/// To make room, so many are looked at.
+const LOOKED_AT: usize = 64;
 /// A client whose backend never answered is forgotten after so long a silence.
 const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 /// Those that say nothing are looked for this often.
@@ -50,8 +50,10 @@ pub(crate) struct Datagrams {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
-    /// Room for clients, of all ports.
+    /// Room for clients, of all ports,
     pub(crate) clients: Arc<Semaphore>,
+    /// and of this one, by this thread.
+    pub(crate) clients_max: usize,
     pub(crate) closed: watch::Receiver<bool>,
 }
 
@@ -150,10 +152,7 @@ impl Datagrams {
             refused = flows.remove(&client).map(|flow| flow.address);
         }
         let Some(route) = route else { return };
-        if flows.len() >= OF_A_PORT_MAX {
-            forget_one(flows);
-        }
-        match self.begin(client, route, refused, flows.len()).await {
+        match self.begin(client, route, refused, flows).await {
             Ok(flow) => {
                 flow.send(datagram);
                 flows.insert(client, flow);
@@ -165,17 +164,28 @@ impl Datagrams {
         }
     }
 
+    /// A place for one more client; who is here already makes room, of this port only.
+    fn place(&self, flows: &mut HashMap<SocketAddr, Flow>) -> Option<OwnedSemaphorePermit> {
+        if flows.len() >= self.clients_max {
+            forget_one(flows);
+        }
+        let place = || self.clients.clone().try_acquire_owned().ok();
+        place().or_else(|| {
+            forget_one(flows);
+            place()
+        })
+    }
+
     async fn begin(
         &self,
         client: SocketAddr,
         route: Arc<RouteEntry>,
         refused: Option<SocketAddr>,
-        count: usize,
+        flows: &mut HashMap<SocketAddr, Flow>,
     ) -> Result<Flow, PassError> {
         route.lets_in(client.ip())?;
-        let place = self.clients.clone().try_acquire_owned().ok().filter(|_| count < OF_A_PORT_MAX);
-        let place = place.ok_or(PassError::TooMany)?;
         let endpoint = route.backends.choose(refused).ok_or(PassError::NoEndpoint)?;
+        let place = self.place(flows).ok_or(PassError::TooMany)?;
         let own: SocketAddr = if endpoint.address.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
         let backend = Arc::new(UdpSocket::bind(own).await?);
         backend.connect(endpoint.address).await?;
@@ -189,11 +199,11 @@ impl Datagrams {
     }
 }
 
-/// Makes room: forgets who has said nothing for longest, of those whose backend never answered.
+/// Makes room: of some, forgets who has said nothing for longest, those first whose backend never answered.
 fn forget_one(flows: &mut HashMap<SocketAddr, Flow>) {
-    let unanswered = flows.iter().filter(|(_, flow)| !flow.is_answered());
-    let longest = unanswered.min_by_key(|(_, flow)| flow.heard.last()).map(|(client, _)| *client);
-    longest.into_iter().for_each(|client| drop(flows.remove(&client)));
+    let some = flows.iter().take(LOOKED_AT);
+    let silent = some.min_by_key(|(_, flow)| (flow.is_answered(), flow.heard.last())).map(|(client, _)| *client);
+    silent.into_iter().for_each(|client| drop(flows.remove(&client)));
 }
 
 /// Passes a backend's datagrams back.

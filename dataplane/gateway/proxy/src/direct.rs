@@ -87,7 +87,7 @@ impl Gateway {
         self.prepare(session, &mut request, context)?;
         let passed_on = pass_on(request, &route, &mut upstream, session.as_downstream_mut(), &self.compressors).await;
         passed_on.map_err(|error| self.broke(session, context, error, reused))?;
-        context.in_flight.iter().for_each(|tried| tried.trust().kept());
+        context.answered();
         upstream.respect_keepalive();
         if let Some(stream) = upstream.reuse().await {
             self.pool.keep(address, stream);

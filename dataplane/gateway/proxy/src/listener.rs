@@ -31,8 +31,8 @@ const BACKLOG: u32 = 4096;
 const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
 /// Whoever takes nothing of what is sent for so long has gone.
 const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
-/// A port has this part of all connections at most.
-const PORT_SHARE: usize = 4;
+/// Ports have this part of all connections at most, together.
+const PORTS_SHARE: usize = 2;
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -95,7 +95,8 @@ impl Acceptor {
     /// Accepts at all doors until they are closed, then waits until every connection has ended.
     pub(crate) async fn run(self, doors: Vec<Door>, datagrams: Vec<Datagrams>) {
         let permits = Arc::new(Semaphore::new(self.connections_max));
-        let accepting = join_all(doors.into_iter().map(|door| self.accept(door, permits.clone())));
+        let ports = Arc::new(Semaphore::new((self.connections_max / PORTS_SHARE).max(1)));
+        let accepting = join_all(doors.into_iter().map(|door| self.accept(door, permits.clone(), &ports)));
         let datagrams = join_all(datagrams.into_iter().map(Datagrams::run));
         tokio::join!(accepting, datagrams);
         self.proxy.http_cleanup().await;
@@ -104,11 +105,10 @@ impl Acceptor {
         let _ = permits.acquire_many(all).await;
     }
 
-    async fn accept(&self, door: Door, permits: Arc<Semaphore>) {
+    async fn accept(&self, door: Door, permits: Arc<Semaphore>, ports: &Arc<Semaphore>) {
         let Self { proxy, metrics, balancers, drain, head_within, .. } = self;
         let head_within = *head_within;
-        let room =
-            matches!(door.leads, Leads::Port(..)).then(|| Arc::new(Semaphore::new((self.connections_max / PORT_SHARE).max(1))));
+        let room = matches!(door.leads, Leads::Port(..)).then(|| ports.clone());
         let (Door { listener, leads }, mut drained) = (door, drain.closed.clone());
         loop {
             let permit = tokio::select! {

@@ -76,6 +76,8 @@ pub(crate) struct RequestContext {
     /// Whom the request was let in as, where its route requires something.
     pub(crate) user: Option<Box<str>>,
     pub(crate) in_flight: Option<InFlight>,
+    /// It has begun to answer.
+    pub(crate) is_answered: bool,
     /// Connections tried, the first among them.
     pub(crate) tries: u32,
     pub(crate) failed: Option<SocketAddr>,
@@ -103,6 +105,7 @@ impl ProxyHttp for Gateway {
             route: None,
             user: None,
             in_flight: None,
+            is_answered: false,
             tries: 0,
             failed: None,
             refusal: None,
@@ -278,7 +281,7 @@ impl ProxyHttp for Gateway {
         response: &mut ResponseHeader,
         context: &mut RequestContext,
     ) -> Result<()> {
-        context.in_flight.iter().for_each(|tried| tried.trust().kept());
+        context.answered();
         check_switch(session.req_header().headers.contains_key(header::UPGRADE), response)
     }
 
@@ -349,6 +352,12 @@ impl ProxyHttp for Gateway {
 }
 
 impl RequestContext {
+    /// Whoever was tried answers.
+    pub(crate) fn answered(&mut self) {
+        self.is_answered = true;
+        self.in_flight.iter().for_each(|tried| tried.trust().kept());
+    }
+
     /// How long the request may still take, if that is bounded.
     pub(crate) fn left(&self) -> Option<Duration> {
         let timeout = self.route.as_ref()?.request_timeout?;

@@ -205,7 +205,7 @@ fn start_threads(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
         let (doors, datagrams) = {
             let _entered = runtime.enter();
-            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, &clients, closed)?)
+            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, (&clients, count), closed)?)
         };
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
@@ -248,17 +248,19 @@ fn datagrams(
     options: &GatewayOptions,
     snapshot: &Arc<ArcSwap<Snapshot>>,
     metrics: &Metrics,
-    clients: &Arc<Semaphore>,
+    (clients, threads): (&Arc<Semaphore>, usize),
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<Datagrams>, GatewayError> {
-    let ports = options.ports.iter().filter(|port| port.transport == Transport::Udp);
+    let ports: Vec<&Port> = options.ports.iter().filter(|port| port.transport == Transport::Udp).collect();
+    // Each port, and each thread, has its share; with few ports, they leave room for others.
+    let clients_max = (CLIENTS_MAX / threads / ports.len().max(2)).max(1);
     let bind = |port: &Port| {
         let address = at(options, *port);
         let socket = listener::bind_datagrams(address).map_err(|source| GatewayError::Bind { address, source })?;
         let (snapshot, metrics, closed, clients) = (snapshot.clone(), metrics.clone(), closed.clone(), clients.clone());
-        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, clients, closed })
+        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, clients, clients_max, closed })
     };
-    ports.map(bind).collect()
+    ports.into_iter().map(bind).collect()
 }
 
 /// Where a port is, beside the one for HTTP.

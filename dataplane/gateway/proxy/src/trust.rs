@@ -27,18 +27,23 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// It took a connection, and answered.
+    /// It took a connection, and answered: it is trusted again.
     pub(crate) fn kept(&self) {
         // Written by each request only where there is something to write.
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
+            self.alone_until_ms.store(0, Ordering::Relaxed);
         }
     }
 
     /// It did not take a connection, or broke it. True if it is left alone from now on.
     pub(crate) fn broken(&self, now: Instant) -> bool {
+        // Of many connections that break at once, those after the last that counts are one failure.
+        if self.is_alone(now) {
+            return false;
+        }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        if failures < FAILURES || self.is_alone(now) {
+        if failures < FAILURES {
             return false;
         }
         let alone = ALONE.saturating_mul(failures - FAILURES + 1).min(ALONE_MAX);
@@ -77,8 +82,9 @@ mod tests {
         }
         assert_eq!((pauses[0], pauses.last()), (5, Some(&60)));
         assert!(pauses.is_sorted());
+        assert!(trust.is_alone(now));
+        (0..100).for_each(|_| assert!(!trust.broken(now), "what breaks meanwhile counts for nothing"));
         // It is trusted again with the first answer.
-        now += ALONE_MAX;
         trust.kept();
         assert!(!trust.is_alone(now) && !trust.broken(now) && !trust.broken(now));
     }
