@@ -8,7 +8,7 @@ mod desired;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eddy_certificates::SECRETS_A_TENANT_MAX;
+use eddy_certificates::readable;
 use eddy_crds::{Route, TENANT_LABEL, User, core_namespace, tenant_of};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::controller::{Action, Controller};
@@ -58,13 +58,8 @@ pub(crate) async fn run(
 fn secrets(routes: &[Arc<Route>], namespace: &str) -> BTreeSet<String> {
     let mut theirs: Vec<&Arc<Route>> = routes.iter().filter(|route| route.namespace().as_deref() == Some(namespace)).collect();
     theirs.sort_by_key(|route| (route.metadata.creation_timestamp.clone().map(|time| time.0.as_second()), route.name_any()));
-    let mut secrets = BTreeSet::new();
-    for secret in theirs.iter().filter_map(|route| route.spec.certificate_secret()) {
-        if secrets.len() < SECRETS_A_TENANT_MAX {
-            secrets.insert(secret.to_owned());
-        }
-    }
-    secrets
+    let named = theirs.iter().filter_map(|route| Some((namespace, route.spec.certificate_secret()?)));
+    readable(named).into_iter().map(|(_, secret)| secret.to_owned()).collect()
 }
 
 fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
@@ -95,6 +90,7 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use eddy_certificates::SECRETS_A_TENANT_MAX;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     #[test]

@@ -4,10 +4,9 @@
 //! gateway chooses by [`Certificates`].
 
 mod certificate;
+mod named;
 mod names;
 
-/// A user's Routes have so many certificates, those of the oldest Routes: each is watched by every gateway.
-pub const SECRETS_A_TENANT_MAX: usize = 50;
-
 pub use self::certificate::{Certificate, CertificateError};
+pub use self::named::{SECRETS_A_TENANT_MAX, readable};
 pub use self::names::Certificates;

@@ -1,19 +1,15 @@
 //! Of all certificates, that of the name that a client asks for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use eddy_router::HostMap;
 use rustls::sign::CertifiedKey;
 
 use crate::certificate::Certificate;
 
 /// The certificates of all hosts that are served, and whose each host is.
 #[derive(Clone, Debug, Default)]
-pub struct Certificates {
-    exact: HashMap<Box<str>, Entry>,
-    /// By what is below the wildcard, as `example.com` of `*.example.com`.
-    wildcard: HashMap<Box<str>, Entry>,
-}
+pub struct Certificates(HostMap<Entry>);
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -26,23 +22,16 @@ impl Certificates {
     /// Gives a host, or all names below one, as in `*.example.com`, which this tenant holds, its certificate, unless it has one. Hosts without
     /// are given as well: nobody else's wildcard is for them.
     pub fn give(&mut self, host: &str, holder: &str, certificate: Option<&Certificate>) {
-        let (names, name) = match host.strip_prefix("*.") {
-            Some(below) => (&mut self.wildcard, below),
-            None => (&mut self.exact, host),
-        };
-        let key = || certificate.map(|certificate| certificate.key().clone());
-        match names.get_mut(name) {
-            Some(entry) if entry.key.is_none() && *entry.holder == *holder => entry.key = key(),
-            Some(_) => {}
-            None => drop(names.insert(name.into(), Entry { holder: holder.into(), key: key() })),
+        let entry = self.0.get_or_insert_with(host, || Entry { holder: holder.into(), key: None });
+        if entry.key.is_none() && *entry.holder == *holder {
+            entry.key = certificate.map(|certificate| certificate.key().clone());
         }
     }
 
     /// That of a name in lower case: its own, or that of the nearest wildcard above it which whoever holds the name has a certificate for. None
     /// for the platform's own.
     pub fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let above = name.match_indices('.').filter_map(|(dot, _)| self.wildcard.get(&name[dot + 1..]));
-        let mut entries = self.exact.get(name).into_iter().chain(above);
+        let mut entries = self.0.all(name);
         let nearest = entries.next()?;
         let of_holder = entries.filter(|entry| entry.holder == nearest.holder);
         std::iter::once(nearest).chain(of_holder).find_map(|entry| entry.key.as_ref())
@@ -50,7 +39,7 @@ impl Certificates {
 
     /// How many hosts have one of their own.
     pub fn count(&self) -> usize {
-        self.exact.values().chain(self.wildcard.values()).filter(|entry| entry.key.is_some()).count()
+        self.0.values().filter(|entry| entry.key.is_some()).count()
     }
 }
 

@@ -19,13 +19,15 @@ pub(crate) struct Client {
     pub(crate) address: Option<IpAddr>,
     /// They came by TLS.
     pub(crate) is_secure: bool,
+    /// Whoever connected is a proxy that is believed.
+    pub(crate) is_proxied: bool,
 }
 
 impl Client {
     /// Who asks in a session. What it says of whom it asks for counts only where it comes from those who are believed.
     pub(crate) fn of(session: &Session, believed: Option<&AddressFilter>) -> Self {
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|peer| peer.ip());
-        let direct = Self { address: peer, is_secure: is_secure(session) };
+        let direct = Self { address: peer, is_secure: is_secure(session), is_proxied: false };
         direct.behind(&session.req_header().headers, believed)
     }
 
@@ -48,7 +50,7 @@ impl Client {
                 break;
             }
         }
-        Self { address, is_secure }
+        Self { address, is_secure, is_proxied: true }
     }
 
     pub(crate) fn scheme(&self) -> &'static str {
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     fn direct(peer: &str, is_secure: bool) -> Client {
-        Client { address: peer.parse().ok(), is_secure }
+        Client { address: peer.parse().ok(), is_secure, is_proxied: false }
     }
 
     fn behind(peer: &str, said: &[&str], believed: &[&str]) -> String {

@@ -1,12 +1,12 @@
 //! A snapshot in the making: what becomes of each Route, the oldest first.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use eddy_authz::ScopeError;
-use eddy_certificates::{Certificate, Certificates, SECRETS_A_TENANT_MAX};
+use eddy_certificates::{Certificate, Certificates, readable};
 use eddy_crds::{RouteProtocol, RouteSpec};
 use eddy_router::{Filters, Match, PathRule, Port, RouteError, Rule, Table, check_passing, matches, unsupported};
 
@@ -27,7 +27,7 @@ pub(crate) struct Compilation<'a> {
     ports: HashMap<Port, Arc<RouteEntry>>,
     named: HashSet<Place>,
     /// The Secrets that the operator lets be read.
-    readable: HashSet<Place>,
+    readable: BTreeSet<(&'a str, &'a str)>,
     /// Hosts that somebody holds.
     held: Vec<String>,
     served: usize,
@@ -36,8 +36,9 @@ pub(crate) struct Compilation<'a> {
 
 impl<'a> Compilation<'a> {
     /// Nothing yet, of these Routes, the oldest first.
-    pub(crate) fn new(routes: &[&RouteInput], secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
-        let readable = readable(routes);
+    pub(crate) fn new(routes: &[&'a RouteInput], secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
+        let named = routes.iter().filter_map(|route| Some((&*route.place.namespace, route.spec.certificate_secret()?)));
+        let readable = readable(named);
         Self {
             secrets,
             registry,
@@ -129,7 +130,7 @@ impl<'a> Compilation<'a> {
         if let Some(certificate) = self.secrets.get(&secret) {
             hosts.iter().for_each(|host| self.certificates.give(host, &route.place.namespace, Some(certificate)));
         }
-        if self.readable.contains(&secret) {
+        if self.readable.contains(&(&*secret.namespace, &*secret.name)) {
             self.named.insert(secret);
         }
     }
@@ -160,20 +161,6 @@ impl<'a> Compilation<'a> {
         let Self { certificates, by_name, ports, named, served, left_out, .. } = self;
         Snapshot { table, certificates, by_name, ports, named, served, left_out }
     }
-}
-
-/// The Secrets of the oldest Routes of each tenant, whatever becomes of those: as many as the operator lets be read, the same ones.
-fn readable(routes: &[&RouteInput]) -> HashSet<Place> {
-    let (mut readable, mut counts) = (HashSet::new(), HashMap::<&str, usize>::new());
-    for route in routes {
-        let Some(secret) = route.secret().filter(|secret| !readable.contains(secret)) else { continue };
-        let count = counts.entry(&route.place.namespace).or_default();
-        if *count < SECRETS_A_TENANT_MAX {
-            *count += 1;
-            readable.insert(secret);
-        }
-    }
-    readable
 }
 
 /// A Route that refuses whatever comes.

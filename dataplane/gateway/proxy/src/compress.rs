@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eddy_crds::RouteProtocol;
-use eddy_router::compress;
+use eddy_router::{compressed, shrinks, takes_gzip, varying};
 use http::{Method, Version};
 use pingora_core::protocols::http::compression::{Algorithm, Encode};
 use pingora_core::{Error, ErrorType, Result};
@@ -12,6 +12,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::entry::RouteEntry;
+use crate::filter::edit_answer;
 
 /// Fast, and most of what can be gained.
 const GZIP_LEVEL: u32 = 5;
@@ -44,27 +45,17 @@ impl RouteEntry {
         if self.protocol == RouteProtocol::GRPC {
             return Ok(None);
         }
+        if !shrinks(response.status, &response.headers) {
+            return Ok(None);
+        }
+        edit_answer(response, &varying(&response.headers))?;
+        if !takes_gzip(&request.headers) {
+            return Ok(None);
+        }
         let Ok(place) = room.clone().try_acquire_owned() else { return Ok(None) };
-        let mut headers = response.headers.clone();
-        let encoder = match compress(&request.headers, response.status, &mut headers) {
-            true => Some(Algorithm::Gzip.compressor(GZIP_LEVEL).ok_or_else(|| Error::new(ErrorType::InternalError))?),
-            false => None,
-        };
-        // Pingora keeps the case of names beside them.
-        let gone: Vec<_> = response.headers.keys().filter(|name| !headers.contains_key(*name)).cloned().collect();
-        for name in gone {
-            response.remove_header(&name);
-        }
-        for name in headers.keys() {
-            if response.headers.get_all(name).iter().eq(headers.get_all(name).iter()) {
-                continue;
-            }
-            response.remove_header(name);
-            for value in headers.get_all(name) {
-                response.append_header(name.clone(), value)?;
-            }
-        }
-        Ok(encoder.map(|encoder| Compressor { encoder, _place: place }))
+        let encoder = Algorithm::Gzip.compressor(GZIP_LEVEL).ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        edit_answer(response, &compressed(&response.headers))?;
+        Ok(Some(Compressor { encoder, _place: place }))
     }
 }
 

@@ -76,7 +76,7 @@ impl Gateway {
             path: None,
             status: StatusCode::PERMANENT_REDIRECT.as_u16(),
         };
-        send_elsewhere(&there, request, route, Client { address: None, is_secure: false })
+        send_elsewhere(&there, request, route, Client { address: None, is_secure: false, is_proxied: false })
     }
 
     /// More of a request's body came than its Route takes.
@@ -144,16 +144,7 @@ impl RouteEntry {
     /// # Errors
     /// Where the header cannot be written.
     pub(crate) fn edit_response(&self, request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
-        let HeaderEdits { remove, set, add } = &self.filters.response_headers;
-        for name in remove {
-            response.remove_header(name);
-        }
-        for (name, value) in set {
-            response.insert_header(name.clone(), value)?;
-        }
-        for (name, value) in add {
-            response.append_header(name.clone(), value)?;
-        }
+        edit_answer(response, &self.filters.response_headers)?;
         self.allow_origin(request, response)
     }
 
@@ -213,6 +204,23 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     (host, port.and_then(|port| port.parse().ok()))
+}
+
+/// Changes headers of an answer.
+///
+/// # Errors
+/// Where one cannot be written.
+pub(crate) fn edit_answer(response: &mut ResponseHeader, edits: &HeaderEdits) -> Result<()> {
+    for name in &edits.remove {
+        response.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        response.insert_header(name.clone(), value)?;
+    }
+    for (name, value) in &edits.add {
+        response.append_header(name.clone(), value)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

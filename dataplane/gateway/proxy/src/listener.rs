@@ -123,12 +123,12 @@ impl Acceptor {
                 _ = drained.wait_for(|closed| *closed) => break,
             };
             match accepted {
-                // It is closed: ports leave room for requests.
-                Ok(_) if room.as_ref().is_some_and(|room| room.available_permits() == 0) => {
-                    metrics.not_passed("too_many");
-                }
                 Ok((stream, client)) => {
-                    let place = room.as_ref().and_then(|room| room.clone().try_acquire_owned().ok());
+                    let Ok(place) = room.clone().map(Semaphore::try_acquire_owned).transpose() else {
+                        // It is closed: ports leave room for requests.
+                        metrics.not_passed("too_many");
+                        continue;
+                    };
                     // Nothing else bounds how long what is flushed waits for whoever takes nothing.
                     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());

@@ -101,7 +101,7 @@ impl ProxyHttp for Gateway {
     fn new_ctx(&self) -> RequestContext {
         RequestContext {
             started: Instant::now(),
-            client: Client { address: None, is_secure: false },
+            client: Client { address: None, is_secure: false, is_proxied: false },
             route: None,
             user: None,
             in_flight: None,
@@ -132,7 +132,8 @@ impl ProxyHttp for Gateway {
         if let Some(tracer) = &self.tracer {
             context.trace = Some(RequestTrace::start(tracer, session.req_header(), context.client));
         }
-        let name = asked_name(session).filter(|_| !self.is_believed(session));
+        // A proxy may begin TLS for another name than its clients ask for.
+        let name = asked_name(session).filter(|_| !context.client.is_proxied);
         match self.route(session.req_header(), name) {
             Ok(route) => {
                 context.route = Some(route.clone());
@@ -385,12 +386,6 @@ impl Gateway {
             }
         }
         snapshot.table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
-    }
-
-    /// Whether whoever connected is a proxy, which may begin TLS for another name than its clients ask for.
-    fn is_believed(&self, session: &Session) -> bool {
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|peer| peer.ip());
-        self.believed.as_ref().is_some_and(|believed| peer.is_some_and(|peer| believed.lets_in(peer)))
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use crate::inputs::{Place, SecretInput};
-use crate::tls;
 use crate::watch::Change;
 
 /// What is known of a Secret.
@@ -53,7 +52,7 @@ impl Secrets {
                 if self.read.get(place) == Some(&*secret) {
                     return false;
                 }
-                match tls::read(&secret.chain, &secret.key) {
+                match Certificate::read(secret.chain.as_bytes(), secret.key.as_bytes()) {
                     Ok(certificate) => {
                         self.certificates.insert(place.clone(), certificate);
                         self.read.insert(place.clone(), *secret);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_certificates::{Certificate, CertificateError};
 use eddy_tls::{Files, TlsError, Watched};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -105,14 +104,6 @@ pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
     let certified = CertifiedKey::new(files.certificates()?, key);
     certified.keys_match().map_err(|source| files.unusable(source))?;
     Ok(Arc::new(certified))
-}
-
-/// A certificate of a Secret of type `kubernetes.io/tls`.
-///
-/// # Errors
-/// Why it cannot be used.
-pub(crate) fn read(chain: &str, key: &str) -> Result<Certificate, CertificateError> {
-    Certificate::read(chain.as_bytes(), key.as_bytes())
 }
 
 struct Resolver {

@@ -3,9 +3,7 @@
 //! A wildcard holds every host that it covers, so that nobody can take `login.example.com` out of another
 //! tenant's `*.example.com`. A host that is older than the wildcard stays where it is.
 
-use std::collections::HashMap;
-
-use crate::host::{suffixes, wildcard_suffix};
+use crate::hosts::HostMap;
 
 /// A Route, as far as claims go. The order of claims is the order of these fields.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,10 +28,8 @@ impl Claimant {
 /// Who holds which host.
 #[derive(Debug, Default)]
 pub struct Claims {
-    /// By host, the core namespace that holds it.
-    exact: HashMap<String, String>,
-    /// By suffix, as in `.example.com`, the same for wildcards.
-    wildcard: HashMap<String, String>,
+    /// The core namespaces that hold them.
+    holders: HostMap<String>,
 }
 
 impl Claims {
@@ -45,7 +41,7 @@ impl Claims {
         for claimant in claimants {
             for host in &claimant.hosts {
                 if claims.holder_of(host).is_none_or(|holder| *holder == claimant.namespace) {
-                    claims.grant(host, &claimant);
+                    claims.holders.get_or_insert_with(host, || claimant.namespace.clone());
                 }
             }
         }
@@ -55,30 +51,12 @@ impl Claims {
     /// Whether the tenant holds the host. A host that nobody claims is held by nobody.
     #[must_use]
     pub fn holds(&self, namespace: &str, host: &str) -> bool {
-        self.entry(host).is_some_and(|holder| holder == namespace)
-    }
-
-    fn entry(&self, host: &str) -> Option<&String> {
-        match wildcard_suffix(host) {
-            Some(suffix) => self.wildcard.get(suffix),
-            None => self.exact.get(host),
-        }
+        self.holders.get(host).is_some_and(|holder| holder == namespace)
     }
 
     /// Who holds the host already: itself, or by a wildcard over it.
     fn holder_of(&self, host: &str) -> Option<&String> {
-        let own = self.entry(host);
-        let below = wildcard_suffix(host).map_or(host, |suffix| &suffix[1..]);
-        // A wildcard is covered by those over its parent, not by itself.
-        own.or_else(|| suffixes(below).find_map(|suffix| self.wildcard.get(suffix)))
-    }
-
-    fn grant(&mut self, host: &str, claimant: &Claimant) {
-        let holder = claimant.namespace.clone();
-        match wildcard_suffix(host) {
-            Some(suffix) => self.wildcard.entry(suffix.to_owned()).or_insert(holder),
-            None => self.exact.entry(host.to_owned()).or_insert(holder),
-        };
+        self.holders.get(host).or_else(|| self.holders.above(host).next())
     }
 }
 

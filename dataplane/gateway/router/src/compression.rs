@@ -5,6 +5,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use crate::route::HeaderEdits;
+
 /// Less than this is not worth it: it fits into a packet as it is.
 const BYTES_MIN: u64 = 1024;
 /// What is no text by its name, and still shrinks.
@@ -34,7 +36,7 @@ static DIGESTS: [HeaderName; 4] = [
 const GZIP: &str = "gzip";
 
 /// Whether whoever asks with these headers likes gzip at least as much as nothing.
-fn takes_gzip(request: &HeaderMap) -> bool {
+pub fn takes_gzip(request: &HeaderMap) -> bool {
     let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     let all: Vec<(&str, u16)> = values.flat_map(|value| value.split(',')).filter_map(weighed).collect();
     let named = |name: &str| all.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, weight)| *weight);
@@ -56,34 +58,29 @@ fn weighed(item: &str) -> Option<(&str, u16)> {
     Some((name.trim(), weight)).filter(|(name, _)| !name.is_empty())
 }
 
-/// Makes an answer one that is compressed by gzip, if it is one that shrinks, and whoever asks with these headers takes it. Says whether it is;
-/// its body is for the caller to compress.
-pub fn compress(request: &HeaderMap, status: StatusCode, answer: &mut HeaderMap) -> bool {
-    if !shrinks(status, answer) {
-        return false;
-    }
-    // Caches are told, also of what is not compressed for this client.
-    if !vary_by_coding(answer) {
-        answer.append(VARY, HeaderValue::from_static("accept-encoding"));
-    }
-    if !takes_gzip(request) {
-        return false;
-    }
+/// How caches are told that an answer which shrinks is another for another client, compressed or not.
+pub fn varying(answer: &HeaderMap) -> HeaderEdits {
+    let add = if vary_by_coding(answer) { Vec::new() } else { vec![(VARY, HeaderValue::from_static("accept-encoding"))] };
+    HeaderEdits { add, ..HeaderEdits::default() }
+}
+
+/// What changes of an answer's head where its body is compressed by gzip.
+pub fn compressed(answer: &HeaderMap) -> HeaderEdits {
+    let mut remove = vec![CONTENT_LENGTH, ACCEPT_RANGES];
+    remove.extend(DIGESTS.iter().cloned());
+    let mut set = vec![(CONTENT_ENCODING, HeaderValue::from_static(GZIP))];
     // A validator of the bytes as they were is a weak one of these (RFC 9110, section 8.8.1).
     if let Some(tag) = answer.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
         match HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
-            Ok(weak) => drop(answer.insert(ETAG, weak)),
-            Err(_) => drop(answer.remove(ETAG)),
+            Ok(weak) => set.push((ETAG, weak)),
+            Err(_) => remove.push(ETAG),
         }
     }
-    for name in [&CONTENT_LENGTH, &ACCEPT_RANGES].into_iter().chain(&DIGESTS) {
-        answer.remove(name);
-    }
-    answer.insert(CONTENT_ENCODING, HeaderValue::from_static(GZIP));
-    true
+    HeaderEdits { remove, set, add: Vec::new() }
 }
 
-fn shrinks(status: StatusCode, answer: &HeaderMap) -> bool {
+/// Whether an answer is one that shrinks.
+pub fn shrinks(status: StatusCode, answer: &HeaderMap) -> bool {
     let text = |name: &HeaderName| answer.get(name).and_then(|value| value.to_str().ok());
     let has_part = !matches!(status, StatusCode::NO_CONTENT | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
     let is_whole = has_part && !status.is_informational() && !answer.contains_key(CONTENT_RANGE);
@@ -125,6 +122,29 @@ mod tests {
 
     fn takes(says: &str) -> bool {
         takes_gzip(&headers(&[("accept-encoding", says)]))
+    }
+
+    /// Whether an answer to this request is compressed, and what its head is then.
+    fn compress(request: &HeaderMap, status: StatusCode, answer: &mut HeaderMap) -> bool {
+        if !shrinks(status, answer) {
+            return false;
+        }
+        varying(answer).apply(answer);
+        let takes = takes_gzip(request);
+        if takes {
+            compressed(answer).apply(answer);
+        }
+        takes
+    }
+
+    impl HeaderEdits {
+        fn apply(self, headers: &mut HeaderMap) {
+            self.remove.iter().for_each(|name| drop(headers.remove(name)));
+            self.set.into_iter().for_each(|(name, value)| drop(headers.insert(name, value)));
+            for (name, value) in self.add {
+                headers.append(name, value);
+            }
+        }
     }
 
     #[test]

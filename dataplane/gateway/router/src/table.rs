@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::host::{suffixes, wildcard_suffix};
+use crate::hosts::HostMap;
 use crate::matching::{Asked, Conditions, Match, PathRule, Pattern};
 
 /// One rule, before compilation. Of rules that match a request alike, the first given wins.
@@ -33,15 +33,11 @@ pub enum RuleError {
 
 /// A compiled table. A look-up costs the same with 10 rules and 10,000, as long as they differ in host or path.
 #[derive(Clone, Debug)]
-pub struct Table<T> {
-    exact: HashMap<Box<str>, Paths<T>>,
-    /// By suffix, as in `.example.com`.
-    wildcard: HashMap<Box<str>, Paths<T>>,
-}
+pub struct Table<T>(HostMap<Paths<T>>);
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), wildcard: HashMap::new() }
+        Self(HostMap::default())
     }
 }
 
@@ -82,14 +78,11 @@ impl<T: Clone> Table<T> {
             }
         }
         let mut errors = Vec::new();
-        let mut table = Self::default();
-        for (host, gathered) in hosts {
+        let mut compiled = |(host, gathered): (String, Gathered<T>)| {
             let paths = gathered.compile(&host, &mut errors);
-            match wildcard_suffix(&host) {
-                Some(suffix) => table.wildcard.insert(suffix.into(), paths),
-                None => table.exact.insert(host.into(), paths),
-            };
-        }
+            (host, paths)
+        };
+        let table = Self(hosts.into_iter().map(&mut compiled).collect());
         (table, errors)
     }
 }
@@ -105,20 +98,13 @@ impl<T> Table<T> {
     /// exact host does not name is not found, rather than answered by whoever holds the wildcard.
     #[must_use]
     pub fn find(&self, host: &str, asked: &Asked<'_>) -> Option<&T> {
-        let paths = self.exact.get(host).or_else(|| {
-            // No wildcards, no walk.
-            if self.wildcard.is_empty() {
-                return None;
-            }
-            suffixes(host).find_map(|suffix| self.wildcard.get(suffix))
-        })?;
-        paths.find(asked)
+        self.0.find(host)?.find(asked)
     }
 
     /// How many hosts have rules.
     #[must_use]
     pub fn hosts(&self) -> usize {
-        self.exact.len() + self.wildcard.len()
+        self.0.len()
     }
 }
 
