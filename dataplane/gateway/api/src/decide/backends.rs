@@ -1,0 +1,46 @@
+//! Whom a Route's references lead to.
+
+use eddy_router::Transport;
+
+use super::grants::Grants;
+use super::{Problem, World};
+use crate::place::Place;
+use crate::types::ObjectReference;
+
+/// A port of a Service, by the name that its endpoints have it under.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BackendPort {
+    /// The Service.
+    pub service: Place,
+    /// The port's name; empty where it has none.
+    pub port: String,
+    /// What comes there.
+    pub transport: Transport,
+}
+
+/// Finds whom a Route of a kind and namespace leads to.
+pub(super) fn find(
+    reference: &ObjectReference,
+    (kind, namespace): (&str, &str),
+    transport: Transport,
+    grants: &Grants<'_>,
+    world: &World<'_>,
+) -> Result<BackendPort, Problem> {
+    if !reference.is_core("Service", "Service") {
+        let kind = reference.kind.as_deref().unwrap_or_default();
+        return Err(Problem::new("InvalidKind", format!("backend {}: a backend is a Service, not a {kind}", reference.name)));
+    }
+    let service = Place::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+    // Before it is looked for: who may not name it is not told whether it is there.
+    if !grants.permit((kind, namespace), ("Service", &service)) {
+        let message = format!("no ReferenceGrant of namespace {} lets Service {service} be named", service.namespace);
+        return Err(Problem::new("RefNotPermitted", message));
+    }
+    let missing = |what: String| Problem::new("BackendNotFound", what);
+    let input = world.services.get(&service).ok_or_else(|| missing(format!("there is no Service {service}")))?;
+    let number =
+        reference.port.ok_or_else(|| Problem::new("UnsupportedValue", format!("backend {service}: a port is needed")))?;
+    let port = input.ports.iter().find(|port| i32::from(port.port) == number && port.transport() == transport);
+    let port = port.ok_or_else(|| missing(format!("Service {service} has no port {number}")))?;
+    Ok(BackendPort { service, port: port.name.clone(), transport })
+}

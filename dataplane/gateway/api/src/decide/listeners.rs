@@ -1,0 +1,230 @@
+//! What becomes of a Gateway's listeners.
+
+use std::collections::BTreeSet;
+
+use eddy_router::ANY_HOST;
+use kube::ResourceExt;
+
+use super::grants::Grants;
+use super::{GatewayDecision, Problem};
+use crate::place::Place;
+use crate::types::{GROUP, Gateway, Listener, ListenerTls, RouteGroupKind};
+
+/// What is spoken at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP without TLS.
+    Http,
+    /// HTTP with TLS, which ends here.
+    Https,
+}
+
+/// What becomes of a listener.
+#[derive(Clone, Debug)]
+pub struct ListenerDecision {
+    /// Its name.
+    pub name: String,
+    /// Its port.
+    pub port: u16,
+    /// What is spoken there; none if that is nothing that is done.
+    pub protocol: Option<Protocol>,
+    /// Its host, its wildcard, or [`ANY_HOST`], in lower case.
+    pub host: String,
+    /// Which kinds may be attached.
+    pub kinds: Vec<RouteGroupKind>,
+    /// The Secrets with its certificates, which it may name.
+    pub certificates: Vec<Place>,
+    /// Another of the Gateway's listeners wants the same.
+    pub conflict: Option<Problem>,
+    /// Why it is not served.
+    pub problem: Option<Problem>,
+    /// Why some of what it names is not there, as far as that is known without Secrets.
+    pub unresolved: Option<Problem>,
+    /// The Routes that are attached.
+    pub attached: BTreeSet<Place>,
+}
+
+impl ListenerDecision {
+    /// Whether it can be served.
+    pub fn is_accepted(&self) -> bool {
+        self.conflict.is_none() && self.problem.is_none()
+    }
+}
+
+/// The kinds of Routes for HTTP.
+const HTTP_KINDS: [&str; 1] = ["HTTPRoute"];
+
+pub(super) fn decide(gateway: &Gateway, grants: &Grants<'_>) -> GatewayDecision {
+    let namespace = gateway.namespace().unwrap_or_default();
+    let mut listeners: Vec<ListenerDecision> =
+        gateway.spec.listeners.iter().map(|listener| one(listener, &namespace, grants)).collect();
+    let conflicts: Vec<Option<Problem>> = listeners.iter().map(|listener| conflict(listener, &listeners)).collect();
+    listeners.iter_mut().zip(conflicts).for_each(|(listener, conflict)| listener.conflict = conflict);
+    GatewayDecision { problem: problem(gateway), listeners }
+}
+
+/// Why a Gateway is none that is run here.
+fn problem(gateway: &Gateway) -> Option<Problem> {
+    if gateway.spec.infrastructure.as_ref().is_some_and(|infrastructure| infrastructure.parameters_ref.is_some()) {
+        return Some(Problem::new("InvalidParameters", "spec.infrastructure.parametersRef: Gateways have no parameters here"));
+    }
+    let kind = |address: &crate::types::GatewayAddress| address.kind.as_deref().unwrap_or("IPAddress") != "IPAddress";
+    gateway
+        .spec
+        .addresses
+        .iter()
+        .any(kind)
+        .then(|| Problem::new("UnsupportedAddress", "spec.addresses: only addresses of the type IPAddress can be given"))
+}
+
+fn one(listener: &Listener, namespace: &str, grants: &Grants<'_>) -> ListenerDecision {
+    let protocol = match listener.protocol.as_str() {
+        "HTTP" => Some(Protocol::Http),
+        "HTTPS" => Some(Protocol::Https),
+        _ => None,
+    };
+    let problem = match protocol {
+        None => {
+            Some(Problem::new("UnsupportedProtocol", format!("{} is not spoken here: HTTP and HTTPS are", listener.protocol)))
+        }
+        Some(_) => None,
+    };
+    let supported: &[&str] = if protocol.is_some() { &HTTP_KINDS } else { &[] };
+    let (kinds, wrong_kind) = kinds(listener, supported);
+    let (certificates, wrong_certificate) = match (protocol, &listener.tls) {
+        (Some(Protocol::Https), tls) => certificates(tls.as_ref(), namespace, grants),
+        _ => (Vec::new(), None),
+    };
+    ListenerDecision {
+        name: listener.name.clone(),
+        port: u16::try_from(listener.port).unwrap_or(0),
+        protocol,
+        host: listener.hostname.as_deref().filter(|host| !host.is_empty()).unwrap_or(ANY_HOST).to_ascii_lowercase(),
+        kinds,
+        certificates,
+        conflict: None,
+        problem,
+        unresolved: wrong_kind.or(wrong_certificate),
+        attached: BTreeSet::new(),
+    }
+}
+
+/// Of the kinds that a listener asks for, those that are done, and what is wrong with the others.
+fn kinds(listener: &Listener, supported: &[&str]) -> (Vec<RouteGroupKind>, Option<Problem>) {
+    let of = |kind: &str| RouteGroupKind { group: Some(GROUP.to_owned()), kind: kind.to_owned() };
+    let asked = listener.allowed_routes.as_ref().map(|allowed| allowed.kinds.as_slice()).unwrap_or_default();
+    if asked.is_empty() {
+        return (supported.iter().map(|kind| of(kind)).collect(), None);
+    }
+    let is_done =
+        |asked: &&RouteGroupKind| asked.group.as_deref().unwrap_or(GROUP) == GROUP && supported.contains(&asked.kind.as_str());
+    let kinds = asked.iter().filter(is_done).map(|asked| of(&asked.kind)).collect();
+    let wrong = asked.iter().find(|asked| !is_done(asked)).map(|asked| {
+        let message = format!("allowedRoutes.kinds: no {} can be attached to a listener for {}", asked.kind, listener.protocol);
+        Problem::new("InvalidRouteKinds", message)
+    });
+    (kinds, wrong)
+}
+
+/// The Secrets that a listener may name, and what is wrong with the others.
+fn certificates(tls: Option<&ListenerTls>, namespace: &str, grants: &Grants<'_>) -> (Vec<Place>, Option<Problem>) {
+    let references = tls.map(|tls| tls.certificate_refs.as_slice()).unwrap_or_default();
+    if references.is_empty() {
+        return (Vec::new(), Some(Problem::new("InvalidCertificateRef", "tls.certificateRefs names no certificate")));
+    }
+    let (mut certificates, mut problem) = (Vec::new(), None);
+    for reference in references {
+        let place = Place::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+        let wrong = if !reference.is_core("Secret", "Secret") {
+            Problem::new("InvalidCertificateRef", "tls.certificateRefs: a certificate is in a Secret, and in nothing else")
+        } else if !grants.permit(("Gateway", namespace), ("Secret", &place)) {
+            Problem::new(
+                "RefNotPermitted",
+                format!("tls.certificateRefs: no ReferenceGrant of namespace {} lets Secret {place} be named", place.namespace),
+            )
+        } else {
+            certificates.push(place);
+            continue;
+        };
+        problem.get_or_insert(wrong);
+    }
+    (certificates, problem)
+}
+
+fn conflict(listener: &ListenerDecision, all: &[ListenerDecision]) -> Option<Problem> {
+    let mut others = all.iter().filter(|other| other.port == listener.port && other.name != listener.name);
+    let conflict = |reason, other: &ListenerDecision, what: &str| {
+        Problem::new(reason, format!("listener {} has port {} {what}", other.name, other.port))
+    };
+    if let Some(other) = others.clone().find(|other| other.protocol != listener.protocol) {
+        return Some(conflict("ProtocolConflict", other, "for another protocol"));
+    }
+    others.find(|other| other.host == listener.host).map(|other| conflict("HostnameConflict", other, "and the same hostname"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn decided(listeners: Value) -> Vec<ListenerDecision> {
+        let spec = json!({"gatewayClassName": "eddy", "listeners": listeners});
+        let mut gateway = Gateway::new("g", serde_json::from_value(spec).unwrap());
+        gateway.metadata.namespace = Some("infra".into());
+        decide(&gateway, &Grants::new(&[])).listeners
+    }
+    fn conflicts(listeners: Value) -> Vec<Option<&'static str>> {
+        decided(listeners).iter().map(|one| one.conflict.as_ref().map(|problem| problem.reason)).collect()
+    }
+
+    #[test]
+    fn listeners_of_one_port_differ_by_host_and_speak_the_same() {
+        let of = |name: &str, port: i32, protocol: &str, host: &str| json!({"name": name, "port": port, "protocol": protocol, "hostname": host});
+        assert_eq!(
+            conflicts(json!([of("a", 80, "HTTP", "a.b"), of("b", 80, "HTTP", "*.b"), of("c", 8080, "HTTP", "a.b")])),
+            [None; 3]
+        );
+        assert_eq!(
+            conflicts(json!([of("a", 80, "HTTP", "a.b"), of("b", 80, "HTTP", "A.b"), of("c", 80, "HTTP", "c")])),
+            [Some("HostnameConflict"), Some("HostnameConflict"), None]
+        );
+        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "HTTPS", "b")])), [Some("ProtocolConflict"); 2]);
+    }
+
+    #[test]
+    fn what_is_not_done_is_said() {
+        let all = decided(json!([
+            {"name": "a", "port": 1, "protocol": "TCP"},
+            {"name": "b", "port": 2, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"kind": "HTTPRoute"}, {"kind": "Invalid"}]}},
+            {"name": "c", "port": 3, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"group": "x", "kind": "HTTPRoute"}]}},
+            {"name": "d", "port": 4, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}, {"name": "s", "kind": "ConfigMap"}]}},
+            {"name": "e", "port": 5, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s", "namespace": "other"}]}},
+        ]));
+        assert_eq!(all[0].problem.as_ref().unwrap().reason, "UnsupportedProtocol");
+        let unresolved: Vec<_> = all.iter().map(|one| one.unresolved.as_ref().map(|problem| problem.reason)).collect();
+        let invalid = Some("InvalidRouteKinds");
+        assert_eq!(unresolved, [None, invalid, invalid, Some("InvalidCertificateRef"), Some("RefNotPermitted")]);
+        assert_eq!((all[1].kinds.len(), all[2].kinds.len()), (1, 0));
+        assert_eq!((all[3].certificates.as_slice(), all[4].certificates.len()), (&[Place::new("infra", "s")][..], 0));
+    }
+
+    #[test]
+    fn a_grant_lets_a_secret_of_another_namespace_be_named() {
+        let grant = |to: Value| {
+            let spec = json!({"from": [{"group": GROUP, "kind": "Gateway", "namespace": "infra"}], "to": [to]});
+            let mut grant = crate::types::ReferenceGrant::new("g", serde_json::from_value(spec).unwrap());
+            grant.metadata.namespace = Some("other".into());
+            grant
+        };
+        let permits = |to: Value| {
+            let grant = grant(to);
+            let grants = [&grant];
+            Grants::new(&grants).permit(("Gateway", "infra"), ("Secret", &Place::new("other", "s")))
+        };
+        assert!(permits(json!({"group": "", "kind": "Secret"})) && permits(json!({"group": "", "kind": "Secret", "name": "s"})));
+        assert!(
+            !permits(json!({"group": "", "kind": "Secret", "name": "t"})) && !permits(json!({"group": "", "kind": "Service"}))
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! What becomes of Gateways and their Routes.
+
+mod attach;
+mod backends;
+mod filters;
+mod grants;
+mod listeners;
+mod rules;
+
+use std::collections::BTreeMap;
+
+use eddy_router::Transport;
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+
+pub use self::attach::{Attachment, ParentDecision};
+pub use self::backends::BackendPort;
+pub use self::listeners::{ListenerDecision, Protocol};
+pub use self::rules::{HttpRule, Mirrored};
+
+use self::grants::Grants;
+use crate::place::{Place, place_of};
+use crate::types::{Gateway, HttpRoute, ReferenceGrant};
+
+/// The `controllerName` of classes whose Gateways are run here.
+pub const CONTROLLER: &str = "eddy.cloud/gateway";
+
+/// What is done, as the conformance suite calls it.
+pub const FEATURES: [&str; 3] = ["Gateway", "HTTPRoute", "ReferenceGrant"];
+
+/// What is decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The Gateways of classes that are run here.
+    pub gateways: &'a [&'a Gateway],
+    /// All Routes for HTTP.
+    pub http_routes: &'a [&'a HttpRoute],
+    /// Who may name what.
+    pub grants: &'a [&'a ReferenceGrant],
+    /// All namespaces, with their labels.
+    pub namespaces: &'a BTreeMap<String, BTreeMap<String, String>>,
+    /// All Services.
+    pub services: &'a BTreeMap<Place, ServiceInput>,
+}
+
+/// A Service as far as Routes are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInput {
+    /// Its ports.
+    pub ports: Vec<ServicePortInput>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePortInput {
+    /// Its number.
+    pub port: u16,
+    /// Its name, by which its endpoints are found; empty where it has none.
+    pub name: String,
+    /// It takes datagrams, not connections.
+    pub is_udp: bool,
+}
+
+impl ServicePortInput {
+    /// What comes there.
+    pub fn transport(&self) -> Transport {
+        if self.is_udp { Transport::Udp } else { Transport::Tcp }
+    }
+}
+
+/// Why something is not as it was asked for: what conditions say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// As the Gateway API calls it.
+    pub reason: &'static str,
+    /// In words.
+    pub message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// What becomes of all Gateways and Routes.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// Of each Gateway.
+    pub gateways: BTreeMap<Place, GatewayDecision>,
+    /// Of each Route with a parent among them, in the order in which they come before one another.
+    pub http_routes: Vec<RouteDecision>,
+}
+
+/// What becomes of a Gateway.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayDecision {
+    /// Of its listeners, in their order.
+    pub listeners: Vec<ListenerDecision>,
+    /// Of the whole.
+    pub problem: Option<Problem>,
+}
+
+/// What becomes of a Route.
+#[derive(Clone, Debug)]
+pub struct RouteDecision {
+    /// Which.
+    pub route: Place,
+    /// Of its references to Gateways that are run here.
+    pub parents: Vec<ParentDecision>,
+    /// Its rules, in their order.
+    pub rules: Vec<HttpRule>,
+    /// Why it is not served at all.
+    pub problem: Option<Problem>,
+    /// Why some of its rules refuse what they are for.
+    pub partly: Option<Problem>,
+    /// Why some of what it names is not there.
+    pub unresolved: Option<Problem>,
+}
+
+/// Decides about all of it.
+pub fn decide(world: &World<'_>) -> Decision {
+    let grants = Grants::new(world.grants);
+    let mut gateways: BTreeMap<Place, GatewayDecision> =
+        world.gateways.iter().map(|gateway| (place_of(*gateway), listeners::decide(gateway, &grants))).collect();
+    let mut routes: Vec<&&HttpRoute> = world.http_routes.iter().collect();
+    // The oldest first, as the Gateway API orders those that ask for the same.
+    routes.sort_by_cached_key(|route| (route.creation_timestamp().map(|time| time.0), place_of(**route)));
+    let mut http_routes = Vec::new();
+    for route in routes {
+        let parents = attach::decide(route, &gateways, world);
+        if parents.is_empty() {
+            continue;
+        }
+        let decided = rules::decide(route, parents, &grants, world);
+        // What is not served at all is attached nowhere.
+        for attached in decided.parents.iter().filter(|_| decided.problem.is_none()).flat_map(|parent| &parent.at) {
+            if let Some(gateway) = gateways.get_mut(&attached.gateway) {
+                gateway.listeners[attached.listener].attached.insert(decided.route.clone());
+            }
+        }
+        http_routes.push(decided);
+    }
+    Decision { gateways, http_routes }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

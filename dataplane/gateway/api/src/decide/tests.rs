@@ -1,0 +1,170 @@
+//! Decisions about whole worlds.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::types::GROUP;
+
+/// Objects as they are written.
+#[derive(Default)]
+struct Written {
+    gateways: Vec<Gateway>,
+    routes: Vec<HttpRoute>,
+    grants: Vec<ReferenceGrant>,
+}
+
+fn object<T: serde::de::DeserializeOwned>(kind: &str, namespace: &str, name: &str, created: u32, spec: Value) -> T {
+    let metadata = json!({"namespace": namespace, "name": name, "creationTimestamp": format!("2026-01-01T00:00:{created:02}Z")});
+    serde_json::from_value(json!({"apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata, "spec": spec}))
+        .unwrap()
+}
+
+impl Written {
+    fn gateway(mut self, name: &str, listeners: Value) -> Self {
+        let spec = json!({"gatewayClassName": "eddy", "listeners": listeners});
+        self.gateways.push(object("Gateway", "infra", name, 0, spec));
+        self
+    }
+    fn route(mut self, namespace: &str, name: &str, created: u32, spec: Value) -> Self {
+        self.routes.push(object("HTTPRoute", namespace, name, created, spec));
+        self
+    }
+    fn grant(mut self, namespace: &str, from: (&str, &str), to: &str) -> Self {
+        let spec = json!({"from": [{"group": GROUP, "kind": from.0, "namespace": from.1}], "to": [{"group": "", "kind": to}]});
+        self.grants.push(object("ReferenceGrant", namespace, "g", 0, spec));
+        self
+    }
+    fn decide(&self) -> Decision {
+        let port = ServicePortInput { port: 8080, name: "http".into(), is_udp: false };
+        let service = |namespace: &str| (Place::new(namespace, "web"), ServiceInput { ports: vec![port.clone()] });
+        decide(&World {
+            gateways: &self.gateways.iter().collect::<Vec<_>>(),
+            http_routes: &self.routes.iter().collect::<Vec<_>>(),
+            grants: &self.grants.iter().collect::<Vec<_>>(),
+            namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
+            services: &[service("infra"), service("blue")].into(),
+        })
+    }
+}
+
+fn http(from: Value) -> Value {
+    json!([{"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": from}}])
+}
+fn to_web(parent: Value) -> Value {
+    json!({"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]})
+}
+/// Why a Route is attached nowhere.
+fn refused(decision: &Decision) -> Option<&'static str> {
+    decision.http_routes[0].parents[0].problem.as_ref().map(|problem| problem.reason)
+}
+fn unresolved(decision: &Decision) -> Option<&'static str> {
+    decision.http_routes[0].unresolved.as_ref().map(|problem| problem.reason)
+}
+
+#[test]
+fn listeners_say_which_namespaces_may_attach_routes() {
+    let of = |from: Value, namespace: &str| {
+        let parent = json!({"name": "g", "namespace": "infra"});
+        let decision = Written::default().gateway("g", http(from)).route(namespace, "r", 0, to_web(parent)).decide();
+        (refused(&decision), decision.gateways[&Place::new("infra", "g")].listeners[0].attached.len())
+    };
+    let no = (Some("NotAllowedByListeners"), 0);
+    assert_eq!((of(json!({}), "infra"), of(json!({}), "blue")), ((None, 1), no));
+    assert_eq!(of(json!({"from": "All"}), "blue"), (None, 1));
+    let selector = json!({"from": "Selector", "selector": {"matchLabels": {"team": "blue"}}});
+    assert_eq!((of(selector.clone(), "blue"), of(selector, "infra")), ((None, 1), no));
+    assert_eq!(of(json!({"from": "None"}), "infra"), no);
+}
+
+#[test]
+fn a_parent_is_a_listener_by_name_and_port() {
+    let of = |parent: Value| {
+        refused(&Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(parent)).decide())
+    };
+    assert_eq!(of(json!({"name": "g", "sectionName": "http", "port": 80})), None);
+    assert_eq!(of(json!({"name": "g", "sectionName": "https"})), Some("NoMatchingParent"));
+    assert_eq!(of(json!({"name": "g", "port": 81})), Some("NoMatchingParent"));
+    let other =
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(json!({"name": "other"}))).decide();
+    assert!(other.http_routes.is_empty(), "it is nobody's here");
+    let service = json!({"name": "g", "kind": "Service", "group": ""});
+    assert!(
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(service)).decide().http_routes.is_empty()
+    );
+}
+
+#[test]
+fn hosts_meet_those_of_the_listener() {
+    let listeners = json!([{"name": "a", "port": 80, "protocol": "HTTP", "hostname": "*.a.example"}]);
+    let of = |hosts: Value| {
+        let mut spec = to_web(json!({"name": "g"}));
+        spec["hostnames"] = hosts;
+        Written::default().gateway("g", listeners.clone()).route("infra", "r", 0, spec).decide()
+    };
+    assert_eq!(of(json!(["x.a.example", "b.example"])).http_routes[0].parents[0].at[0].hosts, ["x.a.example"]);
+    assert_eq!(refused(&of(json!(["b.example"]))), Some("NoMatchingListenerHostname"));
+}
+
+#[test]
+fn backends_are_services_that_may_be_named() {
+    let of = |backend: Value| {
+        let spec = json!({"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [backend]}]});
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec)
+    };
+    let there = of(json!({"name": "web", "port": 8080})).decide();
+    let backend = there.http_routes[0].rules[0].backends[0].1.clone().unwrap();
+    assert_eq!((backend.service, backend.port.as_str(), unresolved(&there)), (Place::new("infra", "web"), "http", None));
+    for (backend, reason) in [
+        (json!({"name": "web", "port": 81}), "BackendNotFound"),
+        (json!({"name": "none", "port": 8080}), "BackendNotFound"),
+        (json!({"name": "web", "port": 8080, "kind": "Pod"}), "InvalidKind"),
+        (json!({"name": "web", "port": 8080, "namespace": "blue"}), "RefNotPermitted"),
+        (json!({"name": "web"}), "UnsupportedValue"),
+    ] {
+        let decision = of(backend.clone()).decide();
+        assert_eq!(unresolved(&decision), Some(reason), "{backend}");
+        assert_eq!(decision.http_routes[0].rules[0].backends, [(1, None)], "it keeps its share");
+        assert_eq!(refused(&decision), None);
+    }
+    let elsewhere = || of(json!({"name": "web", "port": 8080, "namespace": "blue"}));
+    assert_eq!(unresolved(&elsewhere().grant("blue", ("HTTPRoute", "infra"), "Service").decide()), None);
+    assert_eq!(unresolved(&elsewhere().grant("blue", ("Gateway", "infra"), "Service").decide()), Some("RefNotPermitted"));
+    assert_eq!(unresolved(&elsewhere().grant("infra", ("HTTPRoute", "infra"), "Service").decide()), Some("RefNotPermitted"));
+}
+
+#[test]
+fn a_rule_that_cannot_be_done_refuses_what_it_is_for() {
+    let good = json!({"backendRefs": [{"name": "web", "port": 8080}]});
+    let of = |rules: Value| {
+        let spec = json!({"parentRefs": [{"name": "g"}], "rules": rules});
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide().http_routes.remove(0)
+    };
+    for (wrong, reason) in [
+        (json!({"filters": [{"type": "ExtensionRef"}]}), "UnsupportedValue"),
+        (
+            json!({"filters": [{"type": "RequestRedirect", "requestRedirect": {}}, {"type": "URLRewrite", "urlRewrite": {}}]}),
+            "IncompatibleFilters",
+        ),
+        (
+            json!({"filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["content-length"]}}]}),
+            "UnsupportedValue",
+        ),
+        (json!({"timeouts": {"request": "soon"}}), "UnsupportedValue"),
+        (json!({"matches": [{"path": {"type": "RegularExpression", "value": "("}}]}), "UnsupportedValue"),
+    ] {
+        let alone = of(json!([wrong.clone()]));
+        assert_eq!((alone.problem.unwrap().reason, alone.partly), (reason, None), "{wrong}");
+        let beside = of(json!([wrong, good]));
+        assert!(beside.problem.is_none() && beside.partly.unwrap().reason == reason);
+        assert!(beside.rules.last().unwrap().filters.is_ok());
+    }
+}
+
+#[test]
+fn the_oldest_come_first() {
+    let parent = || to_web(json!({"name": "g"}));
+    let written = Written::default().gateway("g", http(json!({})));
+    let written = written.route("infra", "b", 2, parent()).route("infra", "c", 1, parent()).route("infra", "a", 2, parent());
+    let order: Vec<_> = written.decide().http_routes.into_iter().map(|route| route.route.name).collect();
+    assert_eq!(order, ["c", "a", "b"]);
+}

@@ -1,0 +1,14 @@
+//! The Gateway API v1.6 without I/O: which Routes are attached to which listeners of which Gateways, and what becomes of their requests.
+//!
+//! The gateway serves from a [`Decision`], and the operator writes it into statuses: both by [`decide`], so a status never says other than what
+//! is served. The objects as they are written are in [`types`].
+
+mod decide;
+mod place;
+pub mod types;
+
+pub use self::decide::{
+    Attachment, BackendPort, CONTROLLER, Decision, FEATURES, GatewayDecision, HttpRule, ListenerDecision, Mirrored,
+    ParentDecision, Problem, Protocol, RouteDecision, ServiceInput, ServicePortInput, World, decide,
+};
+pub use self::place::{Place, place_of};

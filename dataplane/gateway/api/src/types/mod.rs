@@ -1,0 +1,11 @@
+//! The kinds of the Gateway API v1.6, as far as they are done here: what else there is in objects is not read.
+
+mod gateway;
+mod grant;
+mod http_route;
+mod meta;
+
+pub use self::gateway::*;
+pub use self::grant::*;
+pub use self::http_route::*;
+pub use self::meta::*;
