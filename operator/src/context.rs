@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) platform: Option<Claimant>,
     /// The gateway's ports that Routes may have.
     pub(crate) ports: HashSet<Port>,
+    /// The type of the Services with the addresses of the Gateway API's Gateways, if those are acted on.
+    pub(crate) gateway_api: Option<String>,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
     /// What access keys of S3 are derived with, if tokens are to be such.
@@ -56,6 +58,7 @@ impl Context {
                 .as_ref()
                 .map(|host| Claimant::platform(&options.namespace, vec![host.to_ascii_lowercase()])),
             ports: options.gateway_ports.iter().copied().collect(),
+            gateway_api: options.gateway_api.then(|| options.gateway_service_type.clone()),
             storage,
             signing_key,
         }

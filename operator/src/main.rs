@@ -9,6 +9,7 @@ mod container;
 mod context;
 mod error;
 mod finalizing;
+mod gateway_api;
 mod metrics;
 mod namespace;
 mod options;

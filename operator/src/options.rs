@@ -51,6 +51,14 @@ pub(crate) struct Options {
     #[arg(long = "gateway-port", value_delimiter = ',')]
     pub(crate) gateway_ports: Vec<Port>,
 
+    /// Whether Gateways and Routes of the Gateway API are acted on
+    #[arg(long)]
+    pub(crate) gateway_api: bool,
+
+    /// The type of the Services that have the addresses of Gateways: LoadBalancer, or ClusterIP where they are for the cluster only
+    #[arg(long, default_value = "LoadBalancer", value_parser = ["LoadBalancer", "ClusterIP"])]
+    pub(crate) gateway_service_type: String,
+
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]
     pub(crate) shutdown_deadline_seconds: u64,

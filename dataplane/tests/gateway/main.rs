@@ -4,6 +4,7 @@
 
 mod answers;
 mod filters;
+mod gateways;
 mod pools;
 mod ports;
 mod protocols;

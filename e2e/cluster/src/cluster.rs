@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::addresses::{Addresses, SLOTS};
 use crate::build::Binaries;
 use crate::network;
+use crate::node::Node;
 use crate::process::Processes;
 
 /// Where the clusters of this machine keep their state, a folder each.
@@ -125,6 +126,15 @@ impl Cluster {
     /// Where there is no such node.
     pub fn set_cable(&self, node: u8, plugged: bool) -> Result<()> {
         network::set_cable(self.addresses(), node, plugged)
+    }
+
+    /// Gives all its nodes an image that is in no registry they could ask.
+    ///
+    /// # Errors
+    /// Where one does not take it.
+    pub fn load(&self, image: (String, PathBuf)) -> Result<()> {
+        let images = [image];
+        Node::all(self).try_for_each(|node| node.load(&images))
     }
 
     /// Ends one of its processes without warning, as a power cut would; false if it did not run.

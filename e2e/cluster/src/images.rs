@@ -70,6 +70,19 @@ pub fn prepare(binaries: &Binaries, own: bool) -> Result<Images> {
     Ok(Images { operator, dataplane, coredns, nats, archives })
 }
 
+/// Makes an image of this whole name and tag of one program, which needs no shared library of others. Returns the name and the archive.
+///
+/// # Errors
+/// Where the name has no tag, the file is missing or the archive cannot be written.
+pub fn prepare_program(binaries: &Binaries, image: &str, program: &Path) -> Result<(String, PathBuf)> {
+    let folder = binaries.cache().join("images");
+    fs::create_dir_all(&folder)?;
+    let (name, tag) = image.rsplit_once(':').with_context(|| format!("{image} is no name of an image with its tag"))?;
+    let at = format!("/{}", program.file_name().unwrap_or_default().display());
+    let (_, archive) = Image::of_program(name, program, &at)?.write(&folder, Some(tag))?;
+    Ok((image.to_owned(), archive))
+}
+
 /// What an image is made of.
 struct Image {
     name: String,

@@ -50,6 +50,10 @@ pub(crate) fn ensure_node(addresses: Addresses, number: u8, nodes: u8) -> Result
     }
     // The API server, on the machine itself, reaches webhooks and proxied pods by their own addresses.
     ip(&["route", "replace", &addresses.pods_of_node(number), "via", &addresses.node(number)])?;
+    if number == 1 {
+        // And whoever is on it reaches Services, as those of Gateways, by a node that knows them.
+        ip(&["route", "replace", &addresses.service_network(), "via", &addresses.node(number)])?;
+    }
     Ok(())
 }
 

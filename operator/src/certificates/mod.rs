@@ -3,7 +3,7 @@
 //! One Role a core namespace, `eddy-gateway-certificates`, with the names of those Secrets. What it may hold, and whom it may be bound to, is
 //! checked at admission as well: the right to hand out what one does not have would be worth more than this.
 
-mod desired;
+pub(crate) mod desired;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use kube::{Client, ResourceExt};
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::reconcile;
+use crate::user::metadata;
 use crate::watching::{Filled, all, all_filled, children, filled, specs};
 
 struct Stores {
@@ -80,8 +81,12 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
         context.applier.delete(role.as_deref()).await?;
         context.applier.delete(binding.as_deref()).await?;
     } else {
-        context.applier.apply(&desired::role(&user, secrets), role.as_deref()).await?;
-        context.applier.apply(&desired::binding(&user, &context.system_namespace), binding.as_deref()).await?;
+        let metadata = || metadata(&user, desired::NAME);
+        context.applier.apply(&desired::role(metadata(), secrets), role.as_deref()).await?;
+        context
+            .applier
+            .apply(&desired::binding(metadata(), desired::NAME, &context.system_namespace), binding.as_deref())
+            .await?;
     }
     Ok(Action::await_change())
 }

@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::context::{self, Context};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::{certificates, container, namespace, pending, route, service_account, token, user};
+use crate::{certificates, container, gateway_api, namespace, pending, route, service_account, token, user};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -116,5 +116,6 @@ async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, 
         pending!(Domain, "Domain"),
         service_account::run(client.clone(), context.clone(), concurrency, stop()),
         token::run(client.clone(), context.clone(), concurrency, stop()),
+        gateway_api::run(client.clone(), context.clone(), stop()),
     );
 }

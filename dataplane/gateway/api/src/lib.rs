@@ -4,6 +4,7 @@
 //! is served. The objects as they are written are in [`types`].
 
 mod decide;
+mod doors;
 mod place;
 pub mod types;
 
@@ -11,4 +12,5 @@ pub use self::decide::{
     Attachment, BackendPort, CONTROLLER, Decision, FEATURES, GatewayDecision, HttpRule, ListenerDecision, Mirrored,
     ParentDecision, Problem, Protocol, RouteDecision, ServiceInput, ServicePortInput, World, decide,
 };
+pub use self::doors::{DOOR_PORTS, Door, GATEWAY_ANNOTATION, doors};
 pub use self::place::{Place, place_of};

@@ -9,6 +9,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
+use crate::balance::Nobody;
 use crate::endpoints::InFlight;
 use crate::entry::RouteEntry;
 use crate::mirror::Copies;
@@ -24,10 +25,14 @@ impl Gateway {
     /// Picks an endpoint of the request's route, and counts the request as under way there.
     pub(crate) fn choose(&self, context: &mut RequestContext) -> Result<(Arc<RouteEntry>, SocketAddr)> {
         let route = context.route.clone().ok_or_else(|| Error::new(ErrorType::InternalError))?;
-        let Some(endpoint) = route.backends.choose(context.failed) else {
-            context.refusal = Some(Refusal::NoEndpoint);
-            return Err(Error::new(ErrorType::HTTPStatus(503)));
-        };
+        let chosen = route.backends.choose(context.failed).map_err(|nobody| match nobody {
+            Nobody::Ready => Refusal::NoEndpoint,
+            Nobody::There => Refusal::NoBackend,
+        });
+        let endpoint = chosen.map_err(|refusal| {
+            context.refusal = Some(refusal);
+            Error::new(ErrorType::HTTPStatus(refusal.status()))
+        })?;
         context.tries += 1;
         if std::mem::take(&mut context.body_bytes) > 0 {
             // It is sent once more from the beginning. Copies have that part already, and are not whole.

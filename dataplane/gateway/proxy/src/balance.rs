@@ -12,30 +12,46 @@ use crate::endpoints::{Endpoint, Endpoints};
 #[derive(Debug)]
 pub(crate) struct Backends {
     weights: Weights,
-    endpoints: Vec<Endpoints>,
+    /// None of one that is not there.
+    endpoints: Vec<Option<Endpoints>>,
+}
+
+/// Why nobody can take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nobody {
+    /// No endpoint of the backend is ready.
+    Ready,
+    /// There is no such backend.
+    There,
 }
 
 impl Backends {
     pub(crate) fn new(backends: Vec<(u32, Endpoints)>) -> Self {
+        Self::with_missing(backends.into_iter().map(|(weight, endpoints)| (weight, Some(endpoints))).collect())
+    }
+
+    /// Backends of which some may not be there: they keep their share.
+    pub(crate) fn with_missing(backends: Vec<(u32, Option<Endpoints>)>) -> Self {
         let weights = Weights::new(backends.iter().map(|(weight, _)| *weight));
         Self { weights, endpoints: backends.into_iter().map(|(_, endpoints)| endpoints).collect() }
     }
 
     /// Whether there is an endpoint with this address still.
     pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        self.endpoints.iter().any(|endpoints| endpoints.load().iter().any(|endpoint| endpoint.address == address))
+        self.endpoints.iter().flatten().any(|endpoints| endpoints.load().iter().any(|endpoint| endpoint.address == address))
     }
 
     /// An endpoint for a request, if any can take it; another than `failed` where there is one.
     ///
     /// A backend without endpoints keeps its share: its requests fail rather than move to others, which is
     /// what the Gateway API asks for and what someone who shifts weights step by step must see.
-    pub(crate) fn choose(&self, failed: Option<SocketAddr>) -> Option<Arc<Endpoint>> {
-        let backend = match self.endpoints.as_slice() {
-            [only] if self.weights.total() > 0 => only,
-            _ => self.endpoints.get(self.weights.pick(fastrand::u64(0..self.weights.total().max(1)))?)?,
+    pub(crate) fn choose(&self, failed: Option<SocketAddr>) -> Result<Arc<Endpoint>, Nobody> {
+        let picked = match self.endpoints.as_slice() {
+            [only] if self.weights.total() > 0 => Some(only),
+            all => self.weights.pick(fastrand::u64(0..self.weights.total().max(1))).and_then(|picked| all.get(picked)),
         };
-        less_busy_of_two(&backend.load(), failed)
+        let backend = picked.ok_or(Nobody::Ready)?.as_ref().ok_or(Nobody::There)?;
+        less_busy_of_two(&backend.load(), failed).ok_or(Nobody::Ready)
     }
 }
 
@@ -74,7 +90,7 @@ fn less_busy_of_two(endpoints: &[Arc<Endpoint>], failed: Option<SocketAddr>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoints::{InFlight, Registry, ServicePort};
+    use crate::endpoints::{InFlight, PortKey, Registry, ServicePort};
     use crate::inputs::{Addresses, Place, SliceInput};
     use eddy_router::Transport;
     use std::collections::BTreeMap;
@@ -88,8 +104,9 @@ mod tests {
             ready: BTreeMap::from([(80, addresses.iter().map(|address| address.parse().unwrap()).collect())]),
             leaving: BTreeMap::new(),
             datagrams: Addresses::default(),
+            names: BTreeMap::new(),
         });
-        registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 })
+        registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) })
     }
 
     #[test]
@@ -98,13 +115,13 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(backends.choose(None).unwrap().address, "10.0.0.2:80".parse().unwrap());
         }
-        assert!(Backends::new(vec![(0, endpoints(&["10.0.0.1:80"]))]).choose(None).is_none());
+        assert!(Backends::new(vec![(0, endpoints(&["10.0.0.1:80"]))]).choose(None).is_err());
     }
 
     #[test]
     fn a_backend_without_endpoints_keeps_its_share() {
         let backends = Backends::new(vec![(1, endpoints(&[])), (1, endpoints(&["10.0.0.2:80"]))]);
-        let answered = (0..1000).filter(|_| backends.choose(None).is_some()).count();
+        let answered = (0..1000).filter(|_| backends.choose(None).is_ok()).count();
         assert!((350..650).contains(&answered), "{answered} of 1000 answered, should be about half");
     }
 

@@ -159,7 +159,7 @@ impl<'a> Compilation<'a> {
             tracing::warn!(%error, "a path was left out");
         }
         let Self { certificates, by_name, ports, named, served, left_out, .. } = self;
-        Snapshot { table, certificates, by_name, ports, named, served, left_out }
+        Snapshot { table, certificates, by_name, ports, named, served, left_out, api: HashMap::new() }
     }
 }
 
@@ -183,8 +183,17 @@ enum LeftOut {
 /// The rules of a Route for some of its hosts: one for each way in which a request matches.
 fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Result<Vec<Rule<Arc<RouteEntry>>>, LeftOut> {
     let (filters, requirement) = (Filters::of(&route.spec)?, Requirement::of(&route.spec)?);
+    let rule = |(matched, matches)| {
+        let value = Arc::new(entry(route, matched, filters.clone(), requirement.clone(), registry));
+        Rule { hosts: hosts.to_vec(), matches, value }
+    };
+    Ok(by_prefix(matches(&route.spec)?).into_iter().map(rule).collect())
+}
+
+/// Ways to match, by the prefix of the path that is matched, if one is.
+pub(crate) fn by_prefix(matches: Vec<Match>) -> Vec<(Option<Box<str>>, Vec<Match>)> {
     let mut by_path: Vec<(Option<Box<str>>, Vec<Match>)> = Vec::new();
-    for one in matches(&route.spec)? {
+    for one in matches {
         let matched = match &one.path {
             PathRule::Prefix(prefix) => Some(Box::from(prefix.as_str())),
             PathRule::Exact(_) | PathRule::Regex(_) => None,
@@ -194,11 +203,7 @@ fn rules_of(route: &RouteInput, hosts: &[String], registry: &mut Registry) -> Re
             None => by_path.push((matched, vec![one])),
         }
     }
-    let rule = |(matched, matches)| {
-        let value = Arc::new(entry(route, matched, filters.clone(), requirement.clone(), registry));
-        Rule { hosts: hosts.to_vec(), matches, value }
-    };
-    Ok(by_path.into_iter().map(rule).collect())
+    by_path
 }
 
 /// A Route that passes on what comes.

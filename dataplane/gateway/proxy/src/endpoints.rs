@@ -49,12 +49,21 @@ impl Drop for InFlight {
     }
 }
 
-/// A Container's port.
+/// A Service's port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServicePort {
     pub(crate) service: Place,
     pub(crate) transport: Transport,
-    pub(crate) port: u16,
+    pub(crate) port: PortKey,
+}
+
+/// Which port of a Service's endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum PortKey {
+    /// That of the pods.
+    Number(u16),
+    /// That which the Service gives this name.
+    Name(String),
 }
 
 /// The endpoints behind a port, as they are now.
@@ -127,7 +136,7 @@ impl Registry {
             self.slices
                 .values()
                 .filter(|slice| slice.slice.namespace == port.service.namespace && slice.service == port.service.name)
-                .flat_map(|slice| slice.of_ports(port.transport, is_ready).get(&port.port).into_iter().flatten().copied())
+                .flat_map(|slice| slice.at(port.transport, &port.port, is_ready).iter().copied())
                 .collect()
         };
         let mut addresses = collect(true);
@@ -161,6 +170,7 @@ mod tests {
             ready: list(ready),
             leaving: list(leaving),
             datagrams: Addresses::default(),
+            names: BTreeMap::new(),
         }
     }
     fn addresses(endpoints: &Endpoints) -> Vec<String> {
@@ -170,7 +180,8 @@ mod tests {
     #[test]
     fn slices_of_one_service_add_up_and_changes_show_at_once() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
+        let web =
+            registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) });
         assert!(addresses(&web).is_empty());
         registry.apply(slice("web-1", &["10.0.0.1:80"], &[]));
         registry.apply(slice("web-2", &["10.0.0.2:80"], &[]));
@@ -184,7 +195,7 @@ mod tests {
     #[test]
     fn a_port_for_datagrams_is_another() {
         let mut registry = Registry::default();
-        let tcp = ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 };
+        let tcp = ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) };
         let udp = registry.endpoints(&ServicePort { transport: Transport::Udp, ..tcp.clone() });
         let tcp = registry.endpoints(&tcp);
         let datagrams = Addresses { ready: BTreeMap::from([(80, vec!["10.0.0.9:80".parse().unwrap()])]), ..Addresses::default() };
@@ -195,7 +206,8 @@ mod tests {
     #[test]
     fn what_is_leaving_serves_only_when_nothing_else_can() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
+        let web =
+            registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) });
         registry.apply(slice("web-1", &["10.0.0.1:80"], &["10.0.0.2:80"]));
         assert_eq!(addresses(&web), ["10.0.0.1:80"]);
         registry.apply(slice("web-1", &[], &["10.0.0.2:80"]));
@@ -205,7 +217,8 @@ mod tests {
     #[test]
     fn an_endpoint_keeps_its_count_over_a_change() {
         let mut registry = Registry::default();
-        let web = registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 });
+        let web =
+            registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) });
         registry.apply(slice("web-1", &["10.0.0.1:80"], &[]));
         let in_flight = InFlight::start(web.load()[0].clone());
         registry.apply(slice("web-1", &["10.0.0.1:80", "10.0.0.2:80"], &[]));
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn ports_that_no_route_names_are_forgotten() {
         let mut registry = Registry::default();
-        drop(registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: 80 }));
+        drop(registry.endpoints(&ServicePort { service: place("web"), transport: Transport::Tcp, port: PortKey::Number(80) }));
         registry.prune();
         assert!(registry.ports.is_empty());
     }

@@ -7,7 +7,7 @@ use eddy_router::{Filters, Share, Transport};
 
 use crate::admission::Requirement;
 use crate::balance::Backends;
-use crate::endpoints::{Registry, ServicePort};
+use crate::endpoints::{PortKey, Registry, ServicePort};
 use crate::inputs::{Place, RouteInput};
 use crate::mirror::Mirror;
 
@@ -61,13 +61,13 @@ pub(crate) fn entry(
         .iter()
         .filter_map(|backend| {
             let service = Place { namespace: route.place.namespace.clone(), name: backend.container.clone()? };
-            let port = u16::try_from(backend.port).ok()?;
+            let port = PortKey::Number(u16::try_from(backend.port).ok()?);
             Some((backend.weight(), registry.endpoints(&ServicePort { service, transport, port })))
         })
         .collect();
     let mirrors = spec.mirrors.iter().filter_map(|mirror| {
         let service = Place { namespace: route.place.namespace.clone(), name: mirror.container.clone() };
-        let port = u16::try_from(mirror.port).ok()?;
+        let port = PortKey::Number(u16::try_from(mirror.port).ok()?);
         let share = Share::new(u32::try_from(mirror.percent).ok()?, 100);
         Some(Mirror { backends: Backends::new(vec![(1, registry.endpoints(&ServicePort { service, transport, port }))]), share })
     });

@@ -4,28 +4,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use eddy_crds::{Route, RouteSpec};
+pub(crate) use eddy_gateway_api::{Place, place_of};
 use eddy_router::Transport;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
-/// A Kubernetes object's place: namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Place {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
-    }
-}
-
-pub(crate) fn place_of(object: &impl ResourceExt) -> Place {
-    Place { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
-}
+use crate::endpoints::PortKey;
+use crate::gateway_api::ApiInputs;
 
 /// A Route as far as the gateway is concerned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +36,9 @@ pub(crate) struct SliceInput {
     /// The same for ports that take datagrams.
     #[serde(default)]
     pub(crate) datagrams: Addresses,
+    /// Ports by the names that the Service gives them; empty where it gives none.
+    #[serde(default)]
+    pub(crate) names: BTreeMap<String, u16>,
 }
 
 /// Addresses by port.
@@ -84,6 +74,8 @@ pub(crate) struct Inputs {
     pub(crate) slices: Vec<SliceInput>,
     #[serde(default)]
     pub(crate) secrets: Vec<SecretInput>,
+    #[serde(default)]
+    pub(crate) gateway_api: ApiInputs,
 }
 
 impl RouteInput {
@@ -112,14 +104,19 @@ impl SecretInput {
 }
 
 impl SliceInput {
-    /// Its addresses by port.
-    pub(crate) fn of_ports(&self, transport: Transport, is_ready: bool) -> &BTreeMap<u16, Vec<SocketAddr>> {
-        match (transport, is_ready) {
+    /// Its addresses at a port.
+    pub(crate) fn at(&self, transport: Transport, port: &PortKey, is_ready: bool) -> &[SocketAddr] {
+        let by_port = match (transport, is_ready) {
             (Transport::Tcp, true) => &self.ready,
             (Transport::Tcp, false) => &self.leaving,
             (Transport::Udp, true) => &self.datagrams.ready,
             (Transport::Udp, false) => &self.datagrams.leaving,
-        }
+        };
+        let number = match port {
+            PortKey::Number(number) => Some(number),
+            PortKey::Name(name) => self.names.get(name),
+        };
+        number.and_then(|number| by_port.get(number)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// None where the slice belongs to no Service, or holds names instead of addresses.
@@ -131,6 +128,7 @@ impl SliceInput {
             ready: BTreeMap::new(),
             leaving: BTreeMap::new(),
             datagrams: Addresses::default(),
+            names: BTreeMap::new(),
         };
         for port in slice.ports.iter().flatten() {
             let (ready, leaving) = match port.protocol.as_deref() {
@@ -138,7 +136,9 @@ impl SliceInput {
                 Some("UDP") => (&mut input.datagrams.ready, &mut input.datagrams.leaving),
                 Some(_) => continue,
             };
-            let Some(port) = port.port.and_then(|port| u16::try_from(port).ok()) else { continue };
+            let (name, number) = (port.name.clone().unwrap_or_default(), port.port.and_then(|port| u16::try_from(port).ok()));
+            let Some(port) = number else { continue };
+            input.names.insert(name, port);
             for endpoint in &slice.endpoints {
                 let conditions = endpoint.conditions.clone().unwrap_or_default();
                 // Unset means true for `ready` and `serving` (API reference of EndpointConditions).
@@ -180,6 +180,8 @@ mod tests {
             {"addresses": ["10.0.0.4"], "conditions": {"ready": false, "serving": false}},
         ]));
         assert_eq!(input.ready[&80], ["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()]);
+        assert_eq!(input.at(Transport::Tcp, &PortKey::Name("http".into()), true), input.ready[&80]);
+        assert!(input.at(Transport::Tcp, &PortKey::Name("dns".into()), true).is_empty());
         assert_eq!(input.leaving[&80], ["10.0.0.3:80".parse().unwrap()]);
         assert!(!input.ready.contains_key(&53), "only TCP carries HTTP");
         assert_eq!(input.datagrams.ready[&53], ["10.0.0.1:53".parse().unwrap(), "10.0.0.2:53".parse().unwrap()]);

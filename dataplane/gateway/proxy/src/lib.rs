@@ -18,6 +18,7 @@ mod direct;
 mod endpoints;
 mod entry;
 mod filter;
+mod gateway_api;
 mod head;
 mod hello;
 mod inputs;

@@ -1,18 +1,23 @@
 //! Our own accept loop around Pingora's HTTP proxy: one a thread, so that listeners can come and go at run time.
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use eddy_gateway_api::Protocol;
 use eddy_router::{AddressFilter, Port};
+use eddy_telemetry::error_chain;
+use futures::StreamExt;
 use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::{IO, Peek};
 use pingora_proxy::HttpProxy;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::datagrams::Datagrams;
 use crate::entry::RouteEntry;
@@ -23,7 +28,7 @@ use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
-use crate::tls::{HandshakeError, Terminator};
+use crate::tls::{HandshakeError, Terminator, TerminatorError};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -33,6 +38,8 @@ const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
 const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
 /// Ports have this part of all connections at most, together.
 const PORTS_SHARE: usize = 2;
+/// The wait after a port could not be opened for a Gateway.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
 /// The wait after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -77,6 +84,32 @@ pub(crate) enum Leads {
     Tls(Terminator),
     /// On to the backends of whichever Route has a port.
     Port(Port, Arc<ArcSwap<Snapshot>>),
+    /// To what is served at a Gateway's port, by TLS or without.
+    Gateway(SocketAddr, Terminator, Arc<ArcSwap<Snapshot>>),
+}
+
+/// The ports that are opened for Gateways, while everything else goes on.
+pub(crate) struct Gateways {
+    pub(crate) address: IpAddr,
+    pub(crate) opened: watch::Receiver<BTreeSet<u16>>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+}
+
+impl Gateways {
+    fn open(&self, port: u16) -> Result<Door, OpenError> {
+        let address = SocketAddr::new(self.address, port);
+        let terminator = Terminator::of_gateway(self.snapshot.clone(), port)?;
+        Ok(Door { listener: bind(address)?, leads: Leads::Gateway(address, terminator, self.snapshot.clone()) })
+    }
+}
+
+/// Why a port could not be opened for a Gateway.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("failed to listen")]
+    Bind(#[from] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TerminatorError),
 }
 
 /// One thread's accept loops.
@@ -93,16 +126,60 @@ pub(crate) struct Acceptor {
 
 impl Acceptor {
     /// Accepts at all doors until they are closed, then waits until every connection has ended.
-    pub(crate) async fn run(self, doors: Vec<Door>, datagrams: Vec<Datagrams>) {
+    pub(crate) async fn run(self, doors: Vec<Door>, datagrams: Vec<Datagrams>, gateways: Gateways) {
         let permits = Arc::new(Semaphore::new(self.connections_max));
         let ports = Arc::new(Semaphore::new((self.connections_max / PORTS_SHARE).max(1)));
         let accepting = join_all(doors.into_iter().map(|door| self.accept(door, permits.clone(), &ports)));
         let datagrams = join_all(datagrams.into_iter().map(Datagrams::run));
-        tokio::join!(accepting, datagrams);
+        tokio::join!(accepting, datagrams, self.follow(gateways, &permits, &ports));
         self.proxy.http_cleanup().await;
         // All permits are back when the last connection has ended.
         let all = u32::try_from(self.connections_max).unwrap_or(u32::MAX);
         let _ = permits.acquire_many(all).await;
+    }
+
+    /// Opens and closes ports for Gateways as they come and go, until all are closed.
+    async fn follow(&self, mut gateways: Gateways, permits: &Arc<Semaphore>, ports: &Arc<Semaphore>) {
+        let (mut open, mut accepting) = (BTreeMap::new(), FuturesUnordered::new());
+        let mut closed = self.drain.closed.clone();
+        loop {
+            let wanted = gateways.opened.borrow_and_update().clone();
+            // To forget what keeps one open closes it; what came by it goes on.
+            open.retain(|port, _| wanted.contains(port));
+            let mut all_open = true;
+            for port in wanted {
+                if open.contains_key(&port) {
+                    continue;
+                }
+                match gateways.open(port) {
+                    Ok(door) => {
+                        let (keeper, gone) = oneshot::channel::<()>();
+                        open.insert(port, keeper);
+                        accepting.push(async move {
+                            tokio::select! {
+                                () = self.accept(door, permits.clone(), ports) => {}
+                                _ = gone => {}
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            port,
+                            error = error_chain(&error),
+                            "failed to open a port for a Gateway; it is tried again"
+                        );
+                        all_open = false;
+                    }
+                }
+            }
+            tokio::select! {
+                changed = gateways.opened.changed() => if changed.is_err() { break },
+                Some(()) = accepting.next() => {}
+                () = tokio::time::sleep(OPEN_AGAIN), if !all_open => {}
+                _ = closed.wait_for(|closed| *closed) => break,
+            }
+        }
+        while accepting.next().await.is_some() {}
     }
 
     async fn accept(&self, door: Door, permits: Arc<Semaphore>, ports: &Arc<Semaphore>) {
@@ -138,7 +215,8 @@ impl Acceptor {
                     tokio::spawn(async move {
                         let begin = begin(stream, client, is_balancer, &leads, &metrics);
                         // Who has said nothing until the end has nothing to lose; a handshake may be under way.
-                        let grace = if matches!(leads, Leads::Tls(_)) { HANDSHAKE_AT_END } else { Duration::ZERO };
+                        let grace =
+                            if matches!(leads, Leads::Tls(_) | Leads::Gateway(..)) { HANDSHAKE_AT_END } else { Duration::ZERO };
                         let ended = async {
                             let _ = closed.wait_for(|closed| *closed).await;
                             tokio::time::sleep(grace).await;
@@ -208,17 +286,34 @@ async fn begin(
 ) -> Result<Option<Begun>, BeginError> {
     let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
     let from = said.unwrap_or(client);
-    let mut stream = SocketStream::new(stream, from)?;
+    let came_to = if let Leads::Gateway(address, ..) = leads { Some(*address) } else { None };
+    let mut stream = SocketStream::at(stream, from, came_to)?;
     if let Leads::Port(port, snapshot) = leads {
         let route = snapshot.load().ports.get(port).cloned();
         return route.map(|route| Some(Begun::Passed(stream, from, route))).ok_or(BeginError::NoRoute(*port));
     }
     if let Leads::Tls(tls) = leads {
-        let accepted = match tls.passed(&mut stream).await {
+        match tls.passed(&mut stream).await {
             Ok(Some(route)) => return Ok(Some(Begun::Passed(stream, from, route))),
-            Ok(None) => tls.accept(stream).await,
-            Err(error) => Err(error),
-        };
+            Ok(None) => {}
+            Err(error) => {
+                metrics.handshakes_failed.inc();
+                return Err(error.into());
+            }
+        }
+    }
+    let ends = match leads {
+        Leads::Tls(tls) => Some(tls),
+        Leads::Gateway(address, tls, snapshot) => {
+            let snapshot = snapshot.load();
+            // It has just gone.
+            let Some(port) = snapshot.api.get(&address.port()) else { return Ok(None) };
+            Some(tls).filter(|_| port.protocol == Protocol::Https)
+        }
+        Leads::Http | Leads::Port(..) => None,
+    };
+    if let Some(tls) = ends {
+        let accepted = tls.accept(stream).await;
         let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
         counter.inc();
         let mut stream = accepted?;

@@ -75,7 +75,7 @@ impl Gateway {
             if !mirror.share.takes(fastrand::u32(..)) {
                 continue;
             }
-            let (Some(endpoint), Ok(permit)) = (mirror.backends.choose(None), self.copies.clone().try_acquire_owned()) else {
+            let (Ok(endpoint), Ok(permit)) = (mirror.backends.choose(None), self.copies.clone().try_acquire_owned()) else {
                 self.metrics.mirrors_left_out.inc();
                 continue;
             };

@@ -34,6 +34,10 @@ pub struct GatewayOptions {
     #[arg(long, default_value_t = 443, value_parser = clap::value_parser!(u16).range(1..))]
     pub tls_public_port: u16,
 
+    /// Whether Gateways and Routes of the Gateway API are served as well. Ports of --listen's address are opened for them, 20000 to 29999.
+    #[arg(long)]
+    pub gateway_api: bool,
+
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, default_value = "0.0.0.0:9090")]
     pub admin_address: SocketAddr,

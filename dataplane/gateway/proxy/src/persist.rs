@@ -57,6 +57,7 @@ pub(crate) fn save(path: &Path, inputs: &Inputs) -> Result<(), PersistError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway_api::ApiInputs;
     use crate::inputs::{Addresses, Place, SliceInput};
     use std::collections::BTreeMap;
 
@@ -69,12 +70,14 @@ mod tests {
         let ready = BTreeMap::from([(80, vec!["10.0.0.1:80".parse().unwrap()])]);
         let inputs = Inputs {
             secrets: vec![],
+            gateway_api: ApiInputs::default(),
             slices: vec![SliceInput {
                 slice: place,
                 service: "web".into(),
                 ready,
                 leaving: BTreeMap::new(),
                 datagrams: Addresses::default(),
+                names: BTreeMap::new(),
             }],
             routes: vec![],
         };

@@ -54,6 +54,11 @@ impl FromStr for PlatformPath {
 }
 
 impl PlatformOptions {
+    /// Where the platform is.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.platform_namespace
+    }
+
     /// Routes that lead there; none without a host. They come before all tenants'.
     pub(crate) fn routes(&self) -> Vec<RouteInput> {
         let Some(host) = self.platform_host.as_deref().filter(|host| !host.is_empty()) else { return Vec::new() };

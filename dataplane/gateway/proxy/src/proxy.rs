@@ -35,6 +35,7 @@ use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
 use crate::snapshot::Snapshot;
+use crate::stream::came_to;
 use crate::tls_stream::asked_name;
 use crate::trace::RequestTrace;
 
@@ -134,7 +135,7 @@ impl ProxyHttp for Gateway {
         }
         // A proxy may begin TLS for another name than its clients ask for.
         let name = asked_name(session).filter(|_| !context.client.is_proxied);
-        match self.route(session.req_header(), name) {
+        match self.route(session.req_header(), name, came_to(session)) {
             Ok(route) => {
                 context.route = Some(route.clone());
                 session.as_downstream_mut().set_write_timeout(Some(route.idle_timeout));
@@ -367,25 +368,33 @@ impl RequestContext {
 }
 
 impl Gateway {
-    /// The Route of a request, on a connection that TLS was begun on for a host of this name.
-    fn route(&self, request: &RequestHeader, name: Option<&str>) -> Result<Arc<RouteEntry>, Refusal> {
+    /// The Route of a request, on a connection that TLS was begun on for a host of this name, and that came to this port of a Gateway's.
+    fn route(&self, request: &RequestHeader, name: Option<&str>, came_to: Option<u16>) -> Result<Arc<RouteEntry>, Refusal> {
         let path = request.uri.path();
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
         let asked = Asked { path, query: request.uri.query(), method: &request.method, headers: &request.headers };
         let snapshot = self.snapshot.load();
-        if name.is_some_and(|name| !snapshot.is_directed(name, &host)) {
+        let (is_directed, table) = match came_to {
+            None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), &snapshot.table),
+            Some(port) => {
+                let port = snapshot.api.get(&port).ok_or(Refusal::NoRoute)?;
+                let listener = port.listener(&host).ok_or(Refusal::NoRoute)?;
+                (name.is_none_or(|name| port.is_directed(name, &host)), &listener.table)
+            }
+        };
+        if !is_directed {
             return Err(Refusal::Misdirected);
         }
         if Cors::is_preflight(&request.method, &request.headers) {
             // It is about a request to come: whose Route that is answers it, if it answers any.
             let method = Cors::asked_method(&request.headers).ok_or(Refusal::BadRequest)?;
-            let found = snapshot.table.find(&host, &Asked { method: &method, ..asked });
+            let found = table.find(&host, &Asked { method: &method, ..asked });
             if let Some(route) = found.filter(|route| route.filters.cors.is_some()) {
                 return Ok(route.clone());
             }
         }
-        snapshot.table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
+        table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
     Stale,
     /// The Route asks for what cannot be done.
     Broken,
+    /// The backend is none.
+    NoBackend,
     /// No endpoint is there to answer.
     NoEndpoint,
     /// The backend did not take the connection, or broke it.
@@ -44,7 +46,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::BadRequest,
         Self::Misdirected,
         Self::NoRoute,
@@ -56,6 +58,7 @@ impl Refusal {
         Self::Forbidden,
         Self::Stale,
         Self::Broken,
+        Self::NoBackend,
         Self::NoEndpoint,
         Self::Upstream,
         Self::Timeout,
@@ -86,6 +89,7 @@ impl Refusal {
             Self::Forbidden => "forbidden",
             Self::Stale => "stale",
             Self::Broken => "broken",
+            Self::NoBackend => "no_backend",
             Self::NoEndpoint => "no_endpoint",
             Self::Upstream => "upstream",
             Self::Timeout => "timeout",
@@ -102,6 +106,7 @@ impl Refusal {
             Self::Misdirected => 421,
             Self::NoUpgrade => 426,
             Self::TooMany => 429,
+            Self::NoBackend => 500,
             Self::NoEndpoint | Self::Stale | Self::Broken => 503,
             Self::Upstream => 502,
             Self::Timeout => 504,
@@ -123,6 +128,7 @@ impl Refusal {
             Self::Forbidden => "403: the token does not hold the scopes that this Route requires\n",
             Self::Stale => "503: whose token this is cannot be known now; try again later\n",
             Self::Broken => "503: this Route asks for what cannot be done; its status says what\n",
+            Self::NoBackend => "500: this Route leads to a backend that is not there; its status says which\n",
             Self::NoEndpoint => "503: nothing is ready to answer for this Route\n",
             Self::Upstream => "502: the backend of this Route refused or broke the connection\n",
             Self::Timeout => "504: the backend of this Route took too long\n",
@@ -137,7 +143,7 @@ impl Refusal {
             Self::Address | Self::Forbidden => 7,
             Self::TooMany | Self::TooLarge => 8,
             Self::NoRoute | Self::Misdirected => 12,
-            Self::Stale | Self::Broken | Self::NoEndpoint | Self::Upstream => 14,
+            Self::Stale | Self::Broken | Self::NoBackend | Self::NoEndpoint | Self::Upstream => 14,
             Self::Unauthorized => 16,
         }
     }

@@ -1,6 +1,6 @@
 //! The gateway as a process: threads, readiness, and an end without a failed request.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access_log::AccessLog;
 use crate::compress::COMPRESSORS_MAX;
 use crate::datagrams::{CLIENTS_MAX, Datagrams};
-use crate::listener::{self, Acceptor, Door, Drain, Leads};
+use crate::listener::{self, Acceptor, Door, Drain, Gateways, Leads};
 use crate::metrics::Metrics;
 use crate::mirror;
 use crate::options::{GatewayOptions, only};
@@ -103,7 +103,9 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     tokio::spawn(admin.serve(health, registry, Shutdown::default()));
 
     let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
-    let compiler = Compiler::new(options.platform.routes(), snapshot.clone(), metrics.clone());
+    let system_namespace = options.gateway_api.then(|| options.platform.namespace().to_owned());
+    let compiler = Compiler::new(options.platform.routes(), system_namespace, snapshot.clone(), metrics.clone());
+    let opened = compiler.opened();
     let watches = feed(&options, compiler, routes).await?;
 
     let (announce, announced) = watch::channel(false);
@@ -127,7 +129,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
     };
     check_ports(&options)?;
     let tls = terminator(&options, &snapshot)?;
-    let threads = start_threads(&options, gateway, tls, (&snapshot, &metrics), &announced, &closed)?;
+    let threads = start_threads(&options, gateway, tls, (&snapshot, &metrics, &opened), &announced, &closed)?;
     tracing::info!(address = %options.listen, threads = threads.len(), "serving HTTP");
     if let Some(permissions) = &permissions {
         // One that knows nobody yet would refuse whom others know; without NATS it serves what everyone may see all the same.
@@ -193,7 +195,7 @@ fn start_threads(
     options: &GatewayOptions,
     gateway: impl Fn() -> Gateway,
     tls: Option<Terminator>,
-    (snapshot, metrics): (&Arc<ArcSwap<Snapshot>>, &Metrics),
+    (snapshot, metrics, opened): (&Arc<ArcSwap<Snapshot>>, &Metrics, &watch::Receiver<BTreeSet<u16>>),
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
@@ -210,6 +212,7 @@ fn start_threads(
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
         let (balancers, head_within) = (balancers.clone(), Duration::from_secs(options.request_head_seconds));
+        let gateways = Gateways { address: options.listen.ip(), opened: opened.clone(), snapshot: snapshot.clone() };
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -218,7 +221,7 @@ fn start_threads(
                 proxy.server_options = Some(server_options());
                 proxy.h2_options = Some(http2_options());
                 let proxy = Arc::new(proxy);
-                Acceptor { proxy, metrics, connections_max, balancers, head_within, drain }.run(doors, datagrams).await;
+                Acceptor { proxy, metrics, connections_max, balancers, head_within, drain }.run(doors, datagrams, gateways).await;
             });
         });
         threads.push(thread.map_err(GatewayError::Thread)?);

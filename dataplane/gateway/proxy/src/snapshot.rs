@@ -10,6 +10,7 @@ use crate::by_name::ByName;
 use crate::compilation::Compilation;
 use crate::endpoints::Registry;
 use crate::entry::RouteEntry;
+use crate::gateway_api::{ApiPort, Compiled};
 use crate::inputs::{Place, RouteInput};
 
 /// All routes.
@@ -22,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) by_name: ByName,
     /// Routes that pass on what comes at a port.
     pub(crate) ports: HashMap<Port, Arc<RouteEntry>>,
+    /// What Gateways of the Gateway API are served from, by the port that is opened.
+    pub(crate) api: HashMap<u16, Arc<ApiPort>>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
@@ -48,6 +51,14 @@ pub(crate) fn compile<'a>(
 }
 
 impl Snapshot {
+    /// The same, and what Gateways are served from.
+    pub(crate) fn with(mut self, compiled: Compiled) -> Self {
+        self.served += compiled.routes;
+        self.named.extend(compiled.named);
+        self.api = compiled.ports;
+        self
+    }
+
     /// Whether a request for a host may come on a connection that TLS was begun on for a name: both have the same certificate.
     pub(crate) fn is_directed(&self, name: &str, host: &str) -> bool {
         let of = |name: &str| self.certificates.find(name).map(Arc::as_ptr);

@@ -19,6 +19,7 @@ use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID, UniqueIDType,
 };
+use pingora_proxy::Session;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -52,11 +53,17 @@ pub(crate) struct SocketStream {
 impl SocketStream {
     /// Takes over a connection. `peer` is whom it is with, which need not be the socket's other end.
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> std::io::Result<Self> {
+        Self::at(stream, peer, None)
+    }
+
+    /// The same of one that came to a port which is opened for a Gateway: [`came_to`] tells later.
+    pub(crate) fn at(stream: TcpStream, peer: SocketAddr, came_to: Option<SocketAddr>) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         let id = stream.as_raw_fd();
         let socket = SocketDigest::from_raw_fd(id);
         // Known already: without this, each request would ask the kernel again.
         let _ = socket.peer_addr.set(Some(peer.into()));
+        let _ = socket.local_addr.set(came_to.map(Into::into));
         let (held, ahead) = (Vec::new(), Ahead::default());
         let (established, socket) = (SystemTime::now(), Arc::new(socket));
         Ok(Self { stream, held, written: 0, ahead, head: None, id, established, socket })
@@ -192,6 +199,12 @@ impl GetSocketDigest for SocketStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         Some(self.socket.clone())
     }
+}
+
+/// The port, of those that are opened for Gateways, that a session's client came to; none where they came to one of the gateway's own.
+pub(crate) fn came_to(session: &Session) -> Option<u16> {
+    let digest = session.digest()?.socket_digest.as_ref()?;
+    Some(digest.local_addr.get()?.as_ref()?.as_inet()?.port())
 }
 
 #[cfg(test)]

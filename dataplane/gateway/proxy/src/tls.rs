@@ -61,15 +61,16 @@ impl Terminator {
     /// # Errors
     /// See [`TerminatorError`].
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, own: Watched<Arc<CertifiedKey>>) -> Result<Self, TerminatorError> {
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
-        let mut server = builder.with_no_client_auth().with_cert_resolver(Arc::new(Resolver { snapshot: snapshot.clone(), own }));
-        server.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-        // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
-        server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
-        // Without more tickets than a browser has use for: each is a write of its own.
-        server.send_tls13_tickets = 1;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(server)), snapshot })
+        let acceptor = acceptor(Arc::new(Resolver { snapshot: snapshot.clone(), own }))?;
+        Ok(Self { acceptor, snapshot })
+    }
+
+    /// One for a port that is opened for a Gateway, with the certificates of its listeners.
+    ///
+    /// # Errors
+    /// See [`TerminatorError`].
+    pub(crate) fn of_gateway(snapshot: Arc<ArcSwap<Snapshot>>, port: u16) -> Result<Self, TerminatorError> {
+        Ok(Self { acceptor: acceptor(Arc::new(ApiResolver { snapshot: snapshot.clone(), port }))?, snapshot })
     }
 
     /// The Route that a connection is to be passed on by as it is, if one is for the name that its client asks for.
@@ -104,6 +105,39 @@ pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
     let certified = CertifiedKey::new(files.certificates()?, key);
     certified.keys_match().map_err(|source| files.unusable(source))?;
     Ok(Arc::new(certified))
+}
+
+/// Agrees on TLS with clients, by the certificates that `resolver` finds.
+fn acceptor(resolver: Arc<dyn ResolvesServerCert>) -> Result<TlsAcceptor, TerminatorError> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
+    let mut server = builder.with_no_client_auth().with_cert_resolver(resolver);
+    server.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
+    server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
+    // Without more tickets than a browser has use for: each is a write of its own.
+    server.send_tls13_tickets = 1;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Finds the certificates of the listeners that share a port of a Gateway.
+struct ApiResolver {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    port: u16,
+}
+
+impl ResolvesServerCert for ApiResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        self.snapshot.load().api.get(&self.port)?.certificate(name.as_deref())
+    }
+}
+
+/// Without keys.
+impl std::fmt::Debug for ApiResolver {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ApiResolver").field("port", &self.port).finish_non_exhaustive()
+    }
 }
 
 struct Resolver {

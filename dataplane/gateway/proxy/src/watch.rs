@@ -3,7 +3,7 @@
 //! The last good snapshot goes on being served while the API server is away: a watch that fails is tried again
 //! with growing pauses, and nothing is forgotten until a complete new list is there.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,16 @@ use arc_swap::ArcSwap;
 use eddy_crds::{CONTAINER_LABEL, Route};
 use eddy_telemetry::Readiness;
 use eddy_watch::watch;
+use futures::future::OptionFuture;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as notice};
 
 use crate::endpoints::Registry;
+use crate::gateway_api::{self, ApiChange, ApiInputs, Kinds};
 use crate::inputs::{Inputs, Place, RouteInput, SliceInput, place_of};
 use crate::metrics::Metrics;
 use crate::persist;
@@ -45,6 +47,7 @@ pub(crate) enum Change {
     SliceGone(Place),
     AllSlices(Vec<SliceInput>),
     Secret(Place, SecretChange),
+    GatewayApi(ApiChange),
 }
 
 /// Compiles changes into the snapshot.
@@ -54,20 +57,41 @@ pub(crate) struct Compiler {
     routes: BTreeMap<Place, RouteInput>,
     registry: Registry,
     secrets: Secrets,
+    /// The Gateway API's objects, and the namespace of the Services that say what is opened for Gateways; none if those are not served.
+    gateway_api: Option<(ApiInputs, String)>,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The ports that are to be open for Gateways.
+    opened: notice::Sender<BTreeSet<u16>>,
     metrics: Metrics,
 }
 
 impl Compiler {
-    pub(crate) fn new(platform: Vec<RouteInput>, snapshot: Arc<ArcSwap<Snapshot>>, metrics: Metrics) -> Self {
+    /// One that knows nothing yet but the platform's own Routes. `system_namespace` is where it is told what to open for Gateways, if those of the
+    /// Gateway API are served.
+    pub(crate) fn new(
+        platform: Vec<RouteInput>,
+        system_namespace: Option<String>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        metrics: Metrics,
+    ) -> Self {
         let (routes, registry, secrets) = (BTreeMap::new(), Registry::default(), Secrets::default());
-        Self { platform, routes, registry, secrets, snapshot, metrics }
+        let gateway_api = system_namespace.map(|namespace| (ApiInputs::default(), namespace));
+        let (opened, _) = notice::channel(BTreeSet::new());
+        Self { platform, routes, registry, secrets, gateway_api, snapshot, opened, metrics }
+    }
+
+    /// The ports that are to be open for Gateways, as they come and go.
+    pub(crate) fn opened(&self) -> notice::Receiver<BTreeSet<u16>> {
+        self.opened.subscribe()
     }
 
     /// Starts from what was served before.
     pub(crate) fn restore(&mut self, inputs: Inputs) {
         self.registry.replace(inputs.slices);
         self.secrets.restore(inputs.secrets);
+        if let Some((known, _)) = &mut self.gateway_api {
+            *known = inputs.gateway_api;
+        }
         self.routes = inputs.routes.into_iter().map(|route| (route.place.clone(), route)).collect();
         self.compile();
     }
@@ -94,13 +118,19 @@ impl Compiler {
                 false
             }
             Change::Secret(place, change) => self.secrets.apply(&place, change),
+            Change::GatewayApi(change) => {
+                self.gateway_api.as_mut().is_some_and(|(known, system_namespace)| known.apply(change, system_namespace))
+            }
         }
     }
 
     /// Compiles what is known. Returns the Secrets that are served from.
     fn compile(&mut self) -> HashSet<Place> {
         let routes = self.platform.iter().chain(self.routes.values());
-        let snapshot = compile(routes, self.secrets.certificates(), &mut self.registry);
+        let mut snapshot = compile(routes, self.secrets.certificates(), &mut self.registry);
+        if let Some((known, _)) = &self.gateway_api {
+            snapshot = snapshot.with(gateway_api::compile(known, self.secrets.certificates(), &mut self.registry));
+        }
         self.metrics.compilations.inc();
         self.metrics.routes_served.set(i64::try_from(snapshot.served).unwrap_or(i64::MAX));
         self.metrics.routes_left_out.set(i64::try_from(snapshot.left_out).unwrap_or(i64::MAX));
@@ -111,27 +141,36 @@ impl Compiler {
             hosts = snapshot.table.hosts(),
             "snapshot compiled"
         );
-        let named = snapshot.named.clone();
+        let (named, opened) = (snapshot.named.clone(), snapshot.api.keys().copied().collect());
+        // Whoever comes to a port finds what is served there.
         self.snapshot.store(Arc::new(snapshot));
+        self.opened.send_if_modified(|before| std::mem::replace(before, opened) != *before);
         self.registry.prune();
         named
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs { routes: self.routes.values().cloned().collect(), slices: self.registry.slices(), secrets: self.secrets.inputs() }
+        Inputs {
+            routes: self.routes.values().cloned().collect(),
+            slices: self.registry.slices(),
+            secrets: self.secrets.inputs(),
+            gateway_api: self.gateway_api.as_ref().map(|(known, _)| known.clone()).unwrap_or_default(),
+        }
     }
 }
 
 /// Watches both kinds, and the Secrets that Routes name, for as long as it is polled.
 pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Option<PathBuf>, readiness: Readiness) {
     let (changes, mut waiting) = mpsc::channel(WAITING_MAX);
-    let watches = futures::future::join(
+    let with_api = compiler.gateway_api.is_some();
+    let watches = futures::future::join3(
         watch_routes(client.clone(), changes.clone(), compiler.metrics.clone()),
-        watch_slices(client.clone(), changes.clone(), compiler.metrics.clone()),
+        watch_slices(client.clone(), changes.clone(), compiler.metrics.clone(), with_api),
+        OptionFuture::from(with_api.then(|| gateway_api::follow(client.clone(), changes.clone(), compiler.metrics.clone()))),
     );
     let mut watched = Watches::new(client, changes);
     let compile = async {
-        let (mut routes_listed, mut slices_listed) = (false, false);
+        let (mut routes_listed, mut slices_listed, mut kinds_listed) = (false, false, Kinds::default());
         let (mut save_at, mut ready_at) = (None, None);
         loop {
             let change = tokio::select! {
@@ -153,6 +192,9 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
             while let Some(change) = next {
                 routes_listed |= matches!(change, Change::AllRoutes(_));
                 slices_listed |= matches!(change, Change::AllSlices(_));
+                if let Change::GatewayApi(change) = &change {
+                    kinds_listed.note(change);
+                }
                 changed |= compiler.apply(change);
                 next = tokio::time::timeout(GATHER, waiting.recv()).await.ok().flatten();
             }
@@ -161,7 +203,7 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
                 let new = watched.want(&named);
                 compiler.secrets.want(&named, new);
             }
-            if routes_listed && slices_listed {
+            if routes_listed && slices_listed && (!with_api || kinds_listed.are_all()) {
                 if compiler.secrets.are_heard() {
                     readiness.ready();
                 } else if ready_at.is_none() {
@@ -203,7 +245,7 @@ async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Me
     kind.follow(watch(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()), changes, metrics).await;
 }
 
-async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
+async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics, all: bool) {
     let kind = Kind {
         name: "EndpointSlices",
         read: |slice: EndpointSlice| SliceInput::of(&slice),
@@ -211,29 +253,35 @@ async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Me
         gone: Change::SliceGone,
         all: Change::AllSlices,
     };
-    // Kubernetes copies a Service's labels to its slices.
-    let ours = watcher::Config::default().labels(CONTAINER_LABEL);
-    kind.follow(watch(Api::<EndpointSlice>::all(client), ours), changes, metrics).await;
+    // Kubernetes copies a Service's labels to its slices. Routes of the Gateway API may lead to any Service.
+    let wanted = watcher::Config::default();
+    let wanted = if all { wanted } else { wanted.labels(CONTAINER_LABEL) };
+    kind.follow(watch(Api::<EndpointSlice>::all(client), wanted), changes, metrics).await;
 }
 
 /// How the objects of one kind become changes.
-struct Kind<K, T> {
-    name: &'static str,
+pub(crate) struct Kind<Read, One, Gone, All> {
+    pub(crate) name: &'static str,
     /// None where there is nothing to serve in it.
-    read: fn(K) -> Option<T>,
-    one: fn(T) -> Change,
-    gone: fn(Place) -> Change,
-    all: fn(Vec<T>) -> Change,
+    pub(crate) read: Read,
+    pub(crate) one: One,
+    pub(crate) gone: Gone,
+    pub(crate) all: All,
 }
 
-impl<K: ResourceExt, T> Kind<K, T> {
+impl<Read, One, Gone, All> Kind<Read, One, Gone, All> {
     /// Passes changes on for as long as somebody takes them.
-    async fn follow(
+    pub(crate) async fn follow<K: ResourceExt, T>(
         self,
         events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
         changes: mpsc::Sender<Change>,
         metrics: Metrics,
-    ) {
+    ) where
+        Read: Fn(K) -> Option<T>,
+        One: Fn(T) -> Change,
+        Gone: Fn(Place) -> Change,
+        All: Fn(Vec<T>) -> Change,
+    {
         let mut events = std::pin::pin!(events);
         let mut list = Vec::new();
         while let Some(event) = events.next().await {
@@ -247,7 +295,7 @@ impl<K: ResourceExt, T> Kind<K, T> {
                     None
                 }
                 Ok(Event::InitDone) => Some((self.all)(std::mem::take(&mut list))),
-                Ok(Event::Apply(object)) => (self.read)(object).map(self.one),
+                Ok(Event::Apply(object)) => (self.read)(object).map(&self.one),
                 Ok(Event::Delete(object)) => Some((self.gone)(place_of(&object))),
                 Err(error) => {
                     metrics.watch_errors.inc();

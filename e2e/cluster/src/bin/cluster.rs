@@ -48,6 +48,18 @@ enum Command {
         #[arg(long)]
         node: u8,
     },
+    /// Give the nodes of a cluster an image of one program.
+    Load {
+        /// The cluster's name.
+        #[arg(long, default_value = "eddy")]
+        name: String,
+        /// The image's name, with its tag.
+        #[arg(long)]
+        image: String,
+        /// The program.
+        #[arg(long)]
+        program: PathBuf,
+    },
     /// End one process of a cluster without warning, as a power cut would; `up` starts it again.
     Kill {
         /// The cluster's name.
@@ -110,6 +122,10 @@ fn run(command: Command) -> Result<()> {
         Command::Down { name } => down(&name),
         Command::Cut { name, node } => existing(&name)?.set_cable(node, false),
         Command::Mend { name, node } => existing(&name)?.set_cable(node, true),
+        Command::Load { name, image, program } => {
+            let binaries = lifecycle::Binaries::from_environment()?;
+            existing(&name)?.load(lifecycle::prepare_program(&binaries, &image, &program)?)
+        }
         Command::Kill { name, process } => {
             if existing(&name)?.kill(&process) {
                 Ok(())

@@ -1,0 +1,80 @@
+//! The ports that gateways open for Gateways, one for each port of each: every Gateway has addresses of its own, and all are served by the same
+//! processes, so behind the same port of two Gateways there are two.
+
+use std::ops::RangeInclusive;
+
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::ResourceExt;
+
+use crate::decide::{ServiceInput, ServicePortInput};
+use crate::place::Place;
+
+/// Says on a Service of the platform's namespace which Gateway's addresses it has, as namespace/name.
+pub const GATEWAY_ANNOTATION: &str = "eddy.cloud/gateway";
+/// The ports that may be opened.
+pub const DOOR_PORTS: RangeInclusive<u16> = 20_000..=29_999;
+
+/// A port that gateways open for a Gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Door {
+    /// The Gateway's port.
+    pub port: u16,
+    /// The one that is opened.
+    pub opened: u16,
+}
+
+/// The ports that are opened for the Gateway whose addresses a Service has, if it has one's.
+pub fn doors(service: &Service) -> Option<(Place, Vec<Door>)> {
+    let (namespace, name) = service.annotations().get(GATEWAY_ANNOTATION)?.split_once('/')?;
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let door = |port: &k8s_openapi::api::core::v1::ServicePort| {
+        let Some(IntOrString::Int(opened)) = &port.target_port else { return None };
+        let opened = u16::try_from(*opened).ok().filter(|opened| DOOR_PORTS.contains(opened))?;
+        Some(Door { port: u16::try_from(port.port).ok()?, opened })
+    };
+    Some((Place::new(namespace, name), ports.iter().filter_map(door).collect()))
+}
+
+impl ServiceInput {
+    /// A Service as far as Routes are concerned.
+    pub fn of(service: &Service) -> Self {
+        let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+        let port = |port: &k8s_openapi::api::core::v1::ServicePort| {
+            let is_udp = match port.protocol.as_deref() {
+                None | Some("TCP") => false,
+                Some("UDP") => true,
+                Some(_) => return None,
+            };
+            Some(ServicePortInput { port: u16::try_from(port.port).ok()?, name: port.name.clone().unwrap_or_default(), is_udp })
+        };
+        Self { ports: ports.iter().filter_map(port).collect() }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_service_says_what_is_opened_for_whom() {
+        let service = |annotations: serde_json::Value| -> Service {
+            let ports =
+                json!([{"port": 80, "targetPort": 20001}, {"port": 81, "targetPort": 8080}, {"port": 82, "targetPort": "http"}]);
+            serde_json::from_value(json!({"metadata": {"annotations": annotations}, "spec": {"ports": ports}})).unwrap()
+        };
+        assert_eq!(doors(&service(json!({}))), None);
+        let found = doors(&service(json!({GATEWAY_ANNOTATION: "infra/g"})));
+        assert_eq!(found, Some((Place::new("infra", "g"), vec![Door { port: 80, opened: 20_001 }])));
+    }
+
+    #[test]
+    fn ports_are_told_apart_by_what_comes_there() {
+        let ports = json!([{"port": 53, "protocol": "UDP", "name": "dns"}, {"port": 80}, {"port": 9, "protocol": "SCTP"}]);
+        let service: Service = serde_json::from_value(json!({"metadata": {}, "spec": {"ports": ports}})).unwrap();
+        let port = |port, name: &str, is_udp| ServicePortInput { port, name: name.to_owned(), is_udp };
+        assert_eq!(ServiceInput::of(&service).ports, [port(53, "dns", true), port(80, "", false)]);
+    }
+}

@@ -1,0 +1,170 @@
+//! The tables of Gateways: for each port that is opened, which listener a request is for, and which rule answers it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eddy_certificates::Certificate;
+use eddy_crds::RouteProtocol;
+use eddy_gateway_api::{BackendPort, Decision, GatewayDecision, HttpRule, Place, Protocol, RouteDecision, decide};
+use eddy_router::{Filters, HostMap, Redirect, Rule, Table};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use crate::admission::Requirement;
+use crate::balance::Backends;
+use crate::compilation::by_prefix;
+use crate::endpoints::{PortKey, Registry, ServicePort};
+use crate::entry::RouteEntry;
+use crate::gateway_api::ApiInputs;
+use crate::mirror::Mirror;
+
+/// To open a connection to a backend.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// Between two reads or writes.
+const IDLE: Duration = Duration::from_secs(60);
+/// More tries, where a backend takes no connection.
+const RETRIES: u32 = 2;
+
+/// A port that is opened for a Gateway.
+#[derive(Debug)]
+pub(crate) struct ApiPort {
+    pub(crate) protocol: Protocol,
+    listeners: HostMap<Arc<ApiListener>>,
+}
+
+/// One of those who share a port.
+#[derive(Debug)]
+pub(crate) struct ApiListener {
+    pub(crate) table: Table<Arc<RouteEntry>>,
+    certificates: Vec<Certificate>,
+}
+
+impl ApiPort {
+    /// The listener that a host is for.
+    pub(crate) fn listener(&self, host: &str) -> Option<&Arc<ApiListener>> {
+        self.listeners.find(host)
+    }
+
+    /// Whether a request for a host may come on a connection that TLS was begun on for a name: both are for the same listener.
+    pub(crate) fn is_directed(&self, name: &str, host: &str) -> bool {
+        name == host || self.listener(name).map(Arc::as_ptr) == self.listener(host).map(Arc::as_ptr)
+    }
+
+    /// The certificate for a name, in lower case; of whoever names none, that of the listener for all, if there is one.
+    pub(crate) fn certificate(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let certificates = &self.listener(name.unwrap_or_default())?.certificates;
+        let covers = |certificate: &&Certificate| name.is_some_and(|name| certificate.covers(name));
+        certificates.iter().find(covers).or_else(|| certificates.first()).map(|certificate| certificate.key().clone())
+    }
+}
+
+/// What Gateways are served from.
+#[derive(Debug, Default)]
+pub(crate) struct Compiled {
+    /// By the port that is opened.
+    pub(crate) ports: HashMap<u16, Arc<ApiPort>>,
+    /// The Secrets that certificates are in.
+    pub(crate) named: HashSet<Place>,
+    /// How many Routes are served somewhere.
+    pub(crate) routes: usize,
+}
+
+/// Compiles all of it.
+pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>, registry: &mut Registry) -> Compiled {
+    let decision = inputs.with_world(decide);
+    let mut compiled = Compiled::default();
+    let mut rules = gather(&decision, registry);
+    compiled.routes =
+        decision.http_routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
+    let doors: BTreeMap<(&Place, u16), u16> = inputs.doors().map(|(gateway, door)| ((gateway, door.port), door.opened)).collect();
+    for (place, gateway) in &decision.gateways {
+        for (port, protocol) in served(gateway) {
+            let Some(opened) = doors.get(&(place, port)) else { continue };
+            let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port == port && one.is_accepted());
+            let mut listeners = HostMap::default();
+            for (number, listener) in at_port {
+                let (table, errors) = Table::compile(rules.remove(&(place, number)).unwrap_or_default());
+                errors.iter().for_each(|error| tracing::warn!(gateway = %place, %error, "a path was left out"));
+                compiled.named.extend(listener.certificates.iter().cloned());
+                let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
+                listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { table, certificates }));
+            }
+            compiled.ports.insert(*opened, Arc::new(ApiPort { protocol, listeners }));
+        }
+    }
+    compiled
+}
+
+/// The ports of a Gateway at which something is served, and what is spoken there.
+fn served(gateway: &GatewayDecision) -> BTreeMap<u16, Protocol> {
+    let accepted = gateway.listeners.iter().filter(|listener| gateway.problem.is_none() && listener.is_accepted());
+    accepted.filter_map(|listener| Some((listener.port, listener.protocol?))).collect()
+}
+
+type Rules<'a> = HashMap<(&'a Place, usize), Vec<Rule<Arc<RouteEntry>>>>;
+
+/// The rules of each listener, in the order of their Routes.
+fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> Rules<'a> {
+    let mut rules = Rules::new();
+    for route in &decision.http_routes {
+        let at = || route.parents.iter().flat_map(|parent| &parent.at);
+        if at().next().is_none() {
+            continue;
+        }
+        for rule in &route.rules {
+            for (matched, matches) in by_prefix(rule.matches.clone()) {
+                let shared = entry(route, rule, matched.clone(), registry);
+                let redirect =
+                    shared.filters.redirect.clone().filter(|redirect| redirect.scheme.is_none() && redirect.port.is_none());
+                let shared = Arc::new(shared);
+                for attachment in at() {
+                    let mut value = shared.clone();
+                    let listener =
+                        decision.gateways.get(&attachment.gateway).and_then(|gateway| gateway.listeners.get(attachment.listener));
+                    if let (Some(redirect), Some(listener)) = (&redirect, listener) {
+                        // Whoever is sent to no other scheme or port stays at the listener's.
+                        let mut of_listener = entry(route, rule, matched.clone(), registry);
+                        of_listener.filters.redirect = Some(Redirect { port: Some(listener.port), ..redirect.clone() });
+                        value = Arc::new(of_listener);
+                    }
+                    let of_listener = rules.entry((&attachment.gateway, attachment.listener)).or_default();
+                    of_listener.push(Rule { hosts: attachment.hosts.clone(), matches: matches.clone(), value });
+                }
+            }
+        }
+    }
+    rules
+}
+
+/// What becomes of a rule's requests.
+fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, registry: &mut Registry) -> RouteEntry {
+    let mut endpoints = |backend: &BackendPort| {
+        let BackendPort { service, port, transport } = backend.clone();
+        registry.endpoints(&ServicePort { service, transport, port: PortKey::Name(port) })
+    };
+    let mut backends: Vec<_> =
+        rule.backends.iter().map(|(weight, backend)| (*weight, backend.as_ref().map(&mut endpoints))).collect();
+    if backends.iter().all(|(weight, _)| *weight == 0) {
+        // A rule that leads to nobody leads to nobody who is there.
+        backends = vec![(1, None)];
+    }
+    let mirrors = rule.mirrors.iter();
+    let mirrors =
+        mirrors.map(|one| Mirror { backends: Backends::new(vec![(1, endpoints(&one.backend))]), share: one.share }).collect();
+    RouteEntry {
+        id: route.route.to_string().into(),
+        fingerprint: 0,
+        is_broken: rule.filters.is_err(),
+        is_tls_only: false,
+        protocol: RouteProtocol::HTTP,
+        backends: Backends::with_missing(backends),
+        connect_timeout: CONNECT_WITHIN,
+        idle_timeout: IDLE,
+        retries: RETRIES,
+        matched,
+        filters: rule.filters.as_ref().map_or_else(|_| Filters::default(), Clone::clone),
+        mirrors,
+        request_timeout: rule.request_timeout,
+        requirement: Requirement::default(),
+    }
+}

@@ -1,0 +1,151 @@
+//! Gateways of the Gateway API, each at ports of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
+
+use crate::support::{GatewayProcess, backend};
+
+/// A port that is opened for Gateways, free now and given to no other test of this process.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = std::process::id() as u16 % 9000;
+    let mut ports = std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
+
+fn object(kind: &str, name: &str, created: u32, spec: Value) -> Value {
+    let metadata = json!({"namespace": "infra", "name": name, "creationTimestamp": format!("2026-01-01T00:00:{created:02}Z")});
+    let object = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec});
+    json!([{"namespace": "infra", "name": name}, object])
+}
+
+/// What is served: Gateways with their listeners and what is opened for each port, Routes, and a Service `web` with this endpoint.
+fn inputs(gateways: &[(&str, Value, &[(u16, u16)])], routes: &[(&str, Value)], backend: SocketAddr) -> Value {
+    let gateway = |(name, listeners, _): &(&str, Value, &[(u16, u16)])| {
+        object("Gateway", name, 0, json!({"gatewayClassName": "eddy", "listeners": listeners}))
+    };
+    let doors = |(name, _, doors): &(&str, Value, &[(u16, u16)])| {
+        let doors: Vec<_> = doors.iter().map(|(port, opened)| json!({"port": port, "opened": opened})).collect();
+        json!([{"namespace": "eddy-system", "name": name}, [{"namespace": "infra", "name": name}, doors]])
+    };
+    let route = |(number, (name, spec)): (usize, &(&str, Value))| object("HTTPRoute", name, number as u32, spec.clone());
+    let key = KeyPair::generate().unwrap();
+    let names = ["a.example".to_owned(), "*.b.example".to_owned()];
+    let chain = CertificateParams::new(names).unwrap().self_signed(&key).unwrap().pem();
+    json!({
+        "routes": [],
+        "slices": [{
+            "slice": {"namespace": "infra", "name": "web-1"}, "service": "web",
+            "ready": {backend.port().to_string(): [backend]}, "leaving": {}, "names": {"http": backend.port()},
+        }],
+        "secrets": [{"place": {"namespace": "infra", "name": "tls"}, "chain": chain, "key": key.serialize_pem()}],
+        "gateway_api": {
+            "classes": {"eddy": true},
+            "gateways": gateways.iter().map(gateway).collect::<Vec<_>>(),
+            "http_routes": routes.iter().enumerate().map(route).collect::<Vec<_>>(),
+            "grants": [],
+            "namespaces": {"infra": {}},
+            "services": [[{"namespace": "infra", "name": "web"}, {"ports": [{"port": 80, "name": "http", "is_udp": false}]}]],
+            "doors": gateways.iter().map(doors).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn rules(parent: &str, rules: Value) -> Value {
+    json!({"parentRefs": [{"name": parent}], "rules": rules})
+}
+
+/// The status that is answered to a request for a URL, with these arguments of curl.
+fn status(port: u16, url: &str, arguments: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-sk", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "--max-time", "20", "--retry", "20"]);
+    curl.args(["--retry-connrefused", "--retry-delay", "0", "--retry-max-time", "10"]);
+    let said = curl.args(["--connect-to", &format!("::127.0.0.1:{port}")]).args(arguments).arg(url).output().unwrap();
+    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_gateway_has_ports_of_its_own_and_knows_its_own_routes_only() {
+    let (backend, mut told) = backend().await;
+    let (first, second) = (free_port(), free_port());
+    let http = |host: Option<&str>| {
+        let mut listener = json!({"name": "http", "port": 80, "protocol": "HTTP"});
+        host.iter().for_each(|host| listener["hostname"] = json!(host));
+        json!([listener])
+    };
+    let to_web = json!([{"name": "web", "port": 80}]);
+    let routes = [
+        (
+            "one",
+            rules(
+                "first",
+                json!([
+                    {"matches": [{"path": {"value": "/a"}}], "backendRefs": to_web, "filters": [
+                        {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-set", "value": "1"}]}}]},
+                    {"matches": [{"path": {"value": "/gone"}}], "filters": [
+                        {"type": "RequestRedirect", "requestRedirect": {"hostname": "c.example", "statusCode": 301}}]},
+                    {"matches": [{"path": {"value": "/missing"}}], "backendRefs": [{"name": "none", "port": 80}]},
+                    {"matches": [{"path": {"value": "/nobody"}}]},
+                    {"matches": [{"path": {"value": "/broken"}}], "backendRefs": to_web, "filters": [{"type": "ExtensionRef"}]},
+                ]),
+            ),
+        ),
+        ("two", rules("second", json!([{"matches": [{"path": {"value": "/b"}}], "backendRefs": to_web}]))),
+    ];
+    let inputs = inputs(
+        &[("first", http(None), &[(80, first)]), ("second", http(Some("*.b.example")), &[(80, second)])],
+        &routes,
+        backend,
+    );
+    let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+    tokio::task::block_in_place(|| {
+        assert_eq!(status(first, "http://any.example/a/b", &[]), "200");
+        assert_eq!(status(first, "http://any.example/b", &[]), "404");
+        assert_eq!(status(first, "http://any.example/gone", &[]), "301 http://c.example/gone");
+        // The port that is opened is nobody's business.
+        assert_eq!(status(first, "http://any.example:8080/gone", &[]), "301 http://c.example/gone");
+        assert_eq!(status(first, "http://any.example/missing", &[]), "500", "there is no such Service");
+        assert_eq!(status(first, "http://any.example/nobody", &[]), "500");
+        assert_eq!(status(first, "http://any.example/broken", &[]), "503");
+        assert_eq!(status(second, "http://x.b.example/b", &[]), "200");
+        assert_eq!(status(second, "http://x.b.example/a", &[]), "404");
+        assert_eq!(status(second, "http://any.example/b", &[]), "404", "the listener is for another host");
+        assert_eq!(status(gateway.address.port(), "http://any.example/a", &[]), "404", "that is no Gateway's");
+    });
+    let seen = told.recv().await.unwrap().to_ascii_lowercase();
+    assert!(seen.starts_with("get /a/b http/1.1\r\n") && seen.contains("x-set: 1\r\n"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listeners_of_one_port_are_told_apart_by_host_and_certificates_are_theirs() {
+    let (backend, _told) = backend().await;
+    let port = free_port();
+    let tls = json!({"certificateRefs": [{"name": "tls"}]});
+    let listeners = json!([
+        {"name": "a", "port": 443, "protocol": "HTTPS", "hostname": "a.example", "tls": tls},
+        {"name": "b", "port": 443, "protocol": "HTTPS", "hostname": "*.b.example", "tls": tls},
+    ]);
+    let at = |section: &str, path: &str| {
+        let mut spec =
+            rules("first", json!([{"matches": [{"path": {"value": path}}], "backendRefs": [{"name": "web", "port": 80}]}]));
+        spec["parentRefs"][0]["sectionName"] = json!(section);
+        spec
+    };
+    let inputs = inputs(&[("first", listeners, &[(443, port)])], &[("a", at("a", "/a")), ("b", at("b", "/b"))], backend);
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+    tokio::task::block_in_place(|| {
+        assert_eq!(status(port, "https://a.example/a", &[]), "200");
+        assert_eq!(status(port, "https://a.example/b", &["--http1.1"]), "404", "that is the other listener's");
+        assert_eq!(status(port, "https://x.b.example/b", &[]), "200");
+        assert_eq!(
+            status(port, "https://x.b.example/b", &["-H", "Host: a.example"]),
+            "421",
+            "TLS was begun for another listener"
+        );
+        assert_eq!(status(port, "https://c.example/a", &[]), "000", "there is no certificate for it");
+    });
+}

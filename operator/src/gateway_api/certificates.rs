@@ -1,0 +1,114 @@
+//! The Secrets that Gateways name: who may read them, and whether they are any good.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use eddy_certificates::Certificate;
+use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
+use eddy_gateway_api::{Decision, Place};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client};
+use tokio::time::Instant;
+
+use super::stores::Stores;
+use crate::certificates::desired;
+use crate::context::Context;
+use crate::error::ReconcileError;
+
+/// Of the Role and its binding in each namespace with such a Secret.
+const NAME: &str = "eddy-gateway-api-certificates";
+/// Secrets are not watched: one that is no good is looked at again after this,
+const OFTEN: Duration = Duration::from_secs(2);
+/// and one that is after this.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
+
+/// What was last seen of each.
+pub(super) struct Certificates {
+    client: Client,
+    seen: HashMap<Place, (Instant, Option<String>)>,
+}
+
+impl Certificates {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, seen: HashMap::new() }
+    }
+
+    /// Lets gateways and the operator read the Secrets that Gateways name, and no others.
+    pub(super) async fn grant(&self, decision: &Decision, stores: &Stores, context: &Context) -> Result<(), ReconcileError> {
+        let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for place in named(decision) {
+            wanted.entry(&place.namespace).or_default().insert(place.name.clone());
+        }
+        let metadata = |namespace: &str| ObjectMeta {
+            name: Some(NAME.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into()),
+            ..ObjectMeta::default()
+        };
+        for (namespace, secrets) in &wanted {
+            let at = |name: &str| (ObjectRef::new(name).within(namespace), ObjectRef::new(name).within(namespace));
+            let (role, binding) = at(NAME);
+            let desired = (
+                desired::role(metadata(namespace), secrets.clone()),
+                desired::binding(metadata(namespace), NAME, &context.system_namespace),
+            );
+            context.applier.apply(&desired.0, stores.roles.get(&role).as_deref()).await?;
+            context.applier.apply(&desired.1, stores.bindings.get(&binding).as_deref()).await?;
+        }
+        let is_over = |metadata: &ObjectMeta| {
+            metadata.name.as_deref() == Some(NAME) && !wanted.contains_key(metadata.namespace.as_deref().unwrap_or_default())
+        };
+        for role in stores.roles.state().iter().filter(|role| is_over(&role.metadata)) {
+            context.applier.delete(Some(&**role)).await?;
+        }
+        for binding in stores.bindings.state().iter().filter(|binding| is_over(&binding.metadata)) {
+            context.applier.delete(Some(&**binding)).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at those whose time has come. Returns when the next one's will have.
+    pub(super) async fn look(&mut self, decision: &Decision) -> Option<Duration> {
+        let named: BTreeSet<&Place> = named(decision).collect();
+        self.seen.retain(|place, _| named.contains(place));
+        let mut next = None;
+        for place in named {
+            let now = Instant::now();
+            let (at, problem) = match self.seen.get(place) {
+                Some((at, problem)) if *at > now => (*at, problem.clone()),
+                _ => {
+                    let problem = problem(&self.client, place).await;
+                    (now + if problem.is_some() { OFTEN } else { NOW_AND_THEN }, problem)
+                }
+            };
+            self.seen.insert(place.clone(), (at, problem));
+            next = Some(next.map_or(at, |next: Instant| next.min(at)));
+        }
+        next.map(|next| next.saturating_duration_since(Instant::now()))
+    }
+
+    /// What is wrong with one that was looked at.
+    pub(super) fn problem(&self, secret: &Place) -> Option<String> {
+        self.seen.get(secret).and_then(|(_, problem)| problem.clone())
+    }
+}
+
+fn named(decision: &Decision) -> impl Iterator<Item = &Place> {
+    decision.gateways.values().flat_map(|gateway| &gateway.listeners).flat_map(|listener| &listener.certificates)
+}
+
+async fn problem(client: &Client, place: &Place) -> Option<String> {
+    match Api::<Secret>::namespaced(client.clone(), &place.namespace).get_opt(&place.name).await {
+        Ok(None) => Some(format!("there is no Secret {place}")),
+        Ok(Some(secret)) => {
+            let data = secret.data.unwrap_or_default();
+            let bytes = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
+            let read = Certificate::read(bytes("tls.crt"), bytes("tls.key"));
+            read.err().map(|error| format!("Secret {place} is of no use: {error}"))
+        }
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Some(format!("waiting until Secret {place} may be read")),
+        Err(error) => Some(format!("failed to read Secret {place}: {error}")),
+    }
+}

@@ -1,0 +1,247 @@
+//! What is said of Gateways, their classes and their Routes.
+
+use eddy_gateway_api::types::{
+    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, HttpRoute, ListenerStatus, RouteParentStatus,
+    RouteStatus, SupportedFeature,
+};
+use eddy_gateway_api::{CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, Place, Problem, RouteDecision};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Longer messages are refused.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// Whether a class' Gateways are run here.
+pub(super) fn is_ours(class: &GatewayClass) -> bool {
+    class.spec.controller_name == CONTROLLER
+}
+
+/// Conditions of one object, or of a part of it.
+struct Conditions<'a> {
+    before: &'a [Condition],
+    generation: Option<i64>,
+    now: Timestamp,
+    all: Vec<Condition>,
+}
+
+impl<'a> Conditions<'a> {
+    fn new(before: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
+        Self { before, generation, now, all: Vec::new() }
+    }
+
+    fn put(&mut self, kind: &str, is_true: bool, reason: &str, message: &str) -> &mut Self {
+        let status = if is_true { "True" } else { "False" };
+        let since = self.before.iter().find(|before| before.type_ == kind && before.status == status);
+        let end = (0..=message.len().min(MESSAGE_BYTES_MAX)).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+        self.all.push(Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: message[..end].to_owned(),
+            observed_generation: self.generation,
+            last_transition_time: since.map_or(Time(self.now), |before| before.last_transition_time.clone()),
+        });
+        self
+    }
+
+    /// One that is true unless there is a problem.
+    fn unless(&mut self, problem: Option<&Problem>, kind: &str, good: (&str, &str)) -> &mut Self {
+        match problem {
+            None => self.put(kind, true, good.0, good.1),
+            Some(problem) => self.put(kind, false, problem.reason, &problem.message),
+        }
+    }
+}
+
+pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus {
+    let before = class.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut conditions = Conditions::new(before, class.metadata.generation, now);
+    match class.spec.parameters_ref {
+        None => conditions.put("Accepted", true, "Accepted", "its Gateways are run by Eddy"),
+        Some(_) => conditions.put("Accepted", false, "InvalidParameters", "spec.parametersRef: classes have no parameters here"),
+    };
+    let mut supported_features: Vec<_> = FEATURES.map(|name| SupportedFeature { name: name.to_owned() }).into();
+    supported_features.sort();
+    GatewayClassStatus { conditions: conditions.all, supported_features }
+}
+
+/// `wrong` says what is wrong with a Secret.
+pub(super) fn gateway(
+    gateway: &Gateway,
+    decided: &GatewayDecision,
+    addresses: Vec<GatewayAddress>,
+    wrong: impl Fn(&Place) -> Option<String>,
+    now: Timestamp,
+) -> GatewayStatus {
+    let before = gateway.status.clone().unwrap_or_default();
+    let generation = gateway.metadata.generation;
+    let listeners: Vec<ListenerStatus> = decided
+        .listeners
+        .iter()
+        .map(|decided| {
+            let before = before.listeners.iter().find(|before| before.name == decided.name);
+            let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+            listener(decided, &wrong, Conditions::new(before, generation, now))
+        })
+        .collect();
+    let accepted = decided.listeners.iter().filter(|listener| listener.is_accepted()).count();
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    match &decided.problem {
+        Some(problem) => conditions.put("Accepted", false, problem.reason, &problem.message),
+        None if accepted == 0 => conditions.put("Accepted", false, "ListenersNotValid", "none of its listeners can be served"),
+        None if accepted < listeners.len() => {
+            conditions.put("Accepted", true, "ListenersNotValid", "some of its listeners cannot be served")
+        }
+        None => conditions.put("Accepted", true, "Accepted", "it is run by Eddy"),
+    };
+    if decided.problem.is_some() || accepted == 0 {
+        conditions.put("Programmed", false, "Invalid", "it is not accepted");
+    } else if addresses.is_empty() {
+        conditions.put("Programmed", false, "AddressNotAssigned", "waiting until its Service is given an address");
+    } else {
+        conditions.put("Programmed", true, "Programmed", "its ports are open at its addresses");
+    }
+    GatewayStatus { addresses, conditions: conditions.all, listeners }
+}
+
+fn listener(
+    decided: &ListenerDecision,
+    wrong: impl Fn(&Place) -> Option<String>,
+    mut conditions: Conditions<'_>,
+) -> ListenerStatus {
+    let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref());
+    let of_secret = || {
+        let message = decided.certificates.iter().find_map(wrong)?;
+        Some(Problem { reason: "InvalidCertificateRef", message })
+    };
+    let unresolved = decided.unresolved.clone().or_else(of_secret);
+    conditions.unless(obstacle, "Accepted", ("Accepted", "it can be served"));
+    match &decided.conflict {
+        Some(conflict) => conditions.put("Conflicted", true, conflict.reason, &conflict.message),
+        None => conditions.put("Conflicted", false, "NoConflicts", "no other listener wants the same"),
+    };
+    conditions.unless(unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
+    // It is served as far as it can be; that is said only of what is whole.
+    let is_whole = obstacle.is_none() && unresolved.is_none();
+    match is_whole {
+        true => conditions.put("Programmed", true, "Programmed", "its port is open"),
+        false => conditions.put("Programmed", false, "Invalid", "something in it is wrong, as its other conditions say"),
+    };
+    ListenerStatus {
+        name: decided.name.clone(),
+        supported_kinds: decided.kinds.clone(),
+        attached_routes: i32::try_from(decided.attached.len()).unwrap_or(i32::MAX),
+        conditions: conditions.all,
+    }
+}
+
+/// What is said of a Route at Gateways that are run here. What others say stays.
+pub(super) fn route(route: &HttpRoute, decided: Option<&RouteDecision>, now: Timestamp) -> RouteStatus {
+    let before = route.status.clone().unwrap_or_default().parents;
+    let ours = decided.into_iter().flat_map(|decided| decided.parents.iter().map(move |parent| (decided, parent))).map(
+        |(decided, parent)| {
+            let is_it = |before: &&RouteParentStatus| before.controller_name == CONTROLLER && before.parent_ref == parent.parent;
+            let known = before.iter().find(is_it).map(|before| before.conditions.as_slice()).unwrap_or_default();
+            let mut conditions = Conditions::new(known, route.metadata.generation, now);
+            let obstacle = parent.problem.as_ref().or(decided.problem.as_ref());
+            conditions.unless(obstacle, "Accepted", ("Accepted", "it is served"));
+            conditions.unless(decided.unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
+            if let Some(partly) = &decided.partly {
+                conditions.put(
+                    "PartiallyInvalid",
+                    true,
+                    partly.reason,
+                    &format!("some rules refuse what they are for: {}", partly.message),
+                );
+            }
+            RouteParentStatus {
+                parent_ref: parent.parent.clone(),
+                controller_name: CONTROLLER.to_owned(),
+                conditions: conditions.all,
+            }
+        },
+    );
+    let ours: Vec<_> = ours.collect();
+    let others = before.iter().filter(|parent| parent.controller_name != CONTROLLER).cloned();
+    RouteStatus { parents: others.chain(ours).collect() }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use eddy_gateway_api::{World, decide};
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn object<T: serde::de::DeserializeOwned>(kind: &str, spec: Value, status: Value) -> T {
+        let metadata = json!({"namespace": "infra", "name": "x", "generation": 3});
+        serde_json::from_value(json!({"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec, "status": status}))
+            .unwrap()
+    }
+    fn said(conditions: &[Condition], kind: &str) -> (String, String) {
+        let found = conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        assert_eq!(found.observed_generation, Some(3));
+        (found.status.clone(), found.reason.clone())
+    }
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+    fn is(status: &str, reason: &str) -> (String, String) {
+        (status.to_owned(), reason.to_owned())
+    }
+
+    fn gateways(listeners: Value) -> Gateway {
+        object("Gateway", json!({"gatewayClassName": "eddy", "listeners": listeners}), json!({"conditions": [], "listeners": []}))
+    }
+    fn decided(gateway: &Gateway, routes: &[&HttpRoute]) -> eddy_gateway_api::Decision {
+        let (namespaces, services) = (BTreeMap::new(), BTreeMap::new());
+        decide(&World { gateways: &[gateway], http_routes: routes, grants: &[], namespaces: &namespaces, services: &services })
+    }
+
+    #[test]
+    fn a_gateway_is_programmed_once_it_has_an_address() {
+        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "TCP"}]));
+        let decision = decided(&it, &[]);
+        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], addresses, |_| None, at(1));
+        let before = of(vec![]);
+        assert_eq!(said(&before.conditions, "Accepted"), is("True", "ListenersNotValid"));
+        assert_eq!(said(&before.conditions, "Programmed"), is("False", "AddressNotAssigned"));
+        let after = of(vec![GatewayAddress { kind: None, value: Some("192.0.2.1".into()) }]);
+        assert_eq!(said(&after.conditions, "Programmed"), is("True", "Programmed"));
+        assert_eq!(said(&after.listeners[0].conditions, "Programmed"), is("True", "Programmed"));
+        assert_eq!(said(&after.listeners[1].conditions, "Accepted"), is("False", "UnsupportedProtocol"));
+    }
+
+    #[test]
+    fn a_secret_that_is_no_good_is_said_at_its_listener() {
+        let it = gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
+        let decision = decided(&it, &[]);
+        let wrong = |secret: &Place| Some(format!("there is no Secret {secret}"));
+        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], vec![], wrong, at(1));
+        assert_eq!(said(&said_of.listeners[0].conditions, "ResolvedRefs"), is("False", "InvalidCertificateRef"));
+        assert_eq!(said(&said_of.listeners[0].conditions, "Programmed"), is("False", "Invalid"));
+        assert_eq!(said(&said_of.conditions, "Accepted"), is("True", "Accepted"));
+    }
+
+    #[test]
+    fn what_other_controllers_say_stays_and_times_move_with_the_status_only() {
+        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}]));
+        let other = json!({"parentRef": {"name": "y"}, "controllerName": "other.example/c", "conditions": []});
+        let spec =
+            json!({"parentRefs": [{"name": "x"}, {"name": "y"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]});
+        let mut it_route: HttpRoute = object("HTTPRoute", spec, json!({"parents": [other]}));
+        let decide_at = |it_route: &HttpRoute, second| {
+            let decision = decided(&it, &[it_route]);
+            route(it_route, decision.http_routes.first(), at(second))
+        };
+        let first = decide_at(&it_route, 1);
+        assert_eq!((first.parents.len(), first.parents[0].controller_name.as_str()), (2, "other.example/c"));
+        assert_eq!(said(&first.parents[1].conditions, "Accepted"), is("True", "Accepted"));
+        assert_eq!(said(&first.parents[1].conditions, "ResolvedRefs"), is("False", "BackendNotFound"));
+        it_route.status = Some(first.clone());
+        assert_eq!(decide_at(&it_route, 2), first);
+        it_route.spec.parent_refs.remove(0);
+        assert_eq!(decide_at(&it_route, 3).parents.len(), 1);
+    }
+}
