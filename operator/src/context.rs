@@ -29,12 +29,21 @@ pub(crate) struct Context {
     pub(crate) platform: Option<Claimant>,
     /// The gateway's ports that Routes may have.
     pub(crate) ports: HashSet<Port>,
-    /// The type of the Services with the addresses of the Gateway API's Gateways, if those are acted on.
-    pub(crate) gateway_api: Option<String>,
+    /// How Gateways of the Gateway API are run, if they are.
+    pub(crate) gateway_api: Option<GatewayApi>,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
     /// What access keys of S3 are derived with, if tokens are to be such.
     pub(crate) signing_key: Option<SigningKey>,
+}
+
+/// How Gateways of the Gateway API are run.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayApi {
+    /// Of the Services that have their addresses.
+    pub(crate) service_type: String,
+    /// Of the labels and annotations that a Gateway may give its Service, beside those of none.
+    pub(crate) domains: Vec<String>,
 }
 
 impl Context {
@@ -58,7 +67,10 @@ impl Context {
                 .as_ref()
                 .map(|host| Claimant::platform(&options.namespace, vec![host.to_ascii_lowercase()])),
             ports: options.gateway_ports.iter().copied().collect(),
-            gateway_api: options.gateway_api.then(|| options.gateway_service_type.clone()),
+            gateway_api: options.gateway_api.then(|| GatewayApi {
+                service_type: options.gateway_service_type.clone(),
+                domains: options.gateway_infrastructure_domains.clone(),
+            }),
             storage,
             signing_key,
         }

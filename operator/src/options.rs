@@ -59,6 +59,11 @@ pub(crate) struct Options {
     #[arg(long, default_value = "LoadBalancer", value_parser = ["LoadBalancer", "ClusterIP"])]
     pub(crate) gateway_service_type: String,
 
+    /// Domains of labels and annotations, as in metallb.io, that Gateways may give the Services with their addresses, separated by commas; beside
+    /// those of no domain none are
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) gateway_infrastructure_domains: Vec<String>,
+
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]
     pub(crate) shutdown_deadline_seconds: u64,

@@ -121,7 +121,7 @@ fn key<K: Resource<DynamicType = ()>>(kind: &str, object: &K) -> String {
     format!("{kind}/{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "(no message)".to_owned())
 }

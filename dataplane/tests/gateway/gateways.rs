@@ -1,9 +1,10 @@
 //! Gateways of the Gateway API, each at ports of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use eddy_e2e::wait;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
@@ -59,11 +60,11 @@ fn rules(parent: &str, rules: Value) -> Value {
     json!({"parentRefs": [{"name": parent}], "rules": rules})
 }
 
-/// The status that is answered to a request for a URL, with these arguments of curl.
+/// The status that is answered to a request for a URL, with these arguments of curl, once the port is open.
 fn status(port: u16, url: &str, arguments: &[&str]) -> String {
+    wait("the port is open", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let mut curl = Command::new("curl");
-    curl.args(["-sk", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "--max-time", "20", "--retry", "20"]);
-    curl.args(["--retry-connrefused", "--retry-delay", "0", "--retry-max-time", "10"]);
+    curl.args(["-sk", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "--max-time", "20"]);
     let said = curl.args(["--connect-to", &format!("::127.0.0.1:{port}")]).args(arguments).arg(url).output().unwrap();
     String::from_utf8(said.stdout).unwrap().trim().to_owned()
 }

@@ -125,8 +125,10 @@ impl Image {
     fn write(&self, folder: &Path, tag: Option<&str>) -> Result<(String, PathBuf)> {
         let layer = self.layer()?;
         let digest = hex(&Sha256::digest(&layer));
+        // One of the same contents may have two tags.
+        let known = tag.map(|tag| format!("{tag}-")).unwrap_or_default();
         let tag = tag.map_or_else(|| digest[..12].to_owned(), str::to_owned);
-        let path = folder.join(format!("{}-{}.tar", self.name.replace('/', "_"), &digest[..12]));
+        let path = folder.join(format!("{}-{known}{}.tar", self.name.replace('/', "_"), &digest[..12]));
         if !path.exists() {
             let partial = path.with_extension("partial");
             self.write_archive(&partial, &layer, &digest, &tag)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use eddy_certificates::Certificate;
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::{Decision, Place};
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -23,6 +24,8 @@ const NAME: &str = "eddy-gateway-api-certificates";
 const OFTEN: Duration = Duration::from_secs(2);
 /// and one that is after this.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
+/// So many are asked for at once.
+const AT_ONCE: usize = 8;
 
 /// What was last seen of each.
 pub(super) struct Certificates {
@@ -47,45 +50,43 @@ impl Certificates {
             labels: Some([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())].into()),
             ..ObjectMeta::default()
         };
+        let mut failed = Ok(());
         for (namespace, secrets) in &wanted {
-            let at = |name: &str| (ObjectRef::new(name).within(namespace), ObjectRef::new(name).within(namespace));
-            let (role, binding) = at(NAME);
-            let desired = (
-                desired::role(metadata(namespace), secrets.clone()),
-                desired::binding(metadata(namespace), NAME, &context.system_namespace),
-            );
-            context.applier.apply(&desired.0, stores.roles.get(&role).as_deref()).await?;
-            context.applier.apply(&desired.1, stores.bindings.get(&binding).as_deref()).await?;
+            let role = stores.roles.get(&ObjectRef::new(NAME).within(namespace));
+            let binding = stores.bindings.get(&ObjectRef::new(NAME).within(namespace));
+            let desired_role = desired::role(metadata(namespace), secrets.clone());
+            let desired_binding = desired::binding(metadata(namespace), NAME, &context.system_namespace);
+            // One namespace that is going away keeps no other waiting.
+            let applied = context.applier.apply(&desired_role, role.as_deref()).await.map(drop);
+            let bound = context.applier.apply(&desired_binding, binding.as_deref()).await.map(drop);
+            failed = failed.and(applied).and(bound);
         }
         let is_over = |metadata: &ObjectMeta| {
             metadata.name.as_deref() == Some(NAME) && !wanted.contains_key(metadata.namespace.as_deref().unwrap_or_default())
         };
         for role in stores.roles.state().iter().filter(|role| is_over(&role.metadata)) {
-            context.applier.delete(Some(&**role)).await?;
+            failed = failed.and(context.applier.delete(Some(&**role)).await);
         }
         for binding in stores.bindings.state().iter().filter(|binding| is_over(&binding.metadata)) {
-            context.applier.delete(Some(&**binding)).await?;
+            failed = failed.and(context.applier.delete(Some(&**binding)).await);
         }
-        Ok(())
+        failed
     }
 
     /// Looks at those whose time has come. Returns when the next one's will have.
     pub(super) async fn look(&mut self, decision: &Decision) -> Option<Duration> {
         let named: BTreeSet<&Place> = named(decision).collect();
         self.seen.retain(|place, _| named.contains(place));
-        let mut next = None;
-        for place in named {
-            let now = Instant::now();
-            let (at, problem) = match self.seen.get(place) {
-                Some((at, problem)) if *at > now => (*at, problem.clone()),
-                _ => {
-                    let problem = problem(&self.client, place).await;
-                    (now + if problem.is_some() { OFTEN } else { NOW_AND_THEN }, problem)
-                }
-            };
-            self.seen.insert(place.clone(), (at, problem));
-            next = Some(next.map_or(at, |next: Instant| next.min(at)));
+        let began = Instant::now();
+        let due = named.into_iter().filter(|place| self.seen.get(*place).is_none_or(|(at, _)| *at <= began));
+        let client = &self.client;
+        let looked = stream::iter(due).map(|place| async move { (place.clone(), problem(client, place).await) });
+        let looked: Vec<_> = looked.buffer_unordered(AT_ONCE).collect().await;
+        for (place, problem) in looked {
+            let pause = if problem.is_some() { OFTEN } else { NOW_AND_THEN };
+            self.seen.insert(place, (Instant::now() + pause, problem));
         }
+        let next = self.seen.values().map(|(at, _)| *at).min();
         next.map(|next| next.saturating_duration_since(Instant::now()))
     }
 

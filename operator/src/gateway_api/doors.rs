@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::types::{Gateway, GatewayAddress};
-use eddy_gateway_api::{DOOR_PORTS, Door, GATEWAY_ANNOTATION, GatewayDecision, Place, doors, place_of};
+use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, GatewayDecision, Place, doors, place_of};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
 
+use crate::context::GatewayApi;
+
 /// Of the pods that are behind every Gateway.
 const SELECTOR: (&str, &str) = ("app.kubernetes.io/name", "eddy-gateway");
 /// Which Gateway a Service is of, for those who look for it.
 const NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+/// The Gateways of a namespace have so many ports: each is a socket of every thread of every gateway.
+const DOORS_A_NAMESPACE_MAX: usize = 256;
 /// Longer names are no labels.
 const LABEL_BYTES_MAX: usize = 63;
 
@@ -28,71 +32,123 @@ pub(super) fn ports(decided: &GatewayDecision) -> BTreeSet<u16> {
     accepted.map(|listener| listener.port).collect()
 }
 
-/// Which ports are opened for whom. What has one keeps it.
+/// Which ports are opened for whom. What has one keeps it, and what is free again is given to nobody for as long as others are: connections
+/// that came by it may go on.
+#[derive(Default)]
 pub(super) struct Plan {
-    known: BTreeMap<Place, Vec<Door>>,
-    taken: BTreeSet<u16>,
+    /// By the name of a Service and its port.
+    assigned: BTreeMap<(String, u16), Assigned>,
+    /// The last one that was given.
+    last: Option<u16>,
+}
+
+#[derive(Clone, Debug)]
+struct Assigned {
+    opened: u16,
+    /// Of the Gateway.
+    namespace: String,
+}
+
+/// A Gateway's Service as it is to be.
+pub(super) struct Planned {
+    /// None where nothing is served: it stays as it is.
+    pub(super) service: Option<Service>,
+    /// No more can be opened for it.
+    pub(super) is_short: bool,
 }
 
 impl Plan {
-    /// What is opened already, by the Services that say so.
-    pub(super) fn new<'a>(services: impl Iterator<Item = &'a Service>) -> Self {
-        let known: BTreeMap<Place, Vec<Door>> = services.filter_map(doors).collect();
-        let taken = known.values().flatten().map(|door| door.opened).collect();
-        Self { known, taken }
+    /// Takes in what is opened already, by the Services that say so, the oldest first, and forgets those that are neither among them nor wanted.
+    pub(super) fn learn(&mut self, services: &[&Service], wanted: &BTreeSet<String>) {
+        let observed: BTreeSet<String> = services.iter().map(|service| service.name_any()).collect();
+        self.assigned.retain(|(name, _), _| observed.contains(name) || wanted.contains(name));
+        let mut taken = self.taken();
+        for service in services {
+            let Some((gateway, doors)) = doors(service) else { continue };
+            for door in doors {
+                let key = (service.name_any(), door.port);
+                // Of two that have the same, the older one keeps it.
+                if !self.assigned.contains_key(&key) && taken.insert(door.opened) {
+                    self.assigned.insert(key, Assigned { opened: door.opened, namespace: gateway.namespace.clone() });
+                }
+            }
+        }
+        self.last = self.last.or_else(|| taken.last().copied());
     }
 
-    /// The Service of a Gateway that has these ports; none where no more can be opened.
+    fn taken(&self) -> BTreeSet<u16> {
+        self.assigned.values().map(|assigned| assigned.opened).collect()
+    }
+
+    /// The Service of a Gateway that has these ports.
     pub(super) fn service(
         &mut self,
         gateway: &Gateway,
         ports: &BTreeSet<u16>,
         namespace: &str,
-        service_type: &str,
-    ) -> Option<Service> {
+        settings: &GatewayApi,
+    ) -> Planned {
         let place = place_of(gateway);
-        let opened = ports.iter().map(|port| self.opened(&place, *port)).collect::<Option<Vec<_>>>()?;
-        let service_port = |(port, opened): (&u16, u16)| ServicePort {
+        let name = name(gateway);
+        // What is served no more is closed.
+        self.assigned.retain(|(service, port), _| *service != name || ports.contains(port));
+        let opened: Vec<(u16, u16)> = ports.iter().filter_map(|port| Some((*port, self.opened(&name, &place, *port)?))).collect();
+        let is_short = opened.len() < ports.len();
+        if opened.is_empty() {
+            return Planned { service: None, is_short };
+        }
+        let service_port = |(port, opened): (u16, u16)| ServicePort {
             name: Some(format!("p{port}")),
-            port: i32::from(*port),
+            port: i32::from(port),
             target_port: Some(IntOrString::Int(i32::from(opened))),
             protocol: Some("TCP".to_owned()),
             ..ServicePort::default()
         };
         let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
-        let mut labels = infrastructure.labels;
+        // Others act on what Services of the platform's namespace say: whoever writes Gateways says there what they are let.
+        let is_let =
+            |key: &String| key.split_once('/').is_none_or(|(domain, _)| settings.domains.iter().any(|other| *other == domain));
+        let mut labels: BTreeMap<String, String> = infrastructure.labels.into_iter().filter(|(key, _)| is_let(key)).collect();
         labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
         if place.name.len() <= LABEL_BYTES_MAX {
             labels.insert(NAME_LABEL.to_owned(), place.name.clone());
         }
-        let mut annotations = infrastructure.annotations;
+        let mut annotations: BTreeMap<String, String> =
+            infrastructure.annotations.into_iter().filter(|(key, _)| is_let(key)).collect();
         annotations.insert(GATEWAY_ANNOTATION.to_owned(), place.to_string());
-        let is_balanced = service_type == "LoadBalancer";
+        let is_balanced = settings.service_type == "LoadBalancer";
         let wanted = gateway.spec.addresses.iter().find_map(|address| address.value.clone());
         let spec = ServiceSpec {
-            type_: Some(service_type.to_owned()),
+            type_: Some(settings.service_type.clone()),
             selector: Some([(SELECTOR.0.to_owned(), SELECTOR.1.to_owned())].into()),
             load_balancer_ip: wanted.filter(|_| is_balanced),
-            ports: Some(ports.iter().zip(opened).map(service_port).collect()),
+            ports: Some(opened.into_iter().map(service_port).collect()),
             ..ServiceSpec::default()
         };
         let metadata = ObjectMeta {
-            name: Some(name(gateway)),
+            name: Some(name),
             namespace: Some(namespace.to_owned()),
             labels: Some(labels),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         };
-        Some(Service { metadata, spec: Some(spec), status: None })
+        Planned { service: Some(Service { metadata, spec: Some(spec), status: None }), is_short }
     }
 
-    fn opened(&mut self, gateway: &Place, port: u16) -> Option<u16> {
-        let known = self.known.get(gateway).and_then(|doors| doors.iter().find(|door| door.port == port));
-        if let Some(known) = known {
+    fn opened(&mut self, name: &str, gateway: &Place, port: u16) -> Option<u16> {
+        let key = (name.to_owned(), port);
+        if let Some(known) = self.assigned.get(&key) {
             return Some(known.opened);
         }
-        let free = DOOR_PORTS.into_iter().find(|port| !self.taken.contains(port))?;
-        self.taken.insert(free);
+        if self.assigned.values().filter(|assigned| assigned.namespace == gateway.namespace).count() >= DOORS_A_NAMESPACE_MAX {
+            return None;
+        }
+        let taken = self.taken();
+        let last = self.last.unwrap_or(*DOOR_PORTS.end());
+        let after = (last..=*DOOR_PORTS.end()).skip(1).chain(DOOR_PORTS);
+        let free = after.into_iter().find(|port| !taken.contains(port))?;
+        self.last = Some(free);
+        self.assigned.insert(key, Assigned { opened: free, namespace: gateway.namespace.clone() });
         Some(free)
     }
 }
@@ -123,28 +179,69 @@ mod tests {
 
     fn gateway(name: &str) -> Gateway {
         let metadata = json!({"namespace": "infra", "name": name, "uid": format!("uid-{name}")});
-        let spec = json!({"gatewayClassName": "eddy", "infrastructure": {"labels": {"a": "b"}, "annotations": {"c": "d"}}});
+        let spec = json!({"gatewayClassName": "eddy", "infrastructure": {"labels": {"a": "b"}, "annotations": {"lb.example/pool": "x", "external-dns.example/hostname": "y", GATEWAY_ANNOTATION: "infra/z"}}});
         serde_json::from_value(
             json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": metadata, "spec": spec}),
         )
         .unwrap()
     }
 
+    fn settings() -> GatewayApi {
+        GatewayApi { service_type: "LoadBalancer".into(), domains: vec!["lb.example".into()] }
+    }
+    fn planned(plan: &mut Plan, name: &str, ports: &[u16]) -> Option<Service> {
+        plan.service(&gateway(name), &ports.iter().copied().collect(), "eddy-system", &settings()).service
+    }
+    fn opened(service: &Service) -> Vec<(u16, u16)> {
+        doors(service).unwrap().1.iter().map(|door| (door.port, door.opened)).collect()
+    }
+
     #[test]
     fn each_port_of_each_gateway_has_one_of_its_own_and_keeps_it() {
-        let mut plan = Plan::new(std::iter::empty());
-        let first = plan.service(&gateway("a"), &[80, 443].into(), "eddy-system", "LoadBalancer").unwrap();
-        let second = plan.service(&gateway("b"), &[80].into(), "eddy-system", "LoadBalancer").unwrap();
-        assert_eq!(doors(&first).unwrap().1, [Door { port: 80, opened: 20_000 }, Door { port: 443, opened: 20_001 }]);
-        assert_eq!(doors(&second).unwrap(), (Place::new("infra", "b"), vec![Door { port: 80, opened: 20_002 }]));
-        assert_eq!(
-            (first.name_any().as_str(), first.labels()["a"].as_str(), first.annotations()["c"].as_str()),
-            ("gateway-uid-a", "b", "d")
-        );
-        // The first is without port 80 now, and the second keeps what it has.
-        let mut plan = Plan::new([&first, &second].into_iter());
-        let first = plan.service(&gateway("a"), &[443, 8080].into(), "eddy-system", "LoadBalancer").unwrap();
-        assert_eq!(doors(&first).unwrap().1, [Door { port: 443, opened: 20_001 }, Door { port: 8080, opened: 20_003 }]);
+        let mut plan = Plan::default();
+        let (first, second) = (planned(&mut plan, "a", &[80, 443]).unwrap(), planned(&mut plan, "b", &[80]).unwrap());
+        assert_eq!((opened(&first), opened(&second)), (vec![(80, 20_000), (443, 20_001)], vec![(80, 20_002)]));
+        assert_eq!(doors(&second).unwrap().0, Place::new("infra", "b"));
+        assert_eq!(first.name_any(), "gateway-uid-a");
+        // The first is without port 80 now, which nobody else gets at once, also where it begins from what is there.
+        let mut fresh = Plan::default();
+        fresh.learn(&[&first, &second], &BTreeSet::new());
+        for plan in [&mut plan, &mut fresh] {
+            assert_eq!(opened(&planned(plan, "a", &[443, 8080]).unwrap()), [(443, 20_001), (8080, 20_003)]);
+            assert!(planned(plan, "a", &[]).is_none());
+        }
+    }
+
+    #[test]
+    fn of_two_that_have_the_same_the_older_one_keeps_it() {
+        let (first, second) =
+            (planned(&mut Plan::default(), "a", &[80]).unwrap(), planned(&mut Plan::default(), "b", &[80]).unwrap());
+        assert_eq!(opened(&first), opened(&second));
+        let mut plan = Plan::default();
+        plan.learn(&[&first, &second], &BTreeSet::new());
+        assert_eq!(opened(&planned(&mut plan, "a", &[80]).unwrap()), [(80, 20_000)]);
+        assert_eq!(opened(&planned(&mut plan, "b", &[80]).unwrap()), [(80, 20_001)]);
+        // What is gone is forgotten, unless it is only not seen yet.
+        plan.learn(&[&second], &["gateway-uid-a".to_owned()].into());
+        assert_eq!(plan.assigned.len(), 2);
+        plan.learn(&[&second], &BTreeSet::new());
+        assert_eq!(plan.assigned.len(), 1);
+    }
+
+    #[test]
+    fn a_namespace_has_so_many() {
+        let mut plan = Plan::default();
+        let ports: BTreeSet<u16> = (1..=300).collect();
+        let planned = plan.service(&gateway("a"), &ports, "eddy-system", &settings());
+        assert!(planned.is_short && opened(&planned.service.unwrap()).len() == DOORS_A_NAMESPACE_MAX);
+    }
+
+    #[test]
+    fn a_gateway_says_of_its_service_what_it_is_let() {
+        let service = planned(&mut Plan::default(), "a", &[80]).unwrap();
+        assert_eq!((service.labels()["a"].as_str(), service.annotations()["lb.example/pool"].as_str()), ("b", "x"));
+        assert!(!service.annotations().contains_key("external-dns.example/hostname"));
+        assert_eq!(service.annotations()[GATEWAY_ANNOTATION], "infra/a");
     }
 
     #[test]

@@ -8,38 +8,47 @@ mod doors;
 mod status;
 mod stores;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, HttpRoute};
-use eddy_gateway_api::{Decision, Place, World, decide, place_of};
+use eddy_gateway_api::types::{Gateway, GatewayClass, RouteStatus};
+use eddy_gateway_api::{Decision, Place, RouteDecision, RouteKind, World, decide, place_of};
 use eddy_telemetry::error_chain;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
 use self::certificates::Certificates;
+use self::doors::Plan;
 use self::stores::{Stores, World as Known};
-use crate::context::Context;
+use crate::context::{Context, GatewayApi};
 use crate::error::ReconcileError;
+use crate::reconcile;
 
 /// Changes that come this soon after one another are decided about together.
 const GATHER: Duration = Duration::from_millis(20);
-/// More of them wait for the next time.
-const GATHER_MAX: usize = 4096;
+/// No longer than this.
+const GATHER_MAX: Duration = Duration::from_millis(500);
+/// Between two looks whether everything has been listed.
+const FILLED_AGAIN: Duration = Duration::from_millis(200);
+/// A turn ends within this.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
 const NAME: &str = "GatewayApi";
 
 /// Runs until the end is requested.
 pub(crate) async fn run(client: Client, context: Arc<Context>, stop: impl Future<Output = ()> + Send) {
-    let Some(service_type) = context.gateway_api.clone() else { return stop.await };
+    let Some(settings) = context.gateway_api.clone() else { return stop.await };
     let (stores, mut changes) = Stores::watch(&client);
-    let mut engine = Engine { certificates: Certificates::new(client.clone()), client, context, service_type };
+    let (certificates, plan) = (Certificates::new(client.clone()), Plan::default());
+    let mut engine = Engine { client, context, certificates, plan, settings };
     let mut stop = std::pin::pin!(stop);
     let mut next: Option<Instant> = None;
     loop {
@@ -48,26 +57,24 @@ pub(crate) async fn run(client: Client, context: Arc<Context>, stop: impl Future
             Some(()) = changes.next() => {}
             () = at(next) => {}
         }
-        // A list of thousands is decided about once.
-        let mut gathered = 0;
-        while gathered < GATHER_MAX && matches!(timeout(GATHER, changes.next()).await, Ok(Some(()))) {
-            gathered += 1;
-        }
+        // A list of thousands is decided about once; whoever changes something all the time keeps nobody waiting.
+        let gathered = Instant::now() + GATHER_MAX;
+        while Instant::now() < gathered && matches!(timeout(GATHER, changes.next()).await, Ok(Some(()))) {}
         if !stores.are_filled() {
+            // A list of nothing is no change that anybody would be told of.
+            next = Some(Instant::now() + FILLED_AGAIN);
             continue;
         }
         let began = Instant::now();
         let turned = tokio::select! {
             () = &mut stop => return,
-            turned = engine.turn(&stores) => turned,
+            turned = guarded(&mut engine, &stores) => turned,
         };
         engine.context.metrics.reconciled(NAME, began.elapsed());
-        next = match turned {
-            Ok(pause) => {
-                engine.context.backoff.succeeded(NAME);
-                pause.map(|pause| Instant::now() + pause)
-            }
-            Err(error) => {
+        next = turned.pause.map(|pause| Instant::now() + pause);
+        match turned.failed {
+            None => engine.context.backoff.succeeded(NAME),
+            Some(error) => {
                 let pause = engine.context.backoff.failed(NAME.to_owned());
                 engine.context.metrics.failed(NAME, error.label());
                 tracing::warn!(
@@ -75,9 +82,29 @@ pub(crate) async fn run(client: Client, context: Arc<Context>, stop: impl Future
                     pause_s = pause.as_secs(),
                     "failed to act on the Gateway API's objects"
                 );
-                Some(Instant::now() + pause)
+                let again = Instant::now() + pause;
+                next = Some(next.map_or(again, |next| next.min(again)));
             }
-        };
+        }
+    }
+}
+
+/// What a turn came to.
+#[derive(Default)]
+struct Turned {
+    /// When to look again, if nothing changes before.
+    pause: Option<Duration>,
+    /// The first thing that failed.
+    failed: Option<ReconcileError>,
+}
+
+/// One turn. Neither a fault of ours nor an API server that does not answer ends what comes after.
+async fn guarded(engine: &mut Engine, stores: &Stores) -> Turned {
+    let failed = |error| Turned { pause: None, failed: Some(error) };
+    match timeout(TURN_WITHIN, AssertUnwindSafe(engine.turn(stores)).catch_unwind()).await {
+        Ok(Ok(turned)) => turned,
+        Ok(Err(panic)) => failed(ReconcileError::Panicked(reconcile::text(&*panic))),
+        Err(_) => failed(ReconcileError::Timeout(TURN_WITHIN)),
     }
 }
 
@@ -92,19 +119,20 @@ struct Engine {
     client: Client,
     context: Arc<Context>,
     certificates: Certificates,
-    /// Of the Services that have Gateways' addresses.
-    service_type: String,
+    plan: Plan,
+    settings: GatewayApi,
 }
 
 impl Engine {
-    /// Makes and says all that follows from what is there. Returns when to look again, if nothing changes before.
-    async fn turn(&mut self, stores: &Stores) -> Result<Option<Duration>, ReconcileError> {
+    /// Makes and says all that follows from what is there.
+    async fn turn(&mut self, stores: &Stores) -> Turned {
         let known = stores.known();
-        let (gateways, routes) = (known.gateways(), known.routes());
-        let grants = known.grants();
+        let (gateways, grants) = (known.gateways(), known.grants());
+        let (http_routes, grpc_routes) = (known.http_routes(), known.grpc_routes());
         let world = World {
             gateways: &gateways,
-            http_routes: &routes,
+            http_routes: &http_routes,
+            grpc_routes: &grpc_routes,
             grants: &grants,
             namespaces: &known.namespaces,
             services: &known.services,
@@ -120,49 +148,72 @@ impl Engine {
         for gateway in &gateways {
             keep_first(&mut failed, self.write_gateway(gateway, &decision, &opened).await);
         }
-        let decided: BTreeMap<&Place, _> = decision.http_routes.iter().map(|decided| (&decided.route, decided)).collect();
-        for route in &routes {
-            let after = status::route(route, decided.get(&place_of(*route)).copied(), Timestamp::now());
-            if after != route.status.clone().unwrap_or_default() {
-                let api = Api::<HttpRoute>::namespaced(self.client.clone(), &route.namespace().unwrap_or_default());
-                keep_first(&mut failed, write(&api, *route, &after).await);
-            }
+        let decided: BTreeMap<(RouteKind, &Place), _> =
+            decision.routes.iter().map(|decided| ((decided.kind, &decided.route), decided)).collect();
+        for route in http_routes {
+            let decided = decided.get(&(RouteKind::Http, &place_of(route))).copied();
+            keep_first(&mut failed, self.write_route(route, route.status.as_ref(), decided).await);
         }
-        failed.map_or(Ok(pause), Err)
+        for route in grpc_routes {
+            let decided = decided.get(&(RouteKind::Grpc, &place_of(route))).copied();
+            keep_first(&mut failed, self.write_route(route, route.status.as_ref(), decided).await);
+        }
+        Turned { pause, failed }
     }
 
-    /// Makes a Service for each Gateway, and removes those of Gateways that are gone. Returns them by Gateway.
+    /// Makes a Service for each Gateway, and removes those of Gateways that are gone. Returns what is open.
     async fn open(
-        &self,
+        &mut self,
         known: &Known,
         gateways: &[&Gateway],
         decision: &Decision,
         failed: &mut Option<ReconcileError>,
-    ) -> BTreeMap<Place, Service> {
+    ) -> Opened {
         let services = known.opened(&self.context.system_namespace);
-        let mut plan = doors::Plan::new(services.iter().map(|(_, service)| &**service));
-        let mut opened = BTreeMap::new();
+        let kept: BTreeSet<String> = known.kept().map(doors::name).collect();
+        self.plan.learn(&services, &kept);
+        let mut opened = Opened::default();
         for gateway in gateways {
             let place = place_of(*gateway);
             let Some(decided) = decision.gateways.get(&place) else { continue };
             let name = doors::name(gateway);
-            let observed = services.iter().find(|(_, service)| service.name_any() == name).map(|(_, service)| &**service);
-            let ports = doors::ports(decided);
-            let desired = match plan.service(gateway, &ports, &self.context.system_namespace, &self.service_type) {
-                Some(desired) if !ports.is_empty() => desired,
-                _ => continue,
+            let observed = services.iter().find(|service| service.name_any() == name).copied();
+            let planned = self.plan.service(gateway, &doors::ports(decided), &self.context.system_namespace, &self.settings);
+            if planned.is_short {
+                opened.short.insert(place.clone());
+            }
+            let applied = match &planned.service {
+                Some(desired) => self.context.applier.apply(desired, observed).await,
+                // Its addresses stay while it is mended.
+                None => Ok(None),
             };
-            match self.context.applier.apply(&desired, observed).await {
-                Ok(applied) => drop(applied.or_else(|| observed.cloned()).map(|service| opened.insert(place, service))),
+            match applied {
+                Ok(applied) => drop(applied.or_else(|| observed.cloned()).map(|service| opened.services.insert(place, service))),
                 Err(error) => keep_first(failed, Err(error)),
             }
         }
-        for (of, service) in &services {
-            if !opened.contains_key(of) && failed.is_none() {
-                keep_first(failed, self.context.applier.delete(Some(&**service)).await);
-            }
+        for service in services.into_iter().filter(|service| !kept.contains(&service.name_any())) {
+            keep_first(failed, self.context.applier.delete(Some(service)).await);
         }
         opened
+    }
+
+    async fn write_route<K>(
+        &self,
+        route: &K,
+        before: Option<&RouteStatus>,
+        decided: Option<&RouteDecision>,
+    ) -> Result<(), ReconcileError>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    {
+        let none = RouteStatus::default();
+        let before = before.unwrap_or(&none);
+        let after = status::route(before, route.meta().generation, decided, Timestamp::now());
+        if after == *before {
+            return Ok(());
+        }
+        write(&Api::namespaced(self.client.clone(), &route.namespace().unwrap_or_default()), route, &after).await
     }
 
     async fn write_class(&self, class: &GatewayClass) -> Result<(), ReconcileError> {
@@ -173,23 +224,26 @@ impl Engine {
         write(&Api::<GatewayClass>::all(self.client.clone()), class, &after).await
     }
 
-    async fn write_gateway(
-        &self,
-        gateway: &Gateway,
-        decision: &Decision,
-        opened: &BTreeMap<Place, Service>,
-    ) -> Result<(), ReconcileError> {
+    async fn write_gateway(&self, gateway: &Gateway, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
         let place = place_of(gateway);
         let Some(decided) = decision.gateways.get(&place) else { return Ok(()) };
-        let addresses = opened.get(&place).map(doors::addresses).unwrap_or_default();
+        let addresses = opened.services.get(&place).map(doors::addresses).unwrap_or_default();
         let wrong = |secret: &Place| self.certificates.problem(secret);
-        let after = status::gateway(gateway, decided, addresses, wrong, Timestamp::now());
+        let after = status::gateway(gateway, decided, addresses, wrong, opened.short.contains(&place), Timestamp::now());
         if gateway.status.as_ref() == Some(&after) {
             return Ok(());
         }
         let api = Api::<Gateway>::namespaced(self.client.clone(), &place.namespace);
         write(&api, gateway, &after).await
     }
+}
+
+/// What is open for Gateways.
+#[derive(Default)]
+struct Opened {
+    services: BTreeMap<Place, Service>,
+    /// For which no more can be opened.
+    short: BTreeSet<Place>,
 }
 
 /// Goes on with the others where one fails, and tells of the first that did.

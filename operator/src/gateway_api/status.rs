@@ -1,8 +1,8 @@
 //! What is said of Gateways, their classes and their Routes.
 
 use eddy_gateway_api::types::{
-    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, HttpRoute, ListenerStatus, RouteParentStatus,
-    RouteStatus, SupportedFeature,
+    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerStatus, RouteParentStatus, RouteStatus,
+    SupportedFeature,
 };
 use eddy_gateway_api::{CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, Place, Problem, RouteDecision};
 use jiff::Timestamp;
@@ -14,6 +14,11 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 /// Whether a class' Gateways are run here.
 pub(super) fn is_ours(class: &GatewayClass) -> bool {
     class.spec.controller_name == CONTROLLER
+}
+
+/// Whether Gateways of a class of ours are run.
+pub(super) fn is_run(class: &GatewayClass) -> bool {
+    is_ours(class) && class.spec.parameters_ref.is_none()
 }
 
 /// Conditions of one object, or of a part of it.
@@ -44,6 +49,13 @@ impl<'a> Conditions<'a> {
         self
     }
 
+    /// All of them, and those that others wrote.
+    fn end(mut self) -> Vec<Condition> {
+        let ours = ["Accepted", "Programmed", "Conflicted", "ResolvedRefs", "PartiallyInvalid"];
+        self.all.extend(self.before.iter().filter(|before| !ours.contains(&before.type_.as_str())).cloned());
+        self.all
+    }
+
     /// One that is true unless there is a problem.
     fn unless(&mut self, problem: Option<&Problem>, kind: &str, good: (&str, &str)) -> &mut Self {
         match problem {
@@ -62,7 +74,7 @@ pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus 
     };
     let mut supported_features: Vec<_> = FEATURES.map(|name| SupportedFeature { name: name.to_owned() }).into();
     supported_features.sort();
-    GatewayClassStatus { conditions: conditions.all, supported_features }
+    GatewayClassStatus { conditions: conditions.end(), supported_features }
 }
 
 /// `wrong` says what is wrong with a Secret.
@@ -71,6 +83,7 @@ pub(super) fn gateway(
     decided: &GatewayDecision,
     addresses: Vec<GatewayAddress>,
     wrong: impl Fn(&Place) -> Option<String>,
+    is_short: bool,
     now: Timestamp,
 ) -> GatewayStatus {
     let before = gateway.status.clone().unwrap_or_default();
@@ -96,12 +109,19 @@ pub(super) fn gateway(
     };
     if decided.problem.is_some() || accepted == 0 {
         conditions.put("Programmed", false, "Invalid", "it is not accepted");
+    } else if is_short {
+        conditions.put(
+            "Programmed",
+            false,
+            "NoResources",
+            "no more ports can be opened for Gateways of this namespace: some of its listeners are not served",
+        );
     } else if addresses.is_empty() {
         conditions.put("Programmed", false, "AddressNotAssigned", "waiting until its Service is given an address");
     } else {
         conditions.put("Programmed", true, "Programmed", "its ports are open at its addresses");
     }
-    GatewayStatus { addresses, conditions: conditions.all, listeners }
+    GatewayStatus { addresses, conditions: conditions.end(), listeners }
 }
 
 fn listener(
@@ -131,18 +151,23 @@ fn listener(
         name: decided.name.clone(),
         supported_kinds: decided.kinds.clone(),
         attached_routes: i32::try_from(decided.attached.len()).unwrap_or(i32::MAX),
-        conditions: conditions.all,
+        conditions: conditions.end(),
     }
 }
 
 /// What is said of a Route at Gateways that are run here. What others say stays.
-pub(super) fn route(route: &HttpRoute, decided: Option<&RouteDecision>, now: Timestamp) -> RouteStatus {
-    let before = route.status.clone().unwrap_or_default().parents;
+pub(super) fn route(
+    before: &RouteStatus,
+    generation: Option<i64>,
+    decided: Option<&RouteDecision>,
+    now: Timestamp,
+) -> RouteStatus {
+    let before = &before.parents;
     let ours = decided.into_iter().flat_map(|decided| decided.parents.iter().map(move |parent| (decided, parent))).map(
         |(decided, parent)| {
             let is_it = |before: &&RouteParentStatus| before.controller_name == CONTROLLER && before.parent_ref == parent.parent;
             let known = before.iter().find(is_it).map(|before| before.conditions.as_slice()).unwrap_or_default();
-            let mut conditions = Conditions::new(known, route.metadata.generation, now);
+            let mut conditions = Conditions::new(known, generation, now);
             let obstacle = parent.problem.as_ref().or(decided.problem.as_ref());
             conditions.unless(obstacle, "Accepted", ("Accepted", "it is served"));
             conditions.unless(decided.unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
@@ -157,19 +182,31 @@ pub(super) fn route(route: &HttpRoute, decided: Option<&RouteDecision>, now: Tim
             RouteParentStatus {
                 parent_ref: parent.parent.clone(),
                 controller_name: CONTROLLER.to_owned(),
-                conditions: conditions.all,
+                conditions: conditions.end(),
             }
         },
     );
-    let ours: Vec<_> = ours.collect();
-    let others = before.iter().filter(|parent| parent.controller_name != CONTROLLER).cloned();
-    RouteStatus { parents: others.chain(ours).collect() }
+    let mut ours: Vec<Option<RouteParentStatus>> = ours.map(Some).collect();
+    let mut parents = Vec::with_capacity(before.len() + ours.len());
+    // Each stays where it is: other controllers may care for the order as well.
+    for parent in before {
+        if parent.controller_name != CONTROLLER {
+            parents.push(parent.clone());
+            continue;
+        }
+        let is_it =
+            |ours: &&mut Option<RouteParentStatus>| ours.as_ref().is_some_and(|ours| ours.parent_ref == parent.parent_ref);
+        parents.extend(ours.iter_mut().find(is_it).and_then(Option::take));
+    }
+    parents.extend(ours.into_iter().flatten());
+    RouteStatus { parents }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use eddy_gateway_api::types::HttpRoute;
     use eddy_gateway_api::{World, decide};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -196,14 +233,21 @@ mod tests {
     }
     fn decided(gateway: &Gateway, routes: &[&HttpRoute]) -> eddy_gateway_api::Decision {
         let (namespaces, services) = (BTreeMap::new(), BTreeMap::new());
-        decide(&World { gateways: &[gateway], http_routes: routes, grants: &[], namespaces: &namespaces, services: &services })
+        decide(&World {
+            gateways: &[gateway],
+            http_routes: routes,
+            grpc_routes: &[],
+            grants: &[],
+            namespaces: &namespaces,
+            services: &services,
+        })
     }
 
     #[test]
     fn a_gateway_is_programmed_once_it_has_an_address() {
         let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "TCP"}]));
         let decision = decided(&it, &[]);
-        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], addresses, |_| None, at(1));
+        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], addresses, |_| None, false, at(1));
         let before = of(vec![]);
         assert_eq!(said(&before.conditions, "Accepted"), is("True", "ListenersNotValid"));
         assert_eq!(said(&before.conditions, "Programmed"), is("False", "AddressNotAssigned"));
@@ -218,7 +262,7 @@ mod tests {
         let it = gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
         let decision = decided(&it, &[]);
         let wrong = |secret: &Place| Some(format!("there is no Secret {secret}"));
-        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], vec![], wrong, at(1));
+        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], vec![], wrong, false, at(1));
         assert_eq!(said(&said_of.listeners[0].conditions, "ResolvedRefs"), is("False", "InvalidCertificateRef"));
         assert_eq!(said(&said_of.listeners[0].conditions, "Programmed"), is("False", "Invalid"));
         assert_eq!(said(&said_of.conditions, "Accepted"), is("True", "Accepted"));
@@ -233,7 +277,8 @@ mod tests {
         let mut it_route: HttpRoute = object("HTTPRoute", spec, json!({"parents": [other]}));
         let decide_at = |it_route: &HttpRoute, second| {
             let decision = decided(&it, &[it_route]);
-            route(it_route, decision.http_routes.first(), at(second))
+            let before = it_route.status.clone().unwrap_or_default();
+            route(&before, it_route.metadata.generation, decision.routes.first(), at(second))
         };
         let first = decide_at(&it_route, 1);
         assert_eq!((first.parents.len(), first.parents[0].controller_name.as_str()), (2, "other.example/c"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
+use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use eddy_gateway_api::{Place, ServiceInput, doors, place_of};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -12,7 +12,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 
-use super::status::is_ours;
+use super::status::{is_ours, is_run};
 use crate::watching::{Changes, all, children};
 
 /// Everything of each kind, kept by watches.
@@ -20,6 +20,7 @@ pub(super) struct Stores {
     classes: Store<GatewayClass>,
     gateways: Store<Gateway>,
     http_routes: Store<HttpRoute>,
+    grpc_routes: Store<GrpcRoute>,
     grants: Store<ReferenceGrant>,
     namespaces: Store<Namespace>,
     services: Store<Service>,
@@ -32,6 +33,7 @@ pub(super) struct World {
     pub(super) classes: Vec<Arc<GatewayClass>>,
     gateways: Vec<Arc<Gateway>>,
     http_routes: Vec<Arc<HttpRoute>>,
+    grpc_routes: Vec<Arc<GrpcRoute>>,
     grants: Vec<Arc<ReferenceGrant>>,
     /// Labels by name.
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -54,6 +56,7 @@ impl Stores {
             classes: store!(all(client), "GatewayClasses"),
             gateways: store!(all(client), "Gateways"),
             http_routes: store!(all(client), "HTTPRoutes"),
+            grpc_routes: store!(all(client), "GRPCRoutes"),
             grants: store!(all(client), "ReferenceGrants"),
             namespaces: store!(all(client), "Namespaces"),
             services: store!(all(client), "Services"),
@@ -72,7 +75,7 @@ impl Stores {
                 true $(&& self.$store.wait_until_ready().now_or_never().is_some())+
             };
         }
-        filled!(classes, gateways, http_routes, grants, namespaces, services, roles, bindings)
+        filled!(classes, gateways, http_routes, grpc_routes, grants, namespaces, services, roles, bindings)
     }
 
     /// What is there now.
@@ -83,6 +86,7 @@ impl Stores {
             classes: self.classes.state(),
             gateways: self.gateways.state(),
             http_routes: self.http_routes.state(),
+            grpc_routes: self.grpc_routes.state(),
             grants: self.grants.state(),
             namespaces: self.namespaces.state().into_iter().map(labels).collect(),
             services: all_services.iter().map(|service| (place_of(&**service), ServiceInput::of(service))).collect(),
@@ -92,26 +96,41 @@ impl Stores {
 }
 
 impl World {
-    /// The Gateways of our classes.
+    /// The Gateways that are run here, the oldest first.
     pub(super) fn gateways(&self) -> Vec<&Gateway> {
-        let class = |gateway: &Gateway| {
-            self.classes.iter().any(|class| is_ours(class) && class.name_any() == gateway.spec.gateway_class_name)
-        };
-        self.gateways.iter().map(|gateway| &**gateway).filter(|gateway| class(gateway)).collect()
+        let mut gateways: Vec<&Gateway> =
+            self.gateways.iter().map(|gateway| &**gateway).filter(|gateway| self.class(gateway).is_some_and(is_run)).collect();
+        gateways.sort_by_cached_key(|gateway| (gateway.creation_timestamp().map(|time| time.0), place_of(*gateway)));
+        gateways
     }
 
-    pub(super) fn routes(&self) -> Vec<&HttpRoute> {
+    /// The Gateways whose addresses are kept: those of classes of ours, and those of no class, which may come back.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &Gateway> {
+        self.gateways.iter().map(|gateway| &**gateway).filter(|gateway| self.class(gateway).is_none_or(is_ours))
+    }
+
+    fn class(&self, gateway: &Gateway) -> Option<&GatewayClass> {
+        self.classes.iter().map(|class| &**class).find(|class| class.name_any() == gateway.spec.gateway_class_name)
+    }
+
+    pub(super) fn http_routes(&self) -> Vec<&HttpRoute> {
         self.http_routes.iter().map(|route| &**route).collect()
+    }
+
+    pub(super) fn grpc_routes(&self) -> Vec<&GrpcRoute> {
+        self.grpc_routes.iter().map(|route| &**route).collect()
     }
 
     pub(super) fn grants(&self) -> Vec<&ReferenceGrant> {
         self.grants.iter().map(|grant| &**grant).collect()
     }
 
-    /// The Services of Gateways, and which each is of.
-    pub(super) fn opened(&self, system_namespace: &str) -> Vec<(Place, Arc<Service>)> {
-        let ours = self.all_services.iter().filter(|service| service.namespace().as_deref() == Some(system_namespace));
-        ours.filter_map(|service| Some((doors(service)?.0, service.clone()))).collect()
+    /// The Services of Gateways, the oldest first.
+    pub(super) fn opened(&self, system_namespace: &str) -> Vec<&Service> {
+        let is_one = |service: &&Service| service.namespace().as_deref() == Some(system_namespace) && doors(service).is_some();
+        let mut opened: Vec<&Service> = self.all_services.iter().map(|service| &**service).filter(is_one).collect();
+        opened.sort_by_cached_key(|service| (service.creation_timestamp().map(|time| time.0), service.name_any()));
+        opened
     }
 }
 

@@ -12,6 +12,8 @@ use crate::place::Place;
 
 /// Says on a Service of the platform's namespace which Gateway's addresses it has, as namespace/name.
 pub const GATEWAY_ANNOTATION: &str = "eddy.cloud/gateway";
+/// Says of a port of a Service that HTTP/2 is spoken there without TLS (KEP-3726).
+const HTTP2_WITHOUT_TLS: &str = "kubernetes.io/h2c";
 /// The ports that may be opened.
 pub const DOOR_PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
@@ -46,7 +48,12 @@ impl ServiceInput {
                 Some("UDP") => true,
                 Some(_) => return None,
             };
-            Some(ServicePortInput { port: u16::try_from(port.port).ok()?, name: port.name.clone().unwrap_or_default(), is_udp })
+            Some(ServicePortInput {
+                port: u16::try_from(port.port).ok()?,
+                name: port.name.clone().unwrap_or_default(),
+                is_udp,
+                is_http2: port.app_protocol.as_deref() == Some(HTTP2_WITHOUT_TLS),
+            })
         };
         Self { ports: ports.iter().filter_map(port).collect() }
     }
@@ -72,9 +79,9 @@ mod tests {
 
     #[test]
     fn ports_are_told_apart_by_what_comes_there() {
-        let ports = json!([{"port": 53, "protocol": "UDP", "name": "dns"}, {"port": 80}, {"port": 9, "protocol": "SCTP"}]);
+        let ports = json!([{"port": 53, "protocol": "UDP", "name": "dns"}, {"port": 80, "appProtocol": "kubernetes.io/h2c"}, {"port": 9, "protocol": "SCTP"}]);
         let service: Service = serde_json::from_value(json!({"metadata": {}, "spec": {"ports": ports}})).unwrap();
-        let port = |port, name: &str, is_udp| ServicePortInput { port, name: name.to_owned(), is_udp };
-        assert_eq!(ServiceInput::of(&service).ports, [port(53, "dns", true), port(80, "", false)]);
+        let port = |port, name: &str, is_udp, is_http2| ServicePortInput { port, name: name.to_owned(), is_udp, is_http2 };
+        assert_eq!(ServiceInput::of(&service).ports, [port(53, "dns", true, false), port(80, "", false, true)]);
     }
 }

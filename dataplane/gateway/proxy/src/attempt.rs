@@ -9,7 +9,7 @@ use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::balance::Nobody;
+use crate::balance::{Chosen, Nobody};
 use crate::endpoints::InFlight;
 use crate::entry::RouteEntry;
 use crate::mirror::Copies;
@@ -29,7 +29,7 @@ impl Gateway {
             Nobody::Ready => Refusal::NoEndpoint,
             Nobody::There => Refusal::NoBackend,
         });
-        let endpoint = chosen.map_err(|refusal| {
+        let Chosen { endpoint, backend } = chosen.map_err(|refusal| {
             context.refusal = Some(refusal);
             Error::new(ErrorType::HTTPStatus(refusal.status()))
         })?;
@@ -40,6 +40,7 @@ impl Gateway {
         }
         let address = endpoint.address;
         context.in_flight = Some(InFlight::start(endpoint));
+        (context.backend, context.try_started) = (Some(backend), Instant::now());
         Ok((route, address))
     }
 
@@ -73,7 +74,7 @@ impl Gateway {
             // A path of its own takes the place of a target that has the host.
             upstream.insert_header(header::HOST, host)?;
         }
-        context.route.as_ref().map_or(Ok(()), |route| route.edit_request(upstream))
+        context.route.as_ref().map_or(Ok(()), |route| route.edit_request(upstream, context.backend))
     }
 
     /// A connection could not be opened. Nothing was sent yet, so any request may be tried elsewhere.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use eddy_router::Weights;
+use eddy_router::{HeaderEdits, Weights};
 
 use crate::endpoints::{Endpoint, Endpoints};
 
@@ -12,8 +12,28 @@ use crate::endpoints::{Endpoint, Endpoints};
 #[derive(Debug)]
 pub(crate) struct Backends {
     weights: Weights,
+    all: Vec<Backend>,
+}
+
+/// One who answers.
+#[derive(Debug, Default)]
+pub(crate) struct Backend {
     /// None of one that is not there.
-    endpoints: Vec<Option<Endpoints>>,
+    pub(crate) endpoints: Option<Endpoints>,
+    /// HTTP/2 is spoken there.
+    pub(crate) is_http2: bool,
+    /// What changes of the headers that it sees, besides what its Route says,
+    pub(crate) request_headers: HeaderEdits,
+    /// and of the headers of its answers.
+    pub(crate) response_headers: HeaderEdits,
+}
+
+/// Who is to answer a request.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// The place of its backend among the route's.
+    pub(crate) backend: usize,
 }
 
 /// Why nobody can take a request.
@@ -27,31 +47,44 @@ pub(crate) enum Nobody {
 
 impl Backends {
     pub(crate) fn new(backends: Vec<(u32, Endpoints)>) -> Self {
-        Self::with_missing(backends.into_iter().map(|(weight, endpoints)| (weight, Some(endpoints))).collect())
+        let backend = |endpoints| Backend { endpoints: Some(endpoints), ..Backend::default() };
+        Self::of(backends.into_iter().map(|(weight, endpoints)| (weight, backend(endpoints))).collect())
     }
 
     /// Backends of which some may not be there: they keep their share.
-    pub(crate) fn with_missing(backends: Vec<(u32, Option<Endpoints>)>) -> Self {
+    pub(crate) fn of(backends: Vec<(u32, Backend)>) -> Self {
         let weights = Weights::new(backends.iter().map(|(weight, _)| *weight));
-        Self { weights, endpoints: backends.into_iter().map(|(_, endpoints)| endpoints).collect() }
+        Self { weights, all: backends.into_iter().map(|(_, backend)| backend).collect() }
+    }
+
+    /// The backend at a place.
+    pub(crate) fn at(&self, place: usize) -> Option<&Backend> {
+        self.all.get(place)
+    }
+
+    /// Whether HTTP/2 is spoken with any.
+    pub(crate) fn speak_http2(&self) -> bool {
+        self.all.iter().any(|backend| backend.is_http2)
     }
 
     /// Whether there is an endpoint with this address still.
     pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        self.endpoints.iter().flatten().any(|endpoints| endpoints.load().iter().any(|endpoint| endpoint.address == address))
+        let mut known = self.all.iter().filter_map(|backend| backend.endpoints.as_ref());
+        known.any(|endpoints| endpoints.load().iter().any(|endpoint| endpoint.address == address))
     }
 
-    /// An endpoint for a request, if any can take it; another than `failed` where there is one.
+    /// Who is to take a request, if anybody can; another than `failed` where there is one.
     ///
     /// A backend without endpoints keeps its share: its requests fail rather than move to others, which is
     /// what the Gateway API asks for and what someone who shifts weights step by step must see.
-    pub(crate) fn choose(&self, failed: Option<SocketAddr>) -> Result<Arc<Endpoint>, Nobody> {
-        let picked = match self.endpoints.as_slice() {
-            [only] if self.weights.total() > 0 => Some(only),
-            all => self.weights.pick(fastrand::u64(0..self.weights.total().max(1))).and_then(|picked| all.get(picked)),
+    pub(crate) fn choose(&self, failed: Option<SocketAddr>) -> Result<Chosen, Nobody> {
+        let backend = match self.all.len() {
+            1 if self.weights.total() > 0 => 0,
+            _ => self.weights.pick(fastrand::u64(0..self.weights.total().max(1))).ok_or(Nobody::Ready)?,
         };
-        let backend = picked.ok_or(Nobody::Ready)?.as_ref().ok_or(Nobody::There)?;
-        less_busy_of_two(&backend.load(), failed).ok_or(Nobody::Ready)
+        let endpoints = self.all.get(backend).ok_or(Nobody::Ready)?.endpoints.as_ref().ok_or(Nobody::There)?;
+        let endpoint = less_busy_of_two(&endpoints.load(), failed).ok_or(Nobody::Ready)?;
+        Ok(Chosen { endpoint, backend })
     }
 }
 
@@ -113,7 +146,7 @@ mod tests {
     fn a_weight_of_nothing_takes_nothing() {
         let backends = Backends::new(vec![(0, endpoints(&["10.0.0.1:80"])), (5, endpoints(&["10.0.0.2:80"]))]);
         for _ in 0..100 {
-            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.2:80".parse().unwrap());
+            assert_eq!(backends.choose(None).unwrap().endpoint.address, "10.0.0.2:80".parse().unwrap());
         }
         assert!(Backends::new(vec![(0, endpoints(&["10.0.0.1:80"]))]).choose(None).is_err());
     }
@@ -129,7 +162,7 @@ mod tests {
     fn a_retry_goes_elsewhere() {
         let backends = Backends::new(vec![(1, endpoints(&["10.0.0.1:80", "10.0.0.2:80"]))]);
         for _ in 0..100 {
-            assert_eq!(backends.choose("10.0.0.1:80".parse().ok()).unwrap().address, "10.0.0.2:80".parse().unwrap());
+            assert_eq!(backends.choose("10.0.0.1:80".parse().ok()).unwrap().endpoint.address, "10.0.0.2:80".parse().unwrap());
         }
     }
 
@@ -140,7 +173,7 @@ mod tests {
         let backends = Backends::new(vec![(1, all.clone())]);
         let tried = |failed: Option<&str>| -> Vec<String> {
             let failed = failed.and_then(|failed| failed.parse().ok());
-            let tried = (0..200).map(|_| backends.choose(failed).unwrap().address.to_string());
+            let tried = (0..200).map(|_| backends.choose(failed).unwrap().endpoint.address.to_string());
             tried.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
         };
         assert_eq!((breaks(&all.load()[0]), breaks(&all.load()[1])), (1, 1));
@@ -159,7 +192,7 @@ mod tests {
         let _busy = InFlight::start(both.load()[0].clone());
         let backends = Backends::new(vec![(1, both)]);
         for _ in 0..100 {
-            assert_eq!(backends.choose(None).unwrap().address, "10.0.0.2:80".parse().unwrap());
+            assert_eq!(backends.choose(None).unwrap().endpoint.address, "10.0.0.2:80".parse().unwrap());
         }
     }
 }

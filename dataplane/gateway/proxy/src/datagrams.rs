@@ -184,7 +184,7 @@ impl Datagrams {
         flows: &mut HashMap<SocketAddr, Flow>,
     ) -> Result<Flow, PassError> {
         route.lets_in(client.ip())?;
-        let endpoint = route.backends.choose(refused).map_err(|_| PassError::NoEndpoint)?;
+        let endpoint = route.backends.choose(refused).map_err(|_| PassError::NoEndpoint)?.endpoint;
         let place = self.place(flows).ok_or(PassError::TooMany)?;
         let own: SocketAddr = if endpoint.address.is_ipv4() { ([0; 4], 0).into() } else { ([0; 16], 0).into() };
         let backend = Arc::new(UdpSocket::bind(own).await?);

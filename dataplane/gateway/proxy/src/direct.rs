@@ -85,7 +85,14 @@ impl Gateway {
         let mut request = session.req_header().clone();
         request.remove_header(&header::CONNECTION);
         self.prepare(session, &mut request, context)?;
-        let passed_on = pass_on(request, &route, &mut upstream, session.as_downstream_mut(), &self.compressors).await;
+        let backend = context.backend;
+        let passed_on = pass_on(request, (&route, backend), &mut upstream, session.as_downstream_mut(), &self.compressors);
+        let passed_on = match route.try_timeout {
+            None => passed_on.await,
+            Some(within) => tokio::time::timeout(within, passed_on)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout).into_up())),
+        };
         passed_on.map_err(|error| self.broke(session, context, error, reused))?;
         context.answered();
         upstream.respect_keepalive();
@@ -99,7 +106,7 @@ impl Gateway {
 /// Sends the request, and the answer back as it comes.
 async fn pass_on(
     request: RequestHeader,
-    route: &RouteEntry,
+    (route, backend): (&RouteEntry, Option<usize>),
     upstream: &mut HttpSession,
     client: &mut ServerSession,
     room: &Arc<Semaphore>,
@@ -114,7 +121,7 @@ async fn pass_on(
         check_switch(false, &response)?;
         let interim = response.status.is_informational();
         if !interim {
-            route.edit_response(client.req_header(), &mut response)?;
+            route.edit_response(client.req_header(), &mut response, backend)?;
             compressor = route.compress(client.req_header(), &mut response, room)?;
             frame(&mut response, head)?;
         }

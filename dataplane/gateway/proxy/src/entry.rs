@@ -35,6 +35,10 @@ pub(crate) struct RouteEntry {
     pub(crate) mirrors: Vec<Mirror>,
     /// For a request, all tries together.
     pub(crate) request_timeout: Option<Duration>,
+    /// For one try.
+    pub(crate) try_timeout: Option<Duration>,
+    /// HTTP/2 is spoken with backends, or with some.
+    pub(crate) speaks_http2: bool,
     /// What whoever asks must hold.
     pub(crate) requirement: Requirement,
 }
@@ -85,6 +89,8 @@ pub(crate) fn entry(
         filters,
         mirrors: mirrors.collect(),
         request_timeout: spec.timeouts.request_seconds.map(seconds),
+        try_timeout: None,
+        speaks_http2: spec.protocol == RouteProtocol::GRPC,
         requirement,
     }
 }

@@ -116,7 +116,7 @@ impl RouteEntry {
     ///
     /// # Errors
     /// Where the header cannot be written.
-    pub(crate) fn edit_request(&self, upstream: &mut RequestHeader) -> Result<()> {
+    pub(crate) fn edit_request(&self, upstream: &mut RequestHeader, backend: Option<usize>) -> Result<()> {
         if let Some(edit) = &self.filters.path
             && let Some(path) = upstream.uri.path_and_query()
         {
@@ -126,24 +126,24 @@ impl RouteEntry {
         if let Some(host) = &self.filters.host {
             upstream.insert_header(HOST, host)?;
         }
-        let HeaderEdits { remove, set, add } = &self.filters.request_headers;
-        for name in remove {
-            upstream.remove_header(name);
-        }
-        for (name, value) in set {
-            upstream.insert_header(name.clone(), value)?;
-        }
-        for (name, value) in add {
-            upstream.append_header(name.clone(), value)?;
-        }
-        Ok(())
+        edit_asked(upstream, &self.filters.request_headers)?;
+        let backend = backend.and_then(|place| self.backends.at(place));
+        backend.map_or(Ok(()), |backend| edit_asked(upstream, &backend.request_headers))
     }
 
     /// Makes of a backend's answer what the client is to see, who sent this request.
     ///
     /// # Errors
     /// Where the header cannot be written.
-    pub(crate) fn edit_response(&self, request: &RequestHeader, response: &mut ResponseHeader) -> Result<()> {
+    pub(crate) fn edit_response(
+        &self,
+        request: &RequestHeader,
+        response: &mut ResponseHeader,
+        backend: Option<usize>,
+    ) -> Result<()> {
+        if let Some(backend) = backend.and_then(|place| self.backends.at(place)) {
+            edit_answer(response, &backend.response_headers)?;
+        }
         edit_answer(response, &self.filters.response_headers)?;
         self.allow_origin(request, response)
     }
@@ -178,7 +178,7 @@ impl OwnAnswer {
         }
         if self.status.is_redirection() {
             response.insert_header(CONTENT_LENGTH, 0)?;
-            route.edit_response(session.req_header(), &mut response)?;
+            route.edit_response(session.req_header(), &mut response, None)?;
         }
         response.insert_header(&X_REQUEST_ID, request_id)?;
         session.write_response_header(Box::new(response), true).await
@@ -204,6 +204,20 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
         None => authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     (host, port.and_then(|port| port.parse().ok()))
+}
+
+/// Changes headers of a request.
+fn edit_asked(upstream: &mut RequestHeader, edits: &HeaderEdits) -> Result<()> {
+    for name in &edits.remove {
+        upstream.remove_header(name);
+    }
+    for (name, value) in &edits.set {
+        upstream.insert_header(name.clone(), value)?;
+    }
+    for (name, value) in &edits.add {
+        upstream.append_header(name.clone(), value)?;
+    }
+    Ok(())
 }
 
 /// Changes headers of an answer.

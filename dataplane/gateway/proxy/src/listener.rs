@@ -1,8 +1,9 @@
 //! Our own accept loop around Pingora's HTTP proxy: one a thread, so that listeners can come and go at run time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -93,12 +94,17 @@ pub(crate) struct Gateways {
     pub(crate) address: IpAddr,
     pub(crate) opened: watch::Receiver<BTreeSet<u16>>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What ends TLS at each, of all threads: who comes back to another is known there.
+    pub(crate) terminators: Arc<Mutex<HashMap<u16, Terminator>>>,
 }
 
 impl Gateways {
     fn open(&self, port: u16) -> Result<Door, OpenError> {
         let address = SocketAddr::new(self.address, port);
-        let terminator = Terminator::of_gateway(self.snapshot.clone(), port)?;
+        let terminator = match self.terminators.lock().unwrap_or_else(PoisonError::into_inner).entry(port) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => place.insert(Terminator::of_gateway(self.snapshot.clone(), port)?).clone(),
+        };
         Ok(Door { listener: bind(address)?, leads: Leads::Gateway(address, terminator, self.snapshot.clone()) })
     }
 }
@@ -188,11 +194,6 @@ impl Acceptor {
         let room = matches!(door.leads, Leads::Port(..)).then(|| ports.clone());
         let (Door { listener, leads }, mut drained) = (door, drain.closed.clone());
         loop {
-            let permit = tokio::select! {
-                permit = permits.clone().acquire_owned() => permit,
-                _ = drained.wait_for(|closed| *closed) => break,
-            };
-            let Ok(permit) = permit else { break };
             let accepted = tokio::select! {
                 // What the kernel has taken already is served, even when it is time to close.
                 biased;
@@ -206,6 +207,12 @@ impl Acceptor {
                         metrics.not_passed("too_many");
                         continue;
                     };
+                    // Not before there is somebody to use it: who waits for others to come has no place of theirs.
+                    let permit = tokio::select! {
+                        permit = permits.clone().acquire_owned() => permit,
+                        _ = drained.wait_for(|closed| *closed) => break,
+                    };
+                    let Ok(permit) = permit else { break };
                     // Nothing else bounds how long what is flushed waits for whoever takes nothing.
                     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());

@@ -75,7 +75,7 @@ impl Gateway {
             if !mirror.share.takes(fastrand::u32(..)) {
                 continue;
             }
-            let (Ok(endpoint), Ok(permit)) = (mirror.backends.choose(None), self.copies.clone().try_acquire_owned()) else {
+            let (Ok(chosen), Ok(permit)) = (mirror.backends.choose(None), self.copies.clone().try_acquire_owned()) else {
                 self.metrics.mirrors_left_out.inc();
                 continue;
             };
@@ -86,7 +86,7 @@ impl Gateway {
             if has_body {
                 context.copies.0.push(sender);
             }
-            let copy = Copy { address: endpoint.address, request, parts: has_body.then_some(parts), _permit: permit };
+            let copy = Copy { address: chosen.endpoint.address, request, parts: has_body.then_some(parts), _permit: permit };
             self.metrics.mirrored.inc();
             tokio::spawn(copy.send(self.pool.clone()));
         }

@@ -108,7 +108,7 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
 async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(TcpStream, InFlight), PassError> {
     let mut failed = None;
     for _ in 0..=route.retries {
-        let endpoint = route.backends.choose(failed).map_err(|_| PassError::NoEndpoint)?;
+        let endpoint = route.backends.choose(failed).map_err(|_| PassError::NoEndpoint)?.endpoint;
         let (address, under_way) = (endpoint.address, InFlight::start(endpoint));
         match timeout(route.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {

@@ -82,6 +82,10 @@ pub(crate) struct RequestContext {
     /// Connections tried, the first among them.
     pub(crate) tries: u32,
     pub(crate) failed: Option<SocketAddr>,
+    /// The place of the backend that is tried among its route's.
+    pub(crate) backend: Option<usize>,
+    /// When that began.
+    pub(crate) try_started: Instant,
     pub(crate) refusal: Option<Refusal>,
     /// When whoever is refused may come again.
     pub(crate) retry_after: Option<Duration>,
@@ -109,6 +113,8 @@ impl ProxyHttp for Gateway {
             is_answered: false,
             tries: 0,
             failed: None,
+            backend: None,
+            try_started: Instant::now(),
             refusal: None,
             retry_after: None,
             body_bytes: 0,
@@ -156,7 +162,7 @@ impl ProxyHttp for Gateway {
                     }
                 }
                 self.mirror(session, context)?;
-                if route.protocol == RouteProtocol::GRPC || !is_plain(session.req_header()) {
+                if route.speaks_http2 || !is_plain(session.req_header()) {
                     return Ok(false);
                 }
                 self.forward_in_time(session, context).await?;
@@ -173,13 +179,15 @@ impl ProxyHttp for Gateway {
         let (route, address) = self.choose(context)?;
         let mut peer = HttpPeer::new(address, false, String::new());
         // Every one of these is without limit by default.
-        let left = context.left().unwrap_or(Duration::MAX);
+        let left = context.left().unwrap_or(Duration::MAX).min(route.try_timeout.unwrap_or(Duration::MAX));
         peer.options.connection_timeout = Some(route.connect_timeout.min(left));
         peer.options.total_connection_timeout = Some(route.connect_timeout.min(left));
         peer.options.read_timeout = Some(route.idle_timeout.min(left));
         peer.options.write_timeout = Some(route.idle_timeout.min(left));
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
-        if route.protocol == RouteProtocol::GRPC {
+        if route.protocol == RouteProtocol::GRPC
+            || context.backend.and_then(|place| route.backends.at(place)).is_some_and(|backend| backend.is_http2)
+        {
             // HTTP/2 and nothing else, without asking: there is no TLS to agree on it.
             peer.options.set_http_version(2, 2);
             // One, by default: a connection a request.
@@ -237,7 +245,9 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<Option<Duration>> {
         // Reads are bounded by what was left when the try began; what comes after is cut off here.
-        if !is_end && context.left().is_some_and(|left| left.is_zero()) {
+        let try_is_over =
+            |route: &Arc<RouteEntry>| route.try_timeout.is_some_and(|within| context.try_started.elapsed() > within);
+        if !is_end && (context.left().is_some_and(|left| left.is_zero()) || context.route.as_ref().is_some_and(try_is_over)) {
             return Err(Error::new(ErrorType::ReadTimedout).into_up());
         }
         Ok(None)
@@ -250,7 +260,7 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<()> {
         let Some(route) = context.route.as_ref().filter(|_| !response.status.is_informational()) else { return Ok(()) };
-        route.edit_response(session.req_header(), response)?;
+        route.edit_response(session.req_header(), response, context.backend)?;
         context.compressor = route.compress(session.req_header(), response, &self.compressors)?;
         if context.compressor.is_some() {
             // Its length is not known any more, and a backend may speak HTTP/1.0, which has no chunks. HTTP/2 has no use for this, and Pingora takes it away there.
@@ -375,26 +385,30 @@ impl Gateway {
         check_path(path).map_err(|_| Refusal::BadRequest)?;
         let asked = Asked { path, query: request.uri.query(), method: &request.method, headers: &request.headers };
         let snapshot = self.snapshot.load();
-        let (is_directed, table) = match came_to {
-            None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), &snapshot.table),
+        let (is_directed, listener) = match came_to {
+            None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), None),
             Some(port) => {
                 let port = snapshot.api.get(&port).ok_or(Refusal::NoRoute)?;
                 let listener = port.listener(&host).ok_or(Refusal::NoRoute)?;
-                (name.is_none_or(|name| port.is_directed(name, &host)), &listener.table)
+                (name.is_none_or(|name| port.is_directed(name, &host)), Some(listener))
             }
         };
         if !is_directed {
             return Err(Refusal::Misdirected);
         }
+        let find = |asked: &Asked<'_>| match listener {
+            None => snapshot.table.find(&host, asked).cloned(),
+            Some(listener) => listener.table.find_through(&host, asked).cloned(),
+        };
         if Cors::is_preflight(&request.method, &request.headers) {
             // It is about a request to come: whose Route that is answers it, if it answers any.
             let method = Cors::asked_method(&request.headers).ok_or(Refusal::BadRequest)?;
-            let found = table.find(&host, &Asked { method: &method, ..asked });
+            let found = find(&Asked { method: &method, ..asked });
             if let Some(route) = found.filter(|route| route.filters.cors.is_some()) {
-                return Ok(route.clone());
+                return Ok(route);
             }
         }
-        table.find(&host, &asked).cloned().ok_or(Refusal::NoRoute)
+        find(&asked).ok_or(Refusal::NoRoute)
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

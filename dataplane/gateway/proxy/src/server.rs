@@ -1,14 +1,15 @@
 //! The gateway as a process: threads, readiness, and an end without a failed request.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use eddy_authz::feed::NatsError;
+use eddy_gateway_api::DOOR_PORTS;
 use eddy_router::{Port, Transport};
 use eddy_telemetry::{Admin, AdminError, Health, Readiness, Shutdown, Tracer};
 use eddy_tls::Watched;
@@ -56,8 +57,8 @@ pub enum GatewayError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// A port is given twice, or is the gateway's own.
-    #[error("{0} is there already: choose another --port")]
+    /// A port is given twice, or is the gateway's own, or one of those that are opened for Gateways.
+    #[error("{0} is there already, or is for Gateways (20000 to 29999): choose another --port")]
     Port(Port),
     /// A thread could not be started.
     #[error("failed to start a thread")]
@@ -203,6 +204,7 @@ fn start_threads(
     let mut threads = Vec::with_capacity(count);
     let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
     let balancers = only(&options.proxy_protocol_from)?;
+    let terminators = Arc::<Mutex<HashMap<u16, Terminator>>>::default();
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
         let (doors, datagrams) = {
@@ -210,9 +212,14 @@ fn start_threads(
             (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, (&clients, count), closed)?)
         };
         let gateway = gateway();
-        let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(doors.len()));
+        let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(1));
         let (balancers, head_within) = (balancers.clone(), Duration::from_secs(options.request_head_seconds));
-        let gateways = Gateways { address: options.listen.ip(), opened: opened.clone(), snapshot: snapshot.clone() };
+        let gateways = Gateways {
+            address: options.listen.ip(),
+            opened: opened.clone(),
+            snapshot: snapshot.clone(),
+            terminators: terminators.clone(),
+        };
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
             runtime.block_on(async move {
@@ -276,7 +283,8 @@ fn check_ports(options: &GatewayOptions) -> Result<(), GatewayError> {
     let own = [Some(options.listen), options.listen_tls, Some(options.admin_address)];
     let mut taken: HashSet<Port> =
         own.into_iter().flatten().map(|address| Port { transport: Transport::Tcp, number: address.port() }).collect();
-    match options.ports.iter().find(|port| !taken.insert(**port)) {
+    let is_gateways = |port: &Port| options.gateway_api && DOOR_PORTS.contains(&port.number);
+    match options.ports.iter().find(|port| !taken.insert(**port) || is_gateways(port)) {
         Some(port) => Err(GatewayError::Port(*port)),
         None => Ok(()),
     }

@@ -203,11 +203,11 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
                 let new = watched.want(&named);
                 compiler.secrets.want(&named, new);
             }
-            if routes_listed && slices_listed && (!with_api || kinds_listed.are_all()) {
-                if compiler.secrets.are_heard() {
+            if routes_listed && slices_listed {
+                if compiler.secrets.are_heard() && (!with_api || kinds_listed.are_all()) {
                     readiness.ready();
                 } else if ready_at.is_none() {
-                    // Hosts would have no certificate of their own for a moment.
+                    // Hosts would have no certificate of their own for a moment, and Gateways nothing; but what is not there yet may never be.
                     ready_at = Some(tokio::time::Instant::now() + CERTIFICATES_WITHIN);
                 }
             }

@@ -101,6 +101,13 @@ impl<T> Table<T> {
         self.0.find(host)?.find(asked)
     }
 
+    /// The same, where a host's own rules hide those of a wildcard over it only as far as one of them is for the request (Gateway API,
+    /// `HTTPRouteSpec.hostnames`).
+    #[must_use]
+    pub fn find_through(&self, host: &str, asked: &Asked<'_>) -> Option<&T> {
+        self.0.all(host).find_map(|paths| paths.find(asked))
+    }
+
     /// How many hosts have rules.
     #[must_use]
     pub fn hosts(&self) -> usize {
@@ -265,6 +272,13 @@ mod tests {
         assert_eq!(table.of("h", "/a/b"), Some("exact"));
         assert_eq!(table.of("h", "/a/c"), Some("regex"));
         assert_eq!(table.of("h", "/a/b/c"), Some("a/b"));
+    }
+
+    #[test]
+    fn what_a_host_has_no_rule_for_is_found_above_it_where_that_is_asked_for() {
+        let table = table(&[("a.b", &[prefix("/a")], "own"), ("*.b", &[prefix("/a/b")], "above"), ("*", &[prefix("/")], "any")]);
+        let through = |path| table.find_through("a.b", &get(path, &HeaderMap::new())).copied();
+        assert_eq!((through("/a/b"), through("/c"), table.of("a.b", "/c")), (Some("own"), Some("any"), None));
     }
 
     #[test]

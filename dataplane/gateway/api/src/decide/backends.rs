@@ -16,6 +16,8 @@ pub struct BackendPort {
     pub port: String,
     /// What comes there.
     pub transport: Transport,
+    /// HTTP/2 is spoken there, without TLS.
+    pub is_http2: bool,
 }
 
 /// Finds whom a Route of a kind and namespace leads to.
@@ -42,5 +44,5 @@ pub(super) fn find(
         reference.port.ok_or_else(|| Problem::new("UnsupportedValue", format!("backend {service}: a port is needed")))?;
     let port = input.ports.iter().find(|port| i32::from(port.port) == number && port.transport() == transport);
     let port = port.ok_or_else(|| missing(format!("Service {service} has no port {number}")))?;
-    Ok(BackendPort { service, port: port.name.clone(), transport })
+    Ok(BackendPort { service, port: port.name.clone(), transport, is_http2: port.is_http2 })
 }

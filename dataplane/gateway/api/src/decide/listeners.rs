@@ -1,14 +1,16 @@
 //! What becomes of a Gateway's listeners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use eddy_certificates::{SECRETS_A_TENANT_MAX, readable};
 use eddy_router::ANY_HOST;
 use kube::ResourceExt;
 
 use super::grants::Grants;
+use super::request_route::RouteKind;
 use super::{GatewayDecision, Problem};
 use crate::place::Place;
-use crate::types::{GROUP, Gateway, Listener, ListenerTls, RouteGroupKind};
+use crate::types::{GROUP, Gateway, GatewayTls, Listener, ListenerTls, RouteGroupKind};
 
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +43,7 @@ pub struct ListenerDecision {
     /// Why some of what it names is not there, as far as that is known without Secrets.
     pub unresolved: Option<Problem>,
     /// The Routes that are attached.
-    pub attached: BTreeSet<Place>,
+    pub attached: BTreeSet<(RouteKind, Place)>,
 }
 
 impl ListenerDecision {
@@ -52,15 +54,32 @@ impl ListenerDecision {
 }
 
 /// The kinds of Routes for HTTP.
-const HTTP_KINDS: [&str; 1] = ["HTTPRoute"];
+const HTTP_KINDS: [&str; 2] = [RouteKind::Http.as_str(), RouteKind::Grpc.as_str()];
 
 pub(super) fn decide(gateway: &Gateway, grants: &Grants<'_>) -> GatewayDecision {
     let namespace = gateway.namespace().unwrap_or_default();
     let mut listeners: Vec<ListenerDecision> =
-        gateway.spec.listeners.iter().map(|listener| one(listener, &namespace, grants)).collect();
+        gateway.spec.listeners.iter().map(|listener| one(listener, gateway.spec.tls.as_ref(), &namespace, grants)).collect();
     let conflicts: Vec<Option<Problem>> = listeners.iter().map(|listener| conflict(listener, &listeners)).collect();
     listeners.iter_mut().zip(conflicts).for_each(|(listener, conflict)| listener.conflict = conflict);
     GatewayDecision { problem: problem(gateway), listeners }
+}
+
+/// Leaves out the Secrets of a namespace that are more than are read of one, by its oldest Gateways.
+pub(super) fn bound_certificates(oldest: &[Place], gateways: &mut BTreeMap<Place, GatewayDecision>) {
+    let named = oldest.iter().filter_map(|place| gateways.get(place)).flat_map(|gateway| &gateway.listeners);
+    let named: Vec<Place> = named.flat_map(|listener| listener.certificates.clone()).collect();
+    let readable = readable(named.iter().map(|secret| (&*secret.namespace, &*secret.name)));
+    for listener in gateways.values_mut().flat_map(|gateway| &mut gateway.listeners) {
+        let before = listener.certificates.len();
+        listener.certificates.retain(|secret| readable.contains(&(&*secret.namespace, &*secret.name)));
+        if listener.certificates.len() < before {
+            let message = format!(
+                "tls.certificateRefs: of one namespace, {SECRETS_A_TENANT_MAX} Secrets are read, those of the oldest Gateways"
+            );
+            listener.unresolved.get_or_insert_with(|| Problem::new("InvalidCertificateRef", message));
+        }
+    }
 }
 
 /// Why a Gateway is none that is run here.
@@ -77,7 +96,7 @@ fn problem(gateway: &Gateway) -> Option<Problem> {
         .then(|| Problem::new("UnsupportedAddress", "spec.addresses: only addresses of the type IPAddress can be given"))
 }
 
-fn one(listener: &Listener, namespace: &str, grants: &Grants<'_>) -> ListenerDecision {
+fn one(listener: &Listener, tls: Option<&GatewayTls>, namespace: &str, grants: &Grants<'_>) -> ListenerDecision {
     let protocol = match listener.protocol.as_str() {
         "HTTP" => Some(Protocol::Http),
         "HTTPS" => Some(Protocol::Https),
@@ -87,12 +106,15 @@ fn one(listener: &Listener, namespace: &str, grants: &Grants<'_>) -> ListenerDec
         None => {
             Some(Problem::new("UnsupportedProtocol", format!("{} is not spoken here: HTTP and HTTPS are", listener.protocol)))
         }
+        Some(Protocol::Https) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
+            Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
+        }
         Some(_) => None,
     };
     let supported: &[&str] = if protocol.is_some() { &HTTP_KINDS } else { &[] };
     let (kinds, wrong_kind) = kinds(listener, supported);
     let (certificates, wrong_certificate) = match (protocol, &listener.tls) {
-        (Some(Protocol::Https), tls) => certificates(tls.as_ref(), namespace, grants),
+        (Some(Protocol::Https), ends) => certificates(ends.as_ref(), namespace, grants),
         _ => (Vec::new(), None),
     };
     ListenerDecision {
@@ -152,7 +174,10 @@ fn certificates(tls: Option<&ListenerTls>, namespace: &str, grants: &Grants<'_>)
 }
 
 fn conflict(listener: &ListenerDecision, all: &[ListenerDecision]) -> Option<Problem> {
-    let mut others = all.iter().filter(|other| other.port == listener.port && other.name != listener.name);
+    // Where nothing is done about a protocol, there is nothing that others could meet.
+    listener.protocol?;
+    let is_served = |other: &&ListenerDecision| other.protocol.is_some();
+    let mut others = all.iter().filter(is_served).filter(|other| other.port == listener.port && other.name != listener.name);
     let conflict = |reason, other: &ListenerDecision, what: &str| {
         Problem::new(reason, format!("listener {} has port {} {what}", other.name, other.port))
     };
@@ -190,6 +215,7 @@ mod tests {
             [Some("HostnameConflict"), Some("HostnameConflict"), None]
         );
         assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "HTTPS", "b")])), [Some("ProtocolConflict"); 2]);
+        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "TLS", "a")])), [None; 2], "TLS is not done at all");
     }
 
     #[test]

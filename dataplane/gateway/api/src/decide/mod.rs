@@ -5,6 +5,7 @@ mod backends;
 mod filters;
 mod grants;
 mod listeners;
+mod request_route;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -16,17 +17,19 @@ use serde::{Deserialize, Serialize};
 pub use self::attach::{Attachment, ParentDecision};
 pub use self::backends::BackendPort;
 pub use self::listeners::{ListenerDecision, Protocol};
-pub use self::rules::{HttpRule, Mirrored};
+pub use self::request_route::RouteKind;
+pub use self::rules::{Backend, HttpRule, Mirrored};
 
 use self::grants::Grants;
+use self::request_route::RequestRoute;
 use crate::place::{Place, place_of};
-use crate::types::{Gateway, HttpRoute, ReferenceGrant};
+use crate::types::{Gateway, GrpcRoute, HttpRoute, ReferenceGrant};
 
 /// The `controllerName` of classes whose Gateways are run here.
 pub const CONTROLLER: &str = "eddy.cloud/gateway";
 
 /// What is done, as the conformance suite calls it.
-pub const FEATURES: [&str; 3] = ["Gateway", "HTTPRoute", "ReferenceGrant"];
+pub const FEATURES: [&str; 4] = ["GRPCRoute", "Gateway", "HTTPRoute", "ReferenceGrant"];
 
 /// What is decided about.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,8 @@ pub struct World<'a> {
     pub gateways: &'a [&'a Gateway],
     /// All Routes for HTTP.
     pub http_routes: &'a [&'a HttpRoute],
+    /// All Routes for calls of gRPC.
+    pub grpc_routes: &'a [&'a GrpcRoute],
     /// Who may name what.
     pub grants: &'a [&'a ReferenceGrant],
     /// All namespaces, with their labels.
@@ -59,6 +64,9 @@ pub struct ServicePortInput {
     pub name: String,
     /// It takes datagrams, not connections.
     pub is_udp: bool,
+    /// HTTP/2 is spoken there, without TLS.
+    #[serde(default)]
+    pub is_http2: bool,
 }
 
 impl ServicePortInput {
@@ -89,7 +97,7 @@ pub struct Decision {
     /// Of each Gateway.
     pub gateways: BTreeMap<Place, GatewayDecision>,
     /// Of each Route with a parent among them, in the order in which they come before one another.
-    pub http_routes: Vec<RouteDecision>,
+    pub routes: Vec<RouteDecision>,
 }
 
 /// What becomes of a Gateway.
@@ -104,6 +112,8 @@ pub struct GatewayDecision {
 /// What becomes of a Route.
 #[derive(Clone, Debug)]
 pub struct RouteDecision {
+    /// Of which kind.
+    pub kind: RouteKind,
     /// Which.
     pub route: Place,
     /// Of its references to Gateways that are run here.
@@ -123,25 +133,26 @@ pub fn decide(world: &World<'_>) -> Decision {
     let grants = Grants::new(world.grants);
     let mut gateways: BTreeMap<Place, GatewayDecision> =
         world.gateways.iter().map(|gateway| (place_of(*gateway), listeners::decide(gateway, &grants))).collect();
-    let mut routes: Vec<&&HttpRoute> = world.http_routes.iter().collect();
-    // The oldest first, as the Gateway API orders those that ask for the same.
-    routes.sort_by_cached_key(|route| (route.creation_timestamp().map(|time| time.0), place_of(**route)));
-    let mut http_routes = Vec::new();
-    for route in routes {
-        let parents = attach::decide(route, &gateways, world);
+    let mut oldest: Vec<&&Gateway> = world.gateways.iter().collect();
+    oldest.sort_by_cached_key(|gateway| (gateway.creation_timestamp().map(|time| time.0), place_of(**gateway)));
+    listeners::bound_certificates(&oldest.iter().map(|gateway| place_of(**gateway)).collect::<Vec<_>>(), &mut gateways);
+    let mut routes = Vec::new();
+    for route in RequestRoute::all(world.http_routes, world.grpc_routes) {
+        let mut parents = attach::decide(&route, &gateways, world);
         if parents.is_empty() {
             continue;
         }
-        let decided = rules::decide(route, parents, &grants, world);
+        attach::leave_to_others(route.kind, &mut parents, &routes);
+        let decided = rules::decide(&route, parents, &grants, world);
         // What is not served at all is attached nowhere.
         for attached in decided.parents.iter().filter(|_| decided.problem.is_none()).flat_map(|parent| &parent.at) {
             if let Some(gateway) = gateways.get_mut(&attached.gateway) {
-                gateway.listeners[attached.listener].attached.insert(decided.route.clone());
+                gateway.listeners[attached.listener].attached.insert((decided.kind, decided.route.clone()));
             }
         }
-        http_routes.push(decided);
+        routes.push(decided);
     }
-    Decision { gateways, http_routes }
+    Decision { gateways, routes }
 }
 
 #[cfg(test)]

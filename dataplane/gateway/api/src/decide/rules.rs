@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
-use eddy_router::{Conditions, Filters, Match, PathRule, Pattern, Share, Text, Transport};
+use eddy_router::{Conditions, Filters, HeaderEdits, Match, PathRule, Pattern, Share, Text, Transport};
 use http::{HeaderName, Method};
-use kube::ResourceExt;
 
 use super::attach::ParentDecision;
 use super::backends::{self, BackendPort};
 use super::filters;
 use super::grants::Grants;
+use super::request_route::RequestRoute;
 use super::{Problem, RouteDecision, World};
-use crate::place::place_of;
-use crate::types::{HttpRoute, HttpRouteMatch, HttpRouteRule, HttpRouteTimeouts, NamedMatch, RequestMirror};
+use crate::types::{
+    HttpBackendRef, HttpRouteFilter, HttpRouteMatch, HttpRouteRule, HttpRouteTimeouts, NamedMatch, RequestMirror,
+};
 
-const KIND: &str = "HTTPRoute";
+/// Each takes up to 64 KiB.
+const EXPRESSIONS_MAX: usize = 64;
+/// Each is in a table.
+const ENTRIES_MAX: usize = 8192;
 
 /// A rule for requests of HTTP.
 #[derive(Clone, Debug)]
@@ -23,12 +27,27 @@ pub struct HttpRule {
     pub matches: Vec<Match>,
     /// What becomes of them; why nothing can, and they are refused.
     pub filters: Result<Filters, Problem>,
-    /// To whom they are passed on, by weight; none stands for one who is not there.
-    pub backends: Vec<(u32, Option<BackendPort>)>,
+    /// To whom they are passed on.
+    pub backends: Vec<Backend>,
     /// Who sees copies.
     pub mirrors: Vec<Mirrored>,
     /// How long one may take, all tries together.
     pub request_timeout: Option<Duration>,
+    /// How long one try may take.
+    pub try_timeout: Option<Duration>,
+}
+
+/// To whom requests are passed on.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its share.
+    pub weight: u32,
+    /// Who; none stands for one who is not there.
+    pub port: Option<BackendPort>,
+    /// What changes of the headers that it sees.
+    pub request_headers: HeaderEdits,
+    /// What changes of the headers of its answers.
+    pub response_headers: HeaderEdits,
 }
 
 /// Who sees copies of requests.
@@ -41,36 +60,64 @@ pub struct Mirrored {
 }
 
 /// What becomes of a Route that has these parents.
-pub(super) fn decide(route: &HttpRoute, parents: Vec<ParentDecision>, grants: &Grants<'_>, world: &World<'_>) -> RouteDecision {
-    let namespace = route.namespace().unwrap_or_default();
-    let (mut unresolved, mut wrong) = (None, Vec::new());
-    let mut rules = Vec::with_capacity(route.spec.rules.len());
-    for rule in &route.spec.rules {
-        match matches(rule) {
-            Ok(matches) => {
-                let rule = one(rule, matches, &namespace, grants, world, &mut unresolved);
-                wrong.extend(rule.filters.as_ref().err().cloned());
-                rules.push(rule);
-            }
-            // It is not known which requests it would be for.
-            Err(problem) => wrong.push(problem),
+pub(super) fn decide(
+    route: &RequestRoute<'_>,
+    parents: Vec<ParentDecision>,
+    grants: &Grants<'_>,
+    world: &World<'_>,
+) -> RouteDecision {
+    let (mut unresolved, mut wrong, mut problem) = (None, Vec::new(), too_large(route, &parents));
+    let mut rules = Vec::with_capacity(route.rules.len());
+    for rule in route.rules.iter().filter(|_| problem.is_none()) {
+        let (matches, unknown) = matches(rule);
+        let mut rule = one(rule, matches, (route.kind.as_str(), &route.place.namespace), grants, world, &mut unresolved);
+        if let Some(unknown) = unknown {
+            rule.filters = Err(unknown);
+        }
+        wrong.extend(rule.filters.as_ref().err().cloned());
+        rules.push(rule);
+    }
+    // What is not known to be for a rule that is wrong is for no other of the same Route.
+    let is_unknown = |rule: &HttpRule, written: &HttpRouteRule| rule.matches.len() < written.matches.len();
+    let all_wrong = !wrong.is_empty() && wrong.len() == route.rules.len();
+    let first = wrong.into_iter().next();
+    if all_wrong || rules.iter().zip(route.rules.iter()).any(|(rule, written)| is_unknown(rule, written)) {
+        problem = problem.or(first.clone());
+        for rule in &mut rules {
+            rule.filters =
+                rule.filters.clone().and_then(|_| Err(problem.clone().unwrap_or_else(|| Problem::new("UnsupportedValue", ""))));
         }
     }
-    let all_wrong = !wrong.is_empty() && wrong.len() == route.spec.rules.len();
-    let first = wrong.into_iter().next();
-    let (problem, partly) = if all_wrong { (first, None) } else { (None, first) };
-    RouteDecision { route: place_of(route), parents, rules, problem, partly, unresolved }
+    let partly = first.filter(|_| problem.is_none());
+    RouteDecision { kind: route.kind, route: route.place.clone(), parents, rules, problem, partly, unresolved }
+}
+
+/// Why a Route would take more than it may.
+fn too_large(route: &RequestRoute<'_>, parents: &[ParentDecision]) -> Option<Problem> {
+    let written = || route.rules.iter().flat_map(|rule| &rule.matches);
+    let is_expression = |kind: &Option<String>| kind.as_deref() == Some("RegularExpression");
+    let expressions = written().map(|one| {
+        let named = one.headers.iter().chain(&one.query_params).filter(|named| is_expression(&named.kind)).count();
+        named + usize::from(one.path.as_ref().is_some_and(|path| is_expression(&path.kind)))
+    });
+    if expressions.sum::<usize>() > EXPRESSIONS_MAX {
+        return Some(Problem::new("UnsupportedValue", format!("a Route has {EXPRESSIONS_MAX} regular expressions at most")));
+    }
+    let hosts: usize = parents.iter().flat_map(|parent| &parent.at).map(|at| at.hosts.len()).sum();
+    let matches: usize = route.rules.iter().map(|rule| rule.matches.len().max(1)).sum();
+    let message = format!("a Route has {ENTRIES_MAX} matches at most, for each of its hosts at each of its listeners");
+    (hosts * matches > ENTRIES_MAX).then(|| Problem::new("UnsupportedValue", message))
 }
 
 fn one(
     rule: &HttpRouteRule,
     matches: Vec<Match>,
-    namespace: &str,
+    of: (&str, &str),
     grants: &Grants<'_>,
     world: &World<'_>,
     unresolved: &mut Option<Problem>,
 ) -> HttpRule {
-    let mut find = |reference| match backends::find(reference, (KIND, namespace), Transport::Tcp, grants, world) {
+    let mut find = |reference| match backends::find(reference, of, Transport::Tcp, grants, world) {
         Ok(backend) => Some(backend),
         Err(problem) => {
             unresolved.get_or_insert(problem);
@@ -78,13 +125,21 @@ fn one(
         }
     };
     let weight = |weight: Option<i32>| u32::try_from(weight.unwrap_or(1)).unwrap_or(0);
-    let backends = rule.backend_refs.iter().map(|one| (weight(one.weight), find(&one.backend))).collect();
-    let (mut mirrors, mut request_timeout) = (Vec::new(), None);
+    let (mut mirrors, mut timeouts) = (Vec::new(), (None, None));
+    let mut backends = Vec::with_capacity(rule.backend_refs.len());
+    let mut wrong = None;
+    for one in &rule.backend_refs {
+        let (request_headers, response_headers) = of_backend(one).unwrap_or_else(|problem| {
+            wrong.get_or_insert(problem);
+            Default::default()
+        });
+        backends.push(Backend { weight: weight(one.weight), port: find(&one.backend), request_headers, response_headers });
+    }
     let filters = filters::read(&rule.filters).and_then(|(spec, mirrored)| {
-        if let Some(one) = rule.backend_refs.iter().flat_map(|one| &one.filters).next() {
-            return Err(Problem::new("UnsupportedValue", format!("backendRefs: the filter {} is not done here", one.kind)));
+        if let Some(problem) = wrong {
+            return Err(problem);
         }
-        request_timeout = rule.timeouts.as_ref().map(timeout).transpose()?.flatten();
+        timeouts = rule.timeouts.as_ref().map(read_timeouts).transpose()?.unwrap_or_default();
         // Whoever sees copies only is not missed.
         mirrors = mirrored
             .into_iter()
@@ -92,7 +147,18 @@ fn one(
             .collect();
         Filters::of(&spec).map_err(|error| Problem::new("UnsupportedValue", format!("filters: {error}")))
     });
-    HttpRule { matches, filters, backends, mirrors, request_timeout }
+    HttpRule { matches, filters, backends, mirrors, request_timeout: timeouts.0, try_timeout: timeouts.1 }
+}
+
+/// What changes of headers by a backend's own filters.
+fn of_backend(backend: &HttpBackendRef) -> Result<(HeaderEdits, HeaderEdits), Problem> {
+    let is_done = |filter: &&HttpRouteFilter| matches!(filter.kind.as_str(), "RequestHeaderModifier" | "ResponseHeaderModifier");
+    if let Some(other) = backend.filters.iter().find(|filter| !is_done(filter)) {
+        return Err(Problem::new("UnsupportedValue", format!("backendRefs: the filter {} is not done here", other.kind)));
+    }
+    let (spec, _) = filters::read(&backend.filters)?;
+    let filters = Filters::of(&spec).map_err(|error| Problem::new("UnsupportedValue", format!("backendRefs: {error}")))?;
+    Ok((filters.request_headers, filters.response_headers))
 }
 
 fn share(mirror: &RequestMirror) -> Share {
@@ -104,12 +170,19 @@ fn share(mirror: &RequestMirror) -> Share {
     }
 }
 
-/// Which requests a rule is for: any of these.
-fn matches(rule: &HttpRouteRule) -> Result<Vec<Match>, Problem> {
+/// Which requests a rule is for: any of these; and why some of them are not known.
+fn matches(rule: &HttpRouteRule) -> (Vec<Match>, Option<Problem>) {
     if rule.matches.is_empty() {
-        return Ok(vec![Match { path: PathRule::Prefix("/".to_owned()), conditions: Conditions::default() }]);
+        return (vec![Match { path: PathRule::Prefix("/".to_owned()), conditions: Conditions::default() }], None);
     }
-    rule.matches.iter().map(one_match).collect()
+    let (mut matches, mut problem) = (Vec::with_capacity(rule.matches.len()), None);
+    for one in &rule.matches {
+        match one_match(one) {
+            Ok(one) => matches.push(one),
+            Err(wrong) => drop(problem.get_or_insert(wrong)),
+        }
+    }
+    (matches, problem)
 }
 
 fn one_match(one: &HttpRouteMatch) -> Result<Match, Problem> {
@@ -147,8 +220,8 @@ fn one_match(one: &HttpRouteMatch) -> Result<Match, Problem> {
     Ok(Match { path, conditions: Conditions { method, headers, queries } })
 }
 
-/// The shorter of both bounds, as no try may take longer than the whole.
-fn timeout(timeouts: &HttpRouteTimeouts) -> Result<Option<Duration>, Problem> {
+/// How long a request may take, and one try of it.
+fn read_timeouts(timeouts: &HttpRouteTimeouts) -> Result<(Option<Duration>, Option<Duration>), Problem> {
     let read = |text: &Option<String>| match text {
         None => Ok(None),
         Some(text) => match duration(text) {
@@ -157,10 +230,7 @@ fn timeout(timeouts: &HttpRouteTimeouts) -> Result<Option<Duration>, Problem> {
             None => Err(Problem::new("UnsupportedValue", format!("timeouts: {text:?} is no duration, as 1m30s is"))),
         },
     };
-    if timeouts.backend_request.is_some() {
-        return Err(Problem::new("UnsupportedValue", "timeouts.backendRequest is not done here: timeouts.request is"));
-    }
-    read(&timeouts.request)
+    Ok((read(&timeouts.request)?, read(&timeouts.backend_request)?))
 }
 
 /// A duration as the Gateway API writes it (GEP-2257): up to four numbers of five digits, each with one of h, m, s and ms.

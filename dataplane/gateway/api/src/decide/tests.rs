@@ -10,6 +10,7 @@ use crate::types::GROUP;
 struct Written {
     gateways: Vec<Gateway>,
     routes: Vec<HttpRoute>,
+    calls: Vec<GrpcRoute>,
     grants: Vec<ReferenceGrant>,
 }
 
@@ -35,11 +36,12 @@ impl Written {
         self
     }
     fn decide(&self) -> Decision {
-        let port = ServicePortInput { port: 8080, name: "http".into(), is_udp: false };
+        let port = ServicePortInput { port: 8080, name: "http".into(), is_udp: false, is_http2: false };
         let service = |namespace: &str| (Place::new(namespace, "web"), ServiceInput { ports: vec![port.clone()] });
         decide(&World {
             gateways: &self.gateways.iter().collect::<Vec<_>>(),
             http_routes: &self.routes.iter().collect::<Vec<_>>(),
+            grpc_routes: &self.calls.iter().collect::<Vec<_>>(),
             grants: &self.grants.iter().collect::<Vec<_>>(),
             namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
             services: &[service("infra"), service("blue")].into(),
@@ -55,10 +57,10 @@ fn to_web(parent: Value) -> Value {
 }
 /// Why a Route is attached nowhere.
 fn refused(decision: &Decision) -> Option<&'static str> {
-    decision.http_routes[0].parents[0].problem.as_ref().map(|problem| problem.reason)
+    decision.routes[0].parents[0].problem.as_ref().map(|problem| problem.reason)
 }
 fn unresolved(decision: &Decision) -> Option<&'static str> {
-    decision.http_routes[0].unresolved.as_ref().map(|problem| problem.reason)
+    decision.routes[0].unresolved.as_ref().map(|problem| problem.reason)
 }
 
 #[test]
@@ -86,11 +88,9 @@ fn a_parent_is_a_listener_by_name_and_port() {
     assert_eq!(of(json!({"name": "g", "port": 81})), Some("NoMatchingParent"));
     let other =
         Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(json!({"name": "other"}))).decide();
-    assert!(other.http_routes.is_empty(), "it is nobody's here");
+    assert!(other.routes.is_empty(), "it is nobody's here");
     let service = json!({"name": "g", "kind": "Service", "group": ""});
-    assert!(
-        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(service)).decide().http_routes.is_empty()
-    );
+    assert!(Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(service)).decide().routes.is_empty());
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn hosts_meet_those_of_the_listener() {
         spec["hostnames"] = hosts;
         Written::default().gateway("g", listeners.clone()).route("infra", "r", 0, spec).decide()
     };
-    assert_eq!(of(json!(["x.a.example", "b.example"])).http_routes[0].parents[0].at[0].hosts, ["x.a.example"]);
+    assert_eq!(of(json!(["x.a.example", "b.example"])).routes[0].parents[0].at[0].hosts, ["x.a.example"]);
     assert_eq!(refused(&of(json!(["b.example"]))), Some("NoMatchingListenerHostname"));
 }
 
@@ -112,7 +112,7 @@ fn backends_are_services_that_may_be_named() {
         Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec)
     };
     let there = of(json!({"name": "web", "port": 8080})).decide();
-    let backend = there.http_routes[0].rules[0].backends[0].1.clone().unwrap();
+    let backend = there.routes[0].rules[0].backends[0].port.clone().unwrap();
     assert_eq!((backend.service, backend.port.as_str(), unresolved(&there)), (Place::new("infra", "web"), "http", None));
     for (backend, reason) in [
         (json!({"name": "web", "port": 81}), "BackendNotFound"),
@@ -123,7 +123,8 @@ fn backends_are_services_that_may_be_named() {
     ] {
         let decision = of(backend.clone()).decide();
         assert_eq!(unresolved(&decision), Some(reason), "{backend}");
-        assert_eq!(decision.http_routes[0].rules[0].backends, [(1, None)], "it keeps its share");
+        let backends = &decision.routes[0].rules[0].backends;
+        assert!(matches!(&backends[..], [Backend { weight: 1, port: None, .. }]), "it keeps its share");
         assert_eq!(refused(&decision), None);
     }
     let elsewhere = || of(json!({"name": "web", "port": 8080, "namespace": "blue"}));
@@ -137,7 +138,7 @@ fn a_rule_that_cannot_be_done_refuses_what_it_is_for() {
     let good = json!({"backendRefs": [{"name": "web", "port": 8080}]});
     let of = |rules: Value| {
         let spec = json!({"parentRefs": [{"name": "g"}], "rules": rules});
-        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide().http_routes.remove(0)
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide().routes.remove(0)
     };
     for (wrong, reason) in [
         (json!({"filters": [{"type": "ExtensionRef"}]}), "UnsupportedValue"),
@@ -155,6 +156,11 @@ fn a_rule_that_cannot_be_done_refuses_what_it_is_for() {
         let alone = of(json!([wrong.clone()]));
         assert_eq!((alone.problem.unwrap().reason, alone.partly), (reason, None), "{wrong}");
         let beside = of(json!([wrong, good]));
+        if wrong["matches"].is_array() {
+            // It is not known what it would have been for, which is not for the other to answer.
+            assert!(beside.problem.unwrap().reason == reason && beside.rules.iter().all(|rule| rule.filters.is_err()));
+            continue;
+        }
         assert!(beside.problem.is_none() && beside.partly.unwrap().reason == reason);
         assert!(beside.rules.last().unwrap().filters.is_ok());
     }
@@ -165,6 +171,54 @@ fn the_oldest_come_first() {
     let parent = || to_web(json!({"name": "g"}));
     let written = Written::default().gateway("g", http(json!({})));
     let written = written.route("infra", "b", 2, parent()).route("infra", "c", 1, parent()).route("infra", "a", 2, parent());
-    let order: Vec<_> = written.decide().http_routes.into_iter().map(|route| route.route.name).collect();
+    let order: Vec<_> = written.decide().routes.into_iter().map(|route| route.route.name).collect();
     assert_eq!(order, ["c", "a", "b"]);
+}
+
+#[test]
+fn a_host_of_a_listener_is_of_one_kind_only() {
+    let of = |hosts: Value| {
+        let http_route = json!({"parentRefs": [{"name": "g"}], "hostnames": ["a.example"], "rules": []});
+        let mut written = Written::default().gateway("g", http(json!({}))).route("infra", "r", 1, http_route);
+        let rules = json!([{"matches": [{"method": {"service": "a.B"}}], "backendRefs": [{"name": "web", "port": 8080}]}]);
+        let spec = json!({"parentRefs": [{"name": "g"}], "hostnames": hosts, "rules": rules});
+        written.calls.push(object("GRPCRoute", "infra", "c", 2, spec));
+        let decision = written.decide();
+        assert_eq!(decision.routes[1].kind, RouteKind::Grpc);
+        decision.routes[1].parents[0].problem.as_ref().map(|problem| problem.reason)
+    };
+    assert_eq!(of(json!(["b.example"])), None);
+    assert_eq!(of(json!(["a.example"])), Some("HostnameConflict"));
+    assert_eq!(of(json!(["*.example"])), Some("HostnameConflict"));
+    assert_eq!(of(json!([])), Some("HostnameConflict"));
+}
+
+#[test]
+fn what_would_take_too_much_is_refused() {
+    let of = |matches: Vec<Value>| {
+        let spec = json!({"parentRefs": [{"name": "g"}], "rules": [{"matches": matches}]});
+        Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide().routes.remove(0).problem.is_some()
+    };
+    let expression = json!({"headers": [{"name": "a", "value": "a+", "type": "RegularExpression"}]});
+    assert!(!of(vec![expression.clone(); 64]) && of(vec![expression; 65]));
+}
+
+#[test]
+fn so_many_secrets_of_a_namespace_are_read() {
+    let reference = |number: usize| json!({"name": format!("s{number:02}")});
+    let listener = json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": (0..55).map(reference).collect::<Vec<_>>()}}]);
+    let decision = Written::default().gateway("g", listener).decide();
+    let listener = &decision.gateways[&Place::new("infra", "g")].listeners[0];
+    assert_eq!((listener.certificates.len(), listener.unresolved.as_ref().unwrap().reason), (50, "InvalidCertificateRef"));
+}
+
+#[test]
+fn who_asks_for_certificates_of_clients_is_not_served_without() {
+    let mut written = Written::default()
+        .gateway("g", json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
+    let frontend = json!({"frontend": {"default": {"validation": {"caCertificateRefs": []}}}});
+    written.gateways[0].spec.tls = serde_json::from_value(frontend).unwrap();
+    let decision = written.decide();
+    let problem = decision.gateways[&Place::new("infra", "g")].listeners[0].problem.clone();
+    assert_eq!(problem.unwrap().reason, "UnsupportedValue");
 }

@@ -70,6 +70,59 @@ pub struct GatewaySpec {
     /// What its Service is to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<Infrastructure>,
+    /// What is asked of clients that come by TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTls>,
+}
+
+/// What is asked of clients that come by TLS.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayTls {
+    /// Of those of all listeners, or of some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<FrontendTls>,
+}
+
+/// What is asked of clients.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct FrontendTls {
+    /// At all ports but those below.
+    #[serde(default)]
+    pub default: Validating,
+    /// At single ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub per_port: Vec<PortTls>,
+}
+
+/// What is asked of clients at one port.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PortTls {
+    /// Which.
+    pub port: i32,
+    /// What.
+    #[serde(default)]
+    pub tls: Validating,
+}
+
+/// Whether clients show certificates.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct Validating {
+    /// Those of which authorities; any client comes if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<serde_json::Value>,
+}
+
+impl GatewayTls {
+    /// Whether clients are to show certificates at a port.
+    pub fn asks_for_certificates(&self, port: i32) -> bool {
+        self.frontend.as_ref().is_some_and(|frontend| {
+            let of_port = frontend.per_port.iter().find(|one| one.port == port).map(|one| &one.tls);
+            of_port.unwrap_or(&frontend.default).validation.is_some()
+        })
+    }
 }
 
 /// What is listened for at one port.
@@ -171,8 +224,8 @@ pub struct Infrastructure {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayStatus {
-    /// Its addresses.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Its addresses. They are written also where there are none any more.
+    #[serde(default)]
     pub addresses: Vec<GatewayAddress>,
     /// Of the whole.
     #[serde(default)]

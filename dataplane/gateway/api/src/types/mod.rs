@@ -2,10 +2,12 @@
 
 mod gateway;
 mod grant;
+mod grpc_route;
 mod http_route;
 mod meta;
 
 pub use self::gateway::*;
 pub use self::grant::*;
+pub use self::grpc_route::*;
 pub use self::http_route::*;
 pub use self::meta::*;

@@ -1,17 +1,18 @@
 //! The tables of Gateways: for each port that is opened, which listener a request is for, and which rule answers it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_certificates::Certificate;
 use eddy_crds::RouteProtocol;
-use eddy_gateway_api::{BackendPort, Decision, GatewayDecision, HttpRule, Place, Protocol, RouteDecision, decide};
+use eddy_gateway_api::{BackendPort, Decision, GatewayDecision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
 use eddy_router::{Filters, HostMap, Redirect, Rule, Table};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::admission::Requirement;
-use crate::balance::Backends;
+use crate::balance::{Backend, Backends};
 use crate::compilation::by_prefix;
 use crate::endpoints::{PortKey, Registry, ServicePort};
 use crate::entry::RouteEntry;
@@ -74,8 +75,7 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
     let decision = inputs.with_world(decide);
     let mut compiled = Compiled::default();
     let mut rules = gather(&decision, registry);
-    compiled.routes =
-        decision.http_routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
+    compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
     let doors: BTreeMap<(&Place, u16), u16> = inputs.doors().map(|(gateway, door)| ((gateway, door.port), door.opened)).collect();
     for (place, gateway) in &decision.gateways {
         for (port, protocol) in served(gateway) {
@@ -89,7 +89,13 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { table, certificates }));
             }
-            compiled.ports.insert(*opened, Arc::new(ApiPort { protocol, listeners }));
+            match compiled.ports.entry(*opened) {
+                Entry::Vacant(free) => drop(free.insert(Arc::new(ApiPort { protocol, listeners }))),
+                // Neither's clients are to be answered by the other's Routes.
+                Entry::Occupied(_) => {
+                    tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway")
+                }
+            }
         }
     }
     compiled
@@ -106,7 +112,7 @@ type Rules<'a> = HashMap<(&'a Place, usize), Vec<Rule<Arc<RouteEntry>>>>;
 /// The rules of each listener, in the order of their Routes.
 fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> Rules<'a> {
     let mut rules = Rules::new();
-    for route in &decision.http_routes {
+    for route in &decision.routes {
         let at = || route.parents.iter().flat_map(|parent| &parent.at);
         if at().next().is_none() {
             continue;
@@ -139,15 +145,25 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> Rules<'a> {
 /// What becomes of a rule's requests.
 fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, registry: &mut Registry) -> RouteEntry {
     let mut endpoints = |backend: &BackendPort| {
-        let BackendPort { service, port, transport } = backend.clone();
+        let BackendPort { service, port, transport, .. } = backend.clone();
         registry.endpoints(&ServicePort { service, transport, port: PortKey::Name(port) })
     };
-    let mut backends: Vec<_> =
-        rule.backends.iter().map(|(weight, backend)| (*weight, backend.as_ref().map(&mut endpoints))).collect();
+    let mut backend = |backend: &eddy_gateway_api::Backend| Backend {
+        endpoints: backend.port.as_ref().map(&mut endpoints),
+        is_http2: backend.port.as_ref().is_some_and(|port| port.is_http2),
+        request_headers: backend.request_headers.clone(),
+        response_headers: backend.response_headers.clone(),
+    };
+    let mut backends: Vec<_> = rule.backends.iter().map(|one| (one.weight, backend(one))).collect();
     if backends.iter().all(|(weight, _)| *weight == 0) {
         // A rule that leads to nobody leads to nobody who is there.
-        backends = vec![(1, None)];
+        backends = vec![(1, Backend::default())];
     }
+    let protocol = match route.kind {
+        RouteKind::Http => RouteProtocol::HTTP,
+        RouteKind::Grpc => RouteProtocol::GRPC,
+    };
+    let backends = Backends::of(backends);
     let mirrors = rule.mirrors.iter();
     let mirrors =
         mirrors.map(|one| Mirror { backends: Backends::new(vec![(1, endpoints(&one.backend))]), share: one.share }).collect();
@@ -156,8 +172,9 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         fingerprint: 0,
         is_broken: rule.filters.is_err(),
         is_tls_only: false,
-        protocol: RouteProtocol::HTTP,
-        backends: Backends::with_missing(backends),
+        protocol,
+        speaks_http2: protocol == RouteProtocol::GRPC || backends.speak_http2(),
+        backends,
         connect_timeout: CONNECT_WITHIN,
         idle_timeout: IDLE,
         retries: RETRIES,
@@ -165,6 +182,7 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         filters: rule.filters.as_ref().map_or_else(|_| Filters::default(), Clone::clone),
         mirrors,
         request_timeout: rule.request_timeout,
+        try_timeout: rule.try_timeout,
         requirement: Requirement::default(),
     }
 }

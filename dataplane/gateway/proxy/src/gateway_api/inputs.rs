@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, HttpRoute, ReferenceGrant};
+use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
 use eddy_gateway_api::{CONTROLLER, Door, Place, ServiceInput, World, place_of};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -26,6 +26,7 @@ pub(crate) enum ApiChange {
     Classes(Turn<GatewayClass>),
     Gateways(Turn<Gateway>),
     HttpRoutes(Turn<HttpRoute>),
+    GrpcRoutes(Turn<GrpcRoute>),
     Grants(Turn<ReferenceGrant>),
     Namespaces(Turn<Namespace>),
     Services(Turn<Service>),
@@ -40,6 +41,8 @@ pub(crate) struct ApiInputs {
     gateways: BTreeMap<Place, Gateway>,
     #[serde(with = "by_place")]
     http_routes: BTreeMap<Place, HttpRoute>,
+    #[serde(with = "by_place", default)]
+    grpc_routes: BTreeMap<Place, GrpcRoute>,
     #[serde(with = "by_place")]
     grants: BTreeMap<Place, ReferenceGrant>,
     /// Labels by name.
@@ -91,6 +94,11 @@ impl ApiInputs {
                 route.metadata = essence(route.metadata);
                 route
             }),
+            ApiChange::GrpcRoutes(turn) => apply(&mut self.grpc_routes, turn, place_of, Clone::clone, |mut route| {
+                route.status = None;
+                route.metadata = essence(route.metadata);
+                route
+            }),
             ApiChange::Grants(turn) => apply(&mut self.grants, turn, place_of, Clone::clone, |mut grant| {
                 grant.metadata = essence(grant.metadata);
                 grant
@@ -134,9 +142,18 @@ impl ApiInputs {
     pub(super) fn with_world<R>(&self, decide: impl FnOnce(&World<'_>) -> R) -> R {
         let is_ours = |gateway: &&Gateway| self.classes.get(&gateway.spec.gateway_class_name).is_some_and(|is_ours| *is_ours);
         let gateways: Vec<&Gateway> = self.gateways.values().filter(is_ours).collect();
-        let (routes, grants): (Vec<_>, Vec<_>) = (self.http_routes.values().collect(), self.grants.values().collect());
+        let (http_routes, grpc_routes): (Vec<_>, Vec<_>) =
+            (self.http_routes.values().collect(), self.grpc_routes.values().collect());
+        let grants: Vec<_> = self.grants.values().collect();
         let (namespaces, services) = (&self.namespaces, &self.services);
-        decide(&World { gateways: &gateways, http_routes: &routes, grants: &grants, namespaces, services })
+        decide(&World {
+            gateways: &gateways,
+            http_routes: &http_routes,
+            grpc_routes: &grpc_routes,
+            grants: &grants,
+            namespaces,
+            services,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Kinds(u8);
 
 impl Kinds {
     /// All of them.
-    const ALL: u8 = 0b11_1111;
+    const ALL: u8 = 0b111_1111;
 
     /// Takes note of what a change lists.
     pub(crate) fn note(&mut self, change: &ApiChange) {
@@ -31,6 +31,7 @@ impl Kinds {
             ApiChange::Grants(Turn::All(_)) => 1 << 3,
             ApiChange::Namespaces(Turn::All(_)) => 1 << 4,
             ApiChange::Services(Turn::All(_)) => 1 << 5,
+            ApiChange::GrpcRoutes(Turn::All(_)) => 1 << 6,
             _ => 0,
         };
     }
@@ -52,6 +53,7 @@ pub(crate) async fn follow(client: Client, changes: mpsc::Sender<Change>, metric
         follow!(Classes, "GatewayClasses"),
         follow!(Gateways, "Gateways"),
         follow!(HttpRoutes, "HTTPRoutes"),
+        follow!(GrpcRoutes, "GRPCRoutes"),
         follow!(Grants, "ReferenceGrants"),
         follow!(Namespaces, "Namespaces"),
         follow!(Services, "Services"),

@@ -1,0 +1,124 @@
+//! Routes for requests, of each kind in the same words.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::place::{Place, place_of};
+use crate::types::{
+    GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRoute, HttpRouteMatch, HttpRouteRule,
+    ParentReference,
+};
+
+/// A kind of Route for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RouteKind {
+    /// HTTPRoute.
+    Http,
+    /// GRPCRoute.
+    Grpc,
+}
+
+impl RouteKind {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTPRoute",
+            Self::Grpc => "GRPCRoute",
+        }
+    }
+}
+
+/// A Route for requests.
+pub(super) struct RequestRoute<'a> {
+    pub(super) kind: RouteKind,
+    pub(super) place: Place,
+    created: Option<Timestamp>,
+    pub(super) parents: &'a [ParentReference],
+    pub(super) hostnames: &'a [String],
+    pub(super) rules: Cow<'a, [HttpRouteRule]>,
+}
+
+impl<'a> RequestRoute<'a> {
+    /// All of both kinds, the oldest first, as the Gateway API orders those that ask for the same.
+    pub(super) fn all(http: &[&'a HttpRoute], grpc: &[&'a GrpcRoute]) -> Vec<Self> {
+        let http = http.iter().map(|route| Self {
+            kind: RouteKind::Http,
+            place: place_of(*route),
+            created: route.creation_timestamp().map(|time| time.0),
+            parents: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: Cow::Borrowed(&route.spec.rules),
+        });
+        let grpc = grpc.iter().map(|route| Self {
+            kind: RouteKind::Grpc,
+            place: place_of(*route),
+            created: route.creation_timestamp().map(|time| time.0),
+            parents: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: Cow::Owned(route.spec.rules.iter().map(of_calls).collect()),
+        });
+        let mut all: Vec<Self> = http.chain(grpc).collect();
+        all.sort_by(|one, other| (one.created, &one.place, one.kind).cmp(&(other.created, &other.place, other.kind)));
+        all
+    }
+}
+
+/// A rule for calls as one for requests: a call's path is its service and its method (gRPC over HTTP/2, "Requests").
+fn of_calls(rule: &GrpcRouteRule) -> HttpRouteRule {
+    let one = |one: &GrpcRouteMatch| HttpRouteMatch {
+        path: one.method.as_ref().map(path),
+        headers: one.headers.clone(),
+        ..HttpRouteMatch::default()
+    };
+    HttpRouteRule {
+        matches: rule.matches.iter().map(one).collect(),
+        filters: rule.filters.clone(),
+        backend_refs: rule.backend_refs.clone(),
+        timeouts: None,
+    }
+}
+
+fn path(called: &GrpcMethodMatch) -> HttpPathMatch {
+    let of = |kind: &str, value: String| HttpPathMatch { kind: Some(kind.to_owned()), value: Some(value) };
+    let is_exact = called.kind.as_deref().unwrap_or("Exact") == "Exact";
+    match (called.kind.as_deref(), &called.service, &called.method) {
+        (Some(other), _, _) if other != "Exact" && other != "RegularExpression" => of(other, String::new()),
+        (_, None, None) => of("PathPrefix", "/".to_owned()),
+        (_, Some(service), None) if is_exact => of("PathPrefix", format!("/{service}")),
+        (_, Some(service), Some(method)) if is_exact => of("Exact", format!("/{service}/{method}")),
+        (_, None, Some(method)) if is_exact => of("RegularExpression", format!("/[^/]+/{}", escaped(method))),
+        (_, service, method) => {
+            let part = |part: &Option<String>| part.as_ref().map_or_else(|| "[^/]+".to_owned(), |part| format!("(?:{part})"));
+            of("RegularExpression", format!("/{}/{}", part(service), part(method)))
+        }
+    }
+}
+
+/// Names of methods are letters, digits and underscores, of which none means anything in an expression; what is none is found by none.
+fn escaped(method: &str) -> String {
+    method
+        .chars()
+        .flat_map(|letter| (!letter.is_ascii_alphanumeric() && letter != '_').then_some('\\').into_iter().chain([letter]))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_a_path() {
+        let of = |kind: Option<&str>, service: Option<&str>, method: Option<&str>| {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let path = path(&GrpcMethodMatch { kind: owned(kind), service: owned(service), method: owned(method) });
+            format!("{} {}", path.kind.unwrap_or_default(), path.value.unwrap_or_default())
+        };
+        assert_eq!(of(None, Some("a.B"), Some("Get")), "Exact /a.B/Get");
+        assert_eq!(of(Some("Exact"), Some("a.B"), None), "PathPrefix /a.B");
+        assert_eq!(of(None, None, Some("Get.")), "RegularExpression /[^/]+/Get\\.");
+        assert_eq!(of(None, None, None), "PathPrefix /");
+        assert_eq!(of(Some("RegularExpression"), Some("a|b"), None), "RegularExpression /(?:a|b)/[^/]+");
+    }
+}
