@@ -5,6 +5,7 @@
 mod answers;
 mod filters;
 mod gateways;
+mod hostile;
 mod pools;
 mod ports;
 mod protocols;
