@@ -24,12 +24,15 @@ fn object(kind: &str, name: &str, created: u32, spec: Value) -> Value {
     json!([{"namespace": "infra", "name": name}, object])
 }
 
+/// A Gateway: its name, its listeners, and what is opened for which of its ports.
+type Written<'a> = (&'a str, Value, &'a [(u16, u16)]);
+
 /// What is served: Gateways with their listeners and what is opened for each port, Routes, and a Service `web` with this endpoint.
-fn inputs(gateways: &[(&str, Value, &[(u16, u16)])], routes: &[(&str, Value)], backend: SocketAddr) -> Value {
-    let gateway = |(name, listeners, _): &(&str, Value, &[(u16, u16)])| {
+fn inputs(gateways: &[Written<'_>], routes: &[(&str, Value)], backend: SocketAddr) -> Value {
+    let gateway = |(name, listeners, _): &Written<'_>| {
         object("Gateway", name, 0, json!({"gatewayClassName": "eddy", "listeners": listeners}))
     };
-    let doors = |(name, _, doors): &(&str, Value, &[(u16, u16)])| {
+    let doors = |(name, _, doors): &Written<'_>| {
         let doors: Vec<_> = doors.iter().map(|(port, opened)| json!({"port": port, "opened": opened})).collect();
         json!([{"namespace": "eddy-system", "name": name}, [{"namespace": "infra", "name": name}, doors]])
     };

@@ -47,7 +47,7 @@ pub(crate) enum Change {
     SliceGone(Place),
     AllSlices(Vec<SliceInput>),
     Secret(Place, SecretChange),
-    GatewayApi(ApiChange),
+    GatewayApi(Box<ApiChange>),
 }
 
 /// Compiles changes into the snapshot.
@@ -119,7 +119,7 @@ impl Compiler {
             }
             Change::Secret(place, change) => self.secrets.apply(&place, change),
             Change::GatewayApi(change) => {
-                self.gateway_api.as_mut().is_some_and(|(known, system_namespace)| known.apply(change, system_namespace))
+                self.gateway_api.as_mut().is_some_and(|(known, system_namespace)| known.apply(*change, system_namespace))
             }
         }
     }

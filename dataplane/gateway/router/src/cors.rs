@@ -96,6 +96,8 @@ impl Cors {
         add(ACCESS_CONTROL_ALLOW_METHODS, &self.methods, asked.get(ACCESS_CONTROL_REQUEST_METHOD));
         add(ACCESS_CONTROL_ALLOW_HEADERS, &self.headers, asked.get(ACCESS_CONTROL_REQUEST_HEADERS));
         answer.push((ACCESS_CONTROL_MAX_AGE, self.max_age.clone()));
+        // Browsers look for it in the answer to come; the Gateway API has it here as well.
+        answer.extend(self.expose.iter().map(|names| (ACCESS_CONTROL_EXPOSE_HEADERS, names.clone())));
         answer
     }
 
@@ -183,7 +185,12 @@ mod tests {
             );
             assert_eq!(
                 text(&some.preflight(&asked(origin)))[2..],
-                ["access-control-allow-methods: GET, PUT", "access-control-allow-headers: X-A", "access-control-max-age: 60",]
+                [
+                    "access-control-allow-methods: GET, PUT",
+                    "access-control-allow-headers: X-A",
+                    "access-control-max-age: 60",
+                    "access-control-expose-headers: X-B",
+                ]
             );
         }
         let others = [

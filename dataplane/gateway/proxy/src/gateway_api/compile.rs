@@ -93,7 +93,7 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
                 Entry::Vacant(free) => drop(free.insert(Arc::new(ApiPort { protocol, listeners }))),
                 // Neither's clients are to be answered by the other's Routes.
                 Entry::Occupied(_) => {
-                    tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway")
+                    tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway");
                 }
             }
         }

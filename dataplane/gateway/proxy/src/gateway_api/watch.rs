@@ -46,7 +46,7 @@ impl Kinds {
 pub(crate) async fn follow(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
     macro_rules! follow {
         ($kind:ident, $name:literal) => {
-            kind($name, |turn| Change::GatewayApi(ApiChange::$kind(turn)), &client, &changes, &metrics)
+            kind($name, |turn| Change::GatewayApi(Box::new(ApiChange::$kind(turn))), &client, &changes, &metrics)
         };
     }
     tokio::join!(
