@@ -9,6 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use crate::support::{GatewayProcess, backend};
+use crate::tls::{certificate, secured_backend};
 
 /// A port that is opened for Gateways, free now and given to no other test of this process.
 fn free_port() -> u16 {
@@ -151,5 +152,32 @@ async fn listeners_of_one_port_are_told_apart_by_host_and_certificates_are_their
             "TLS was begun for another listener"
         );
         assert_eq!(status(port, "https://c.example/a", &[]), "000", "there is no certificate for it");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_passed_on_by_port_and_by_name() {
+    let backend = secured_backend(&certificate(&["x.b.example"]), 2).await;
+    let (tcp, tls) = (free_port(), free_port());
+    let certificates = json!({"certificateRefs": [{"name": "tls"}]});
+    let listeners = json!([
+        {"name": "tcp", "port": 5432, "protocol": "TCP"},
+        {"name": "ends", "port": 443, "protocol": "HTTPS", "hostname": "a.example", "tls": certificates},
+        {"name": "passes", "port": 443, "protocol": "TLS", "hostname": "*.b.example", "tls": {"mode": "Passthrough"}},
+    ]);
+    let to = |section: &str, hosts: Value| {
+        let rules = json!([{"backendRefs": [{"name": "web", "port": 80}]}]);
+        json!({"parentRefs": [{"name": "first", "sectionName": section}], "hostnames": hosts, "rules": rules})
+    };
+    let mut inputs = inputs(&[("first", listeners, &[(5432, tcp), (443, tls)])], &[("h", to("ends", json!([])))], backend);
+    inputs["gateway_api"]["tcp_routes"] = json!([object("TCPRoute", "c", 1, to("tcp", json!([])))]);
+    inputs["gateway_api"]["tls_routes"] = json!([object("TLSRoute", "t", 2, to("passes", json!(["x.b.example"])))]);
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+    tokio::task::block_in_place(|| {
+        assert_eq!(status(tcp, "https://any.example/", &[]), "200", "whatever it is");
+        assert_eq!(status(tls, "https://x.b.example/", &[]), "200", "the backend ends TLS");
+        assert_eq!(status(tls, "https://y.b.example/", &[]), "000", "no Route is for it");
+        assert_eq!(status(tls, "https://c.example/", &[]), "000", "no listener is for it");
+        assert_eq!(status(tls, "https://a.example/", &[]), "502", "TLS ends here, and the backend speaks nothing else");
     });
 }

@@ -33,7 +33,7 @@ struct Secured {
 }
 
 /// A certificate and its key, as PEM.
-fn certificate(names: &[&str]) -> (String, String) {
+pub(crate) fn certificate(names: &[&str]) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let parameters = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
     (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
@@ -218,7 +218,7 @@ async fn who_speaks_no_tls_or_nothing_holds_nobody_up() {
 }
 
 /// A backend that ends TLS itself, and answers every request with so many bytes.
-async fn secured_backend((chain, key): &(String, String), bytes: usize) -> SocketAddr {
+pub(crate) async fn secured_backend((chain, key): &(String, String), bytes: usize) -> SocketAddr {
     let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));

@@ -129,10 +129,13 @@ impl Engine {
         let known = stores.known();
         let (gateways, grants) = (known.gateways(), known.grants());
         let (http_routes, grpc_routes) = (known.http_routes(), known.grpc_routes());
+        let (tls_routes, tcp_routes) = (known.tls_routes(), known.tcp_routes());
         let world = World {
             gateways: &gateways,
             http_routes: &http_routes,
             grpc_routes: &grpc_routes,
+            tls_routes: &tls_routes,
+            tcp_routes: &tcp_routes,
             grants: &grants,
             namespaces: &known.namespaces,
             services: &known.services,
@@ -150,14 +153,18 @@ impl Engine {
         }
         let decided: BTreeMap<(RouteKind, &Place), _> =
             decision.routes.iter().map(|decided| ((decided.kind, &decided.route), decided)).collect();
-        for route in http_routes {
-            let decided = decided.get(&(RouteKind::Http, &place_of(route))).copied();
-            keep_first(&mut failed, self.write_route(route, route.status.as_ref(), decided).await);
+        macro_rules! write_all {
+            ($routes:expr, $kind:expr) => {
+                for route in $routes {
+                    let decided = decided.get(&($kind, &place_of(route))).copied();
+                    keep_first(&mut failed, self.write_route(route, route.status.as_ref(), decided).await);
+                }
+            };
         }
-        for route in grpc_routes {
-            let decided = decided.get(&(RouteKind::Grpc, &place_of(route))).copied();
-            keep_first(&mut failed, self.write_route(route, route.status.as_ref(), decided).await);
-        }
+        write_all!(http_routes, RouteKind::Http);
+        write_all!(grpc_routes, RouteKind::Grpc);
+        write_all!(tls_routes, RouteKind::Tls);
+        write_all!(tcp_routes, RouteKind::Tcp);
         Turned { pause, failed }
     }
 

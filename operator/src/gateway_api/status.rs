@@ -237,6 +237,8 @@ mod tests {
             gateways: &[gateway],
             http_routes: routes,
             grpc_routes: &[],
+            tls_routes: &[],
+            tcp_routes: &[],
             grants: &[],
             namespaces: &namespaces,
             services: &services,
@@ -245,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_gateway_is_programmed_once_it_has_an_address() {
-        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "TCP"}]));
+        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "UDP"}]));
         let decision = decided(&it, &[]);
         let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], addresses, |_| None, false, at(1));
         let before = of(vec![]);

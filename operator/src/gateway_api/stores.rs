@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
+use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
 use eddy_gateway_api::{Place, ServiceInput, doors, place_of};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -21,6 +21,8 @@ pub(super) struct Stores {
     gateways: Store<Gateway>,
     http_routes: Store<HttpRoute>,
     grpc_routes: Store<GrpcRoute>,
+    tls_routes: Store<TlsRoute>,
+    tcp_routes: Store<TcpRoute>,
     grants: Store<ReferenceGrant>,
     namespaces: Store<Namespace>,
     services: Store<Service>,
@@ -34,6 +36,8 @@ pub(super) struct World {
     gateways: Vec<Arc<Gateway>>,
     http_routes: Vec<Arc<HttpRoute>>,
     grpc_routes: Vec<Arc<GrpcRoute>>,
+    tls_routes: Vec<Arc<TlsRoute>>,
+    tcp_routes: Vec<Arc<TcpRoute>>,
     grants: Vec<Arc<ReferenceGrant>>,
     /// Labels by name.
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -57,6 +61,8 @@ impl Stores {
             gateways: store!(all(client), "Gateways"),
             http_routes: store!(all(client), "HTTPRoutes"),
             grpc_routes: store!(all(client), "GRPCRoutes"),
+            tls_routes: store!(all(client), "TLSRoutes"),
+            tcp_routes: store!(all(client), "TCPRoutes"),
             grants: store!(all(client), "ReferenceGrants"),
             namespaces: store!(all(client), "Namespaces"),
             services: store!(all(client), "Services"),
@@ -75,7 +81,19 @@ impl Stores {
                 true $(&& self.$store.wait_until_ready().now_or_never().is_some())+
             };
         }
-        filled!(classes, gateways, http_routes, grpc_routes, grants, namespaces, services, roles, bindings)
+        filled!(
+            classes,
+            gateways,
+            http_routes,
+            grpc_routes,
+            tls_routes,
+            tcp_routes,
+            grants,
+            namespaces,
+            services,
+            roles,
+            bindings
+        )
     }
 
     /// What is there now.
@@ -87,6 +105,8 @@ impl Stores {
             gateways: self.gateways.state(),
             http_routes: self.http_routes.state(),
             grpc_routes: self.grpc_routes.state(),
+            tls_routes: self.tls_routes.state(),
+            tcp_routes: self.tcp_routes.state(),
             grants: self.grants.state(),
             namespaces: self.namespaces.state().into_iter().map(labels).collect(),
             services: all_services.iter().map(|service| (place_of(&**service), ServiceInput::of(service))).collect(),
@@ -119,6 +139,14 @@ impl World {
 
     pub(super) fn grpc_routes(&self) -> Vec<&GrpcRoute> {
         self.grpc_routes.iter().map(|route| &**route).collect()
+    }
+
+    pub(super) fn tls_routes(&self) -> Vec<&TlsRoute> {
+        self.tls_routes.iter().map(|route| &**route).collect()
+    }
+
+    pub(super) fn tcp_routes(&self) -> Vec<&TcpRoute> {
+        self.tcp_routes.iter().map(|route| &**route).collect()
     }
 
     pub(super) fn grants(&self) -> Vec<&ReferenceGrant> {

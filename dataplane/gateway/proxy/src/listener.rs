@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_gateway_api::Protocol;
 use eddy_router::{AddressFilter, Port};
 use eddy_telemetry::error_chain;
 use futures::StreamExt;
@@ -22,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::datagrams::Datagrams;
 use crate::entry::RouteEntry;
+use crate::gateway_api::Comes;
 use crate::head::Head;
 use crate::metrics::Metrics;
 use crate::passthrough::pass;
@@ -29,7 +29,7 @@ use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
-use crate::tls::{HandshakeError, Terminator, TerminatorError};
+use crate::tls::{HandshakeError, Terminator, TerminatorError, asked};
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -312,10 +312,18 @@ async fn begin(
     let ends = match leads {
         Leads::Tls(tls) => Some(tls),
         Leads::Gateway(address, tls, snapshot) => {
-            let snapshot = snapshot.load();
+            let port = snapshot.load().api.get(&address.port()).cloned();
             // It has just gone.
-            let Some(port) = snapshot.api.get(&address.port()) else { return Ok(None) };
-            Some(tls).filter(|_| port.protocol == Protocol::Https)
+            let Some(port) = port else { return Ok(None) };
+            let comes = match port.comes() {
+                Comes::Named => port.comes_for(asked(&mut stream).await?.as_deref()),
+                other => other,
+            };
+            match comes {
+                Comes::Requests | Comes::Named => None,
+                Comes::Tls => Some(tls),
+                Comes::Passed(route) => return Ok(route.map(|route| Begun::Passed(stream, from, route))),
+            }
         }
         Leads::Http | Leads::Port(..) => None,
     };

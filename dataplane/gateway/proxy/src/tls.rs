@@ -81,8 +81,7 @@ impl Terminator {
         if !self.snapshot.load().by_name.passes() {
             return Ok(None);
         }
-        let hello = timeout(HANDSHAKE_WITHIN, stream.hello()).await.map_err(|_| HandshakeError::Late)??;
-        let Hello::Asks(Some(name)) = hello else { return Ok(None) };
+        let Some(name) = asked(stream).await? else { return Ok(None) };
         Ok(self.snapshot.load().by_name.find(&name).cloned())
     }
 
@@ -94,6 +93,15 @@ impl Terminator {
         let accepted = timeout(HANDSHAKE_WITHIN, self.acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
         Ok(TlsStream::new(accepted?))
     }
+}
+
+/// The name, in lower case, that a client begins TLS for, if it does and names one. It is read again by whoever speaks with it.
+///
+/// # Errors
+/// See [`HandshakeError`].
+pub(crate) async fn asked(stream: &mut SocketStream) -> Result<Option<String>, HandshakeError> {
+    let hello = timeout(HANDSHAKE_WITHIN, stream.hello()).await.map_err(|_| HandshakeError::Late)??;
+    Ok(if let Hello::Asks(name) = hello { name } else { None })
 }
 
 /// The platform's own certificate, of a folder with `tls.crt` and `tls.key`.

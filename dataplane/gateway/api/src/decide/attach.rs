@@ -110,7 +110,11 @@ fn attach(
 
 /// A host of a listener is of Routes of one kind only: those that came before have it.
 pub(super) fn leave_to_others(kind: RouteKind, parents: &mut [ParentDecision], before: &[RouteDecision]) {
-    let others = || before.iter().filter(|route| route.kind != kind && route.problem.is_none());
+    let is_for_requests = |kind| matches!(kind, RouteKind::Http | RouteKind::Grpc);
+    if !is_for_requests(kind) {
+        return;
+    }
+    let others = || before.iter().filter(|route| is_for_requests(route.kind) && route.kind != kind && route.problem.is_none());
     for parent in parents.iter_mut().filter(|parent| !parent.at.is_empty()) {
         let is_theirs = |one: &Attachment| {
             others().flat_map(|route| route.parents.iter().flat_map(|parent| &parent.at)).any(|other| {

@@ -19,6 +19,10 @@ pub enum Protocol {
     Http,
     /// HTTP with TLS, which ends here.
     Https,
+    /// TLS, which is passed on.
+    Tls,
+    /// Whatever comes by connections.
+    Tcp,
 }
 
 /// What becomes of a listener.
@@ -100,18 +104,29 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, namespace: &str, grants: &
     let protocol = match listener.protocol.as_str() {
         "HTTP" => Some(Protocol::Http),
         "HTTPS" => Some(Protocol::Https),
+        "TLS" => Some(Protocol::Tls),
+        "TCP" => Some(Protocol::Tcp),
         _ => None,
     };
     let problem = match protocol {
-        None => {
-            Some(Problem::new("UnsupportedProtocol", format!("{} is not spoken here: HTTP and HTTPS are", listener.protocol)))
-        }
+        None => Some(Problem::new(
+            "UnsupportedProtocol",
+            format!("{} is not spoken here: HTTP, HTTPS, TLS and TCP are", listener.protocol),
+        )),
         Some(Protocol::Https) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
             Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
         }
+        Some(Protocol::Tls) if !listener.tls.as_ref().is_some_and(|tls| tls.mode.as_deref() == Some("Passthrough")) => {
+            Some(Problem::new("UnsupportedValue", "tls.mode: TLS that is not HTTPS is passed on: only Passthrough is done here"))
+        }
         Some(_) => None,
     };
-    let supported: &[&str] = if protocol.is_some() { &HTTP_KINDS } else { &[] };
+    let supported: &[&str] = match protocol {
+        Some(Protocol::Http | Protocol::Https) => &HTTP_KINDS,
+        Some(Protocol::Tls) => &[RouteKind::Tls.as_str()],
+        Some(Protocol::Tcp) => &[RouteKind::Tcp.as_str()],
+        None => &[],
+    };
     let (kinds, wrong_kind) = kinds(listener, supported);
     let (certificates, wrong_certificate) = match (protocol, &listener.tls) {
         (Some(Protocol::Https), ends) => certificates(ends.as_ref(), namespace, grants),
@@ -181,7 +196,12 @@ fn conflict(listener: &ListenerDecision, all: &[ListenerDecision]) -> Option<Pro
     let conflict = |reason, other: &ListenerDecision, what: &str| {
         Problem::new(reason, format!("listener {} has port {} {what}", other.name, other.port))
     };
-    if let Some(other) = others.clone().find(|other| other.protocol != listener.protocol) {
+    // Who begins TLS says for which host, whoever ends it.
+    let spoken = |listener: &ListenerDecision| match listener.protocol {
+        Some(Protocol::Tls) => Some(Protocol::Https),
+        other => other,
+    };
+    if let Some(other) = others.clone().find(|other| spoken(other) != spoken(listener)) {
         return Some(conflict("ProtocolConflict", other, "for another protocol"));
     }
     others.find(|other| other.host == listener.host).map(|other| conflict("HostnameConflict", other, "and the same hostname"))
@@ -215,13 +235,13 @@ mod tests {
             [Some("HostnameConflict"), Some("HostnameConflict"), None]
         );
         assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "HTTPS", "b")])), [Some("ProtocolConflict"); 2]);
-        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "TLS", "a")])), [None; 2], "TLS is not done at all");
+        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "UDP", "a")])), [None; 2], "UDP is not done at all");
     }
 
     #[test]
     fn what_is_not_done_is_said() {
         let all = decided(json!([
-            {"name": "a", "port": 1, "protocol": "TCP"},
+            {"name": "a", "port": 1, "protocol": "UDP"},
             {"name": "b", "port": 2, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"kind": "HTTPRoute"}, {"kind": "Invalid"}]}},
             {"name": "c", "port": 3, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"group": "x", "kind": "HTTPRoute"}]}},
             {"name": "d", "port": 4, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}, {"name": "s", "kind": "ConfigMap"}]}},

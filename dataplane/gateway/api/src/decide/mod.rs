@@ -23,13 +23,13 @@ pub use self::rules::{Backend, HttpRule, Mirrored};
 use self::grants::Grants;
 use self::request_route::RequestRoute;
 use crate::place::{Place, place_of};
-use crate::types::{Gateway, GrpcRoute, HttpRoute, ReferenceGrant};
+use crate::types::{Gateway, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
 
 /// The `controllerName` of classes whose Gateways are run here.
 pub const CONTROLLER: &str = "eddy.cloud/gateway";
 
 /// What is done, as the conformance suite calls it.
-pub const FEATURES: [&str; 31] = [
+pub const FEATURES: [&str; 33] = [
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
@@ -61,6 +61,8 @@ pub const FEATURES: [&str; 31] = [
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
 ];
 
 /// What is decided about.
@@ -72,6 +74,10 @@ pub struct World<'a> {
     pub http_routes: &'a [&'a HttpRoute],
     /// All Routes for calls of gRPC.
     pub grpc_routes: &'a [&'a GrpcRoute],
+    /// All Routes for TLS that is passed on.
+    pub tls_routes: &'a [&'a TlsRoute],
+    /// All Routes for connections.
+    pub tcp_routes: &'a [&'a TcpRoute],
     /// Who may name what.
     pub grants: &'a [&'a ReferenceGrant],
     /// All namespaces, with their labels.
@@ -169,7 +175,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     oldest.sort_by_cached_key(|gateway| (gateway.creation_timestamp().map(|time| time.0), place_of(**gateway)));
     listeners::bound_certificates(&oldest.iter().map(|gateway| place_of(**gateway)).collect::<Vec<_>>(), &mut gateways);
     let mut routes = Vec::new();
-    for route in RequestRoute::all(world.http_routes, world.grpc_routes) {
+    for route in RequestRoute::all(world) {
         let mut parents = attach::decide(&route, &gateways, world);
         if parents.is_empty() {
             continue;

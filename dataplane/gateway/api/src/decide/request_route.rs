@@ -1,23 +1,28 @@
-//! Routes for requests, of each kind in the same words.
+//! Routes of each kind in the same words.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::World;
 use crate::place::{Place, place_of};
 use crate::types::{
-    GrpcMethodMatch, GrpcRoute, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRoute, HttpRouteMatch, HttpRouteRule,
-    ParentReference,
+    GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, HttpPathMatch, HttpRouteMatch, HttpRouteRule, ParentReference,
+    StreamRouteRule,
 };
 
-/// A kind of Route for requests.
+/// A kind of Route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RouteKind {
     /// HTTPRoute.
     Http,
     /// GRPCRoute.
     Grpc,
+    /// TLSRoute.
+    Tls,
+    /// TCPRoute.
+    Tcp,
 }
 
 impl RouteKind {
@@ -26,11 +31,13 @@ impl RouteKind {
         match self {
             Self::Http => "HTTPRoute",
             Self::Grpc => "GRPCRoute",
+            Self::Tls => "TLSRoute",
+            Self::Tcp => "TCPRoute",
         }
     }
 }
 
-/// A Route for requests.
+/// A Route.
 pub(super) struct RequestRoute<'a> {
     pub(super) kind: RouteKind,
     pub(super) place: Place,
@@ -41,9 +48,9 @@ pub(super) struct RequestRoute<'a> {
 }
 
 impl<'a> RequestRoute<'a> {
-    /// All of both kinds, the oldest first, as the Gateway API orders those that ask for the same.
-    pub(super) fn all(http: &[&'a HttpRoute], grpc: &[&'a GrpcRoute]) -> Vec<Self> {
-        let http = http.iter().map(|route| Self {
+    /// All of all kinds, the oldest first, as the Gateway API orders those that ask for the same.
+    pub(super) fn all(world: &World<'a>) -> Vec<Self> {
+        let http = world.http_routes.iter().map(|route| Self {
             kind: RouteKind::Http,
             place: place_of(*route),
             created: route.creation_timestamp().map(|time| time.0),
@@ -51,7 +58,7 @@ impl<'a> RequestRoute<'a> {
             hostnames: &route.spec.hostnames,
             rules: Cow::Borrowed(&route.spec.rules),
         });
-        let grpc = grpc.iter().map(|route| Self {
+        let grpc = world.grpc_routes.iter().map(|route| Self {
             kind: RouteKind::Grpc,
             place: place_of(*route),
             created: route.creation_timestamp().map(|time| time.0),
@@ -59,7 +66,23 @@ impl<'a> RequestRoute<'a> {
             hostnames: &route.spec.hostnames,
             rules: Cow::Owned(route.spec.rules.iter().map(of_calls).collect()),
         });
-        let mut all: Vec<Self> = http.chain(grpc).collect();
+        let tls = world.tls_routes.iter().map(|route| Self {
+            kind: RouteKind::Tls,
+            place: place_of(*route),
+            created: route.creation_timestamp().map(|time| time.0),
+            parents: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: Cow::Owned(route.spec.rules.iter().map(of_connections).collect()),
+        });
+        let tcp = world.tcp_routes.iter().map(|route| Self {
+            kind: RouteKind::Tcp,
+            place: place_of(*route),
+            created: route.creation_timestamp().map(|time| time.0),
+            parents: &route.spec.parent_refs,
+            hostnames: &[],
+            rules: Cow::Owned(route.spec.rules.iter().map(of_connections).collect()),
+        });
+        let mut all: Vec<Self> = http.chain(grpc).chain(tls).chain(tcp).collect();
         all.sort_by(|one, other| (one.created, &one.place, one.kind).cmp(&(other.created, &other.place, other.kind)));
         all
     }
@@ -78,6 +101,11 @@ fn of_calls(rule: &GrpcRouteRule) -> HttpRouteRule {
         backend_refs: rule.backend_refs.clone(),
         timeouts: None,
     }
+}
+
+/// A rule for connections, of which nothing is looked into.
+fn of_connections(rule: &StreamRouteRule) -> HttpRouteRule {
+    HttpRouteRule { backend_refs: rule.backend_refs.clone(), ..HttpRouteRule::default() }
 }
 
 fn path(called: &GrpcMethodMatch) -> HttpPathMatch {

@@ -11,6 +11,8 @@ struct Written {
     gateways: Vec<Gateway>,
     routes: Vec<HttpRoute>,
     calls: Vec<GrpcRoute>,
+    tls: Vec<TlsRoute>,
+    tcp: Vec<TcpRoute>,
     grants: Vec<ReferenceGrant>,
 }
 
@@ -42,6 +44,8 @@ impl Written {
             gateways: &self.gateways.iter().collect::<Vec<_>>(),
             http_routes: &self.routes.iter().collect::<Vec<_>>(),
             grpc_routes: &self.calls.iter().collect::<Vec<_>>(),
+            tls_routes: &self.tls.iter().collect::<Vec<_>>(),
+            tcp_routes: &self.tcp.iter().collect::<Vec<_>>(),
             grants: &self.grants.iter().collect::<Vec<_>>(),
             namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
             services: &[service("infra"), service("blue")].into(),
@@ -221,4 +225,25 @@ fn who_asks_for_certificates_of_clients_is_not_served_without() {
     let decision = written.decide();
     let problem = decision.gateways[&Place::new("infra", "g")].listeners[0].problem.clone();
     assert_eq!(problem.unwrap().reason, "UnsupportedValue");
+}
+
+#[test]
+fn connections_are_passed_on_by_routes_of_their_own_kinds() {
+    let listeners = json!([
+        {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+        {"name": "ends", "port": 444, "protocol": "TLS", "tls": {"mode": "Terminate"}},
+        {"name": "tcp", "port": 5432, "protocol": "TCP"},
+    ]);
+    let to = |section: &str| json!({"parentRefs": [{"name": "g", "sectionName": section}], "hostnames": ["a.example"], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]});
+    let mut written = Written::default().gateway("g", listeners).route("infra", "h", 0, to("tls"));
+    written.tls.push(object("TLSRoute", "infra", "t", 1, to("tls")));
+    written.tcp.extend([object("TCPRoute", "infra", "c", 2, to("tcp")), object("TCPRoute", "infra", "d", 3, to("tcp"))]);
+    written.tls.push(object("TLSRoute", "infra", "u", 4, to("ends")));
+    let decision = written.decide();
+    let listeners = &decision.gateways[&Place::new("infra", "g")].listeners;
+    assert_eq!(listeners.iter().map(|listener| listener.attached.len()).collect::<Vec<_>>(), [1, 0, 2]);
+    assert_eq!(listeners[1].problem.as_ref().unwrap().reason, "UnsupportedValue");
+    let problems: Vec<_> =
+        decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
+    assert_eq!(problems, [Some("NotAllowedByListeners"), None, None, None, Some("Pending")]);
 }

@@ -5,9 +5,11 @@ mod grant;
 mod grpc_route;
 mod http_route;
 mod meta;
+mod stream_route;
 
 pub use self::gateway::*;
 pub use self::grant::*;
 pub use self::grpc_route::*;
 pub use self::http_route::*;
 pub use self::meta::*;
+pub use self::stream_route::*;

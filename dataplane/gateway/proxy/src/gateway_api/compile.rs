@@ -1,7 +1,7 @@
 //! The tables of Gateways: for each port that is opened, which listener a request is for, and which rule answers it.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,27 +23,70 @@ use crate::mirror::Mirror;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// Between two reads or writes.
 const IDLE: Duration = Duration::from_secs(60);
+/// The same of what is passed on, which may be silent for long and is nobody's to look into.
+const IDLE_PASSED: Duration = Duration::from_secs(3600);
 /// More tries, where a backend takes no connection.
 const RETRIES: u32 = 2;
 
 /// A port that is opened for a Gateway.
 #[derive(Debug)]
 pub(crate) struct ApiPort {
-    pub(crate) protocol: Protocol,
     listeners: HostMap<Arc<ApiListener>>,
 }
 
 /// One of those who share a port.
 #[derive(Debug)]
 pub(crate) struct ApiListener {
+    protocol: Protocol,
     pub(crate) table: Table<Arc<RouteEntry>>,
     certificates: Vec<Certificate>,
+    /// By whom what comes is passed on as it is.
+    passes: HostMap<Arc<RouteEntry>>,
+}
+
+/// What becomes of a connection to a port.
+#[derive(Debug)]
+pub(crate) enum Comes {
+    /// It is requests.
+    Requests,
+    /// It is requests by TLS.
+    Tls,
+    /// It is TLS, and who is to have it hangs on the name that it begins with.
+    Named,
+    /// It is passed on; to nobody if there is no Route.
+    Passed(Option<Arc<RouteEntry>>),
 }
 
 impl ApiPort {
     /// The listener that a host is for.
     pub(crate) fn listener(&self, host: &str) -> Option<&Arc<ApiListener>> {
         self.listeners.find(host)
+    }
+
+    /// What becomes of what comes.
+    pub(crate) fn comes(&self) -> Comes {
+        let speaks = |protocol| self.listeners.values().any(|listener| listener.protocol == protocol);
+        if speaks(Protocol::Tcp) {
+            return Comes::Passed(self.passed(""));
+        }
+        match (speaks(Protocol::Tls), speaks(Protocol::Https)) {
+            (true, _) => Comes::Named,
+            (false, true) => Comes::Tls,
+            (false, false) => Comes::Requests,
+        }
+    }
+
+    /// What becomes of TLS that begins with a name in lower case, or with none.
+    pub(crate) fn comes_for(&self, name: Option<&str>) -> Comes {
+        let name = name.unwrap_or_default();
+        match self.listener(name).map(|listener| listener.protocol) {
+            Some(Protocol::Https) => Comes::Tls,
+            _ => Comes::Passed(self.passed(name)),
+        }
+    }
+
+    fn passed(&self, name: &str) -> Option<Arc<RouteEntry>> {
+        self.listener(name)?.passes.find(name).cloned()
     }
 
     /// Whether a request for a host may come on a connection that TLS was begun on for a name: both are for the same listener.
@@ -74,23 +117,28 @@ pub(crate) struct Compiled {
 pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>, registry: &mut Registry) -> Compiled {
     let decision = inputs.with_world(decide);
     let mut compiled = Compiled::default();
-    let mut rules = gather(&decision, registry);
+    let (mut rules, mut passing) = gather(&decision, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
     let doors: BTreeMap<(&Place, u16), u16> = inputs.doors().map(|(gateway, door)| ((gateway, door.port), door.opened)).collect();
     for (place, gateway) in &decision.gateways {
-        for (port, protocol) in served(gateway) {
+        for port in served(gateway) {
             let Some(opened) = doors.get(&(place, port)) else { continue };
             let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port == port && one.is_accepted());
             let mut listeners = HostMap::default();
             for (number, listener) in at_port {
+                let Some(protocol) = listener.protocol else { continue };
+                let mut passes = HostMap::default();
+                for (host, route) in passing.remove(&(place, number)).unwrap_or_default() {
+                    passes.get_or_insert_with(&host, || route);
+                }
                 let (table, errors) = Table::compile(rules.remove(&(place, number)).unwrap_or_default());
                 errors.iter().for_each(|error| tracing::warn!(gateway = %place, %error, "a path was left out"));
                 compiled.named.extend(listener.certificates.iter().cloned());
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
-                listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { table, certificates }));
+                listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
             match compiled.ports.entry(*opened) {
-                Entry::Vacant(free) => drop(free.insert(Arc::new(ApiPort { protocol, listeners }))),
+                Entry::Vacant(free) => drop(free.insert(Arc::new(ApiPort { listeners }))),
                 // Neither's clients are to be answered by the other's Routes.
                 Entry::Occupied(_) => {
                     tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway");
@@ -101,20 +149,32 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
     compiled
 }
 
-/// The ports of a Gateway at which something is served, and what is spoken there.
-fn served(gateway: &GatewayDecision) -> BTreeMap<u16, Protocol> {
+/// The ports of a Gateway at which something is served.
+fn served(gateway: &GatewayDecision) -> BTreeSet<u16> {
     let accepted = gateway.listeners.iter().filter(|listener| gateway.problem.is_none() && listener.is_accepted());
-    accepted.filter_map(|listener| Some((listener.port, listener.protocol?))).collect()
+    accepted.map(|listener| listener.port).collect()
 }
 
+/// Routes that pass on what comes at a listener, by host, the oldest first.
+type Passing<'a> = HashMap<(&'a Place, usize), Vec<(String, Arc<RouteEntry>)>>;
 type Rules<'a> = HashMap<(&'a Place, usize), Vec<Rule<Arc<RouteEntry>>>>;
 
 /// The rules of each listener, in the order of their Routes.
-fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> Rules<'a> {
-    let mut rules = Rules::new();
+fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Passing<'a>) {
+    let (mut rules, mut passing) = (Rules::new(), Passing::new());
     for route in &decision.routes {
         let at = || route.parents.iter().flat_map(|parent| &parent.at);
         if at().next().is_none() {
+            continue;
+        }
+        if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp) {
+            if let Some(rule) = route.rules.first() {
+                let value = Arc::new(entry(route, rule, None, registry));
+                for attachment in at() {
+                    let of_listener = passing.entry((&attachment.gateway, attachment.listener)).or_default();
+                    of_listener.extend(attachment.hosts.iter().map(|host| (host.clone(), value.clone())));
+                }
+            }
             continue;
         }
         for rule in &route.rules {
@@ -139,7 +199,7 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> Rules<'a> {
             }
         }
     }
-    rules
+    (rules, passing)
 }
 
 /// What becomes of a rule's requests.
@@ -162,7 +222,10 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
     let protocol = match route.kind {
         RouteKind::Http => RouteProtocol::HTTP,
         RouteKind::Grpc => RouteProtocol::GRPC,
+        RouteKind::Tls => RouteProtocol::TLS,
+        RouteKind::Tcp => RouteProtocol::TCP,
     };
+    let idle_timeout = if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp) { IDLE_PASSED } else { IDLE };
     let backends = Backends::of(backends);
     let mirrors = rule.mirrors.iter();
     let mirrors =
@@ -176,7 +239,7 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         speaks_http2: protocol == RouteProtocol::GRPC || backends.speak_http2(),
         backends,
         connect_timeout: CONNECT_WITHIN,
-        idle_timeout: IDLE,
+        idle_timeout,
         retries: RETRIES,
         matched,
         filters: rule.filters.as_ref().map_or_else(|_| Filters::default(), Clone::clone),

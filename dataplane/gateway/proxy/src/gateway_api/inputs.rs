@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant};
+use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
 use eddy_gateway_api::{CONTROLLER, Door, Place, ServiceInput, World, place_of};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -27,6 +27,8 @@ pub(crate) enum ApiChange {
     Gateways(Turn<Gateway>),
     HttpRoutes(Turn<HttpRoute>),
     GrpcRoutes(Turn<GrpcRoute>),
+    TlsRoutes(Turn<TlsRoute>),
+    TcpRoutes(Turn<TcpRoute>),
     Grants(Turn<ReferenceGrant>),
     Namespaces(Turn<Namespace>),
     Services(Turn<Service>),
@@ -43,6 +45,10 @@ pub(crate) struct ApiInputs {
     http_routes: BTreeMap<Place, HttpRoute>,
     #[serde(with = "by_place", default)]
     grpc_routes: BTreeMap<Place, GrpcRoute>,
+    #[serde(with = "by_place", default)]
+    tls_routes: BTreeMap<Place, TlsRoute>,
+    #[serde(with = "by_place", default)]
+    tcp_routes: BTreeMap<Place, TcpRoute>,
     #[serde(with = "by_place")]
     grants: BTreeMap<Place, ReferenceGrant>,
     /// Labels by name.
@@ -99,6 +105,16 @@ impl ApiInputs {
                 route.metadata = essence(route.metadata);
                 route
             }),
+            ApiChange::TlsRoutes(turn) => apply(&mut self.tls_routes, turn, place_of, Clone::clone, |mut route| {
+                route.status = None;
+                route.metadata = essence(route.metadata);
+                route
+            }),
+            ApiChange::TcpRoutes(turn) => apply(&mut self.tcp_routes, turn, place_of, Clone::clone, |mut route| {
+                route.status = None;
+                route.metadata = essence(route.metadata);
+                route
+            }),
             ApiChange::Grants(turn) => apply(&mut self.grants, turn, place_of, Clone::clone, |mut grant| {
                 grant.metadata = essence(grant.metadata);
                 grant
@@ -150,6 +166,8 @@ impl ApiInputs {
             gateways: &gateways,
             http_routes: &http_routes,
             grpc_routes: &grpc_routes,
+            tls_routes: &self.tls_routes.values().collect::<Vec<_>>(),
+            tcp_routes: &self.tcp_routes.values().collect::<Vec<_>>(),
             grants: &grants,
             namespaces,
             services,

@@ -4,6 +4,6 @@ mod compile;
 mod inputs;
 mod watch;
 
-pub(crate) use self::compile::{ApiPort, Compiled, compile};
+pub(crate) use self::compile::{ApiPort, Comes, Compiled, compile};
 pub(crate) use self::inputs::{ApiChange, ApiInputs};
 pub(crate) use self::watch::{Kinds, follow};

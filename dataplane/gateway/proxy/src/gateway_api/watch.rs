@@ -16,11 +16,11 @@ use crate::watch::{Change, Kind};
 
 /// Which kinds have been listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kinds(u8);
+pub(crate) struct Kinds(u16);
 
 impl Kinds {
     /// All of them.
-    const ALL: u8 = 0b111_1111;
+    const ALL: u16 = 0b1_1111_1111;
 
     /// Takes note of what a change lists.
     pub(crate) fn note(&mut self, change: &ApiChange) {
@@ -32,6 +32,8 @@ impl Kinds {
             ApiChange::Namespaces(Turn::All(_)) => 1 << 4,
             ApiChange::Services(Turn::All(_)) => 1 << 5,
             ApiChange::GrpcRoutes(Turn::All(_)) => 1 << 6,
+            ApiChange::TlsRoutes(Turn::All(_)) => 1 << 7,
+            ApiChange::TcpRoutes(Turn::All(_)) => 1 << 8,
             _ => 0,
         };
     }
@@ -54,6 +56,8 @@ pub(crate) async fn follow(client: Client, changes: mpsc::Sender<Change>, metric
         follow!(Gateways, "Gateways"),
         follow!(HttpRoutes, "HTTPRoutes"),
         follow!(GrpcRoutes, "GRPCRoutes"),
+        follow!(TlsRoutes, "TLSRoutes"),
+        follow!(TcpRoutes, "TCPRoutes"),
         follow!(Grants, "ReferenceGrants"),
         follow!(Namespaces, "Namespaces"),
         follow!(Services, "Services"),
