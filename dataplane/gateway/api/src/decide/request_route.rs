@@ -50,41 +50,36 @@ pub(super) struct RequestRoute<'a> {
 impl<'a> RequestRoute<'a> {
     /// All of all kinds, the oldest first, as the Gateway API orders those that ask for the same.
     pub(super) fn all(world: &World<'a>) -> Vec<Self> {
-        let http = world.http_routes.iter().map(|route| Self {
-            kind: RouteKind::Http,
-            place: place_of(*route),
-            created: route.creation_timestamp().map(|time| time.0),
-            parents: &route.spec.parent_refs,
-            hostnames: &route.spec.hostnames,
-            rules: Cow::Borrowed(&route.spec.rules),
+        let http = world.http_routes.iter().map(|route| {
+            let rules = Cow::Borrowed(route.spec.rules.as_slice());
+            Self::of(RouteKind::Http, *route, &route.spec.parent_refs, &route.spec.hostnames, rules)
         });
-        let grpc = world.grpc_routes.iter().map(|route| Self {
-            kind: RouteKind::Grpc,
-            place: place_of(*route),
-            created: route.creation_timestamp().map(|time| time.0),
-            parents: &route.spec.parent_refs,
-            hostnames: &route.spec.hostnames,
-            rules: Cow::Owned(route.spec.rules.iter().map(of_calls).collect()),
+        let grpc = world.grpc_routes.iter().map(|route| {
+            let rules = Cow::Owned(route.spec.rules.iter().map(of_calls).collect());
+            Self::of(RouteKind::Grpc, *route, &route.spec.parent_refs, &route.spec.hostnames, rules)
         });
-        let tls = world.tls_routes.iter().map(|route| Self {
-            kind: RouteKind::Tls,
-            place: place_of(*route),
-            created: route.creation_timestamp().map(|time| time.0),
-            parents: &route.spec.parent_refs,
-            hostnames: &route.spec.hostnames,
-            rules: Cow::Owned(route.spec.rules.iter().map(of_connections).collect()),
+        let tls = world.tls_routes.iter().map(|route| {
+            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
+            Self::of(RouteKind::Tls, *route, &route.spec.parent_refs, &route.spec.hostnames, rules)
         });
-        let tcp = world.tcp_routes.iter().map(|route| Self {
-            kind: RouteKind::Tcp,
-            place: place_of(*route),
-            created: route.creation_timestamp().map(|time| time.0),
-            parents: &route.spec.parent_refs,
-            hostnames: &[],
-            rules: Cow::Owned(route.spec.rules.iter().map(of_connections).collect()),
+        let tcp = world.tcp_routes.iter().map(|route| {
+            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
+            Self::of(RouteKind::Tcp, *route, &route.spec.parent_refs, &[], rules)
         });
         let mut all: Vec<Self> = http.chain(grpc).chain(tls).chain(tcp).collect();
         all.sort_by(|one, other| (one.created, &one.place, one.kind).cmp(&(other.created, &other.place, other.kind)));
         all
+    }
+
+    fn of(
+        kind: RouteKind,
+        route: &impl ResourceExt,
+        parents: &'a [ParentReference],
+        hostnames: &'a [String],
+        rules: Cow<'a, [HttpRouteRule]>,
+    ) -> Self {
+        let created = route.creation_timestamp().map(|time| time.0);
+        Self { kind, place: place_of(route), created, parents, hostnames, rules }
     }
 }
 

@@ -90,35 +90,12 @@ impl ApiInputs {
                 |place| place.name.clone(),
                 |class| class.spec.controller_name == CONTROLLER,
             ),
-            ApiChange::Gateways(turn) => apply(&mut self.gateways, turn, place_of, Clone::clone, |mut gateway| {
-                gateway.status = None;
-                gateway.metadata = essence(gateway.metadata);
-                gateway
-            }),
-            ApiChange::HttpRoutes(turn) => apply(&mut self.http_routes, turn, place_of, Clone::clone, |mut route| {
-                route.status = None;
-                route.metadata = essence(route.metadata);
-                route
-            }),
-            ApiChange::GrpcRoutes(turn) => apply(&mut self.grpc_routes, turn, place_of, Clone::clone, |mut route| {
-                route.status = None;
-                route.metadata = essence(route.metadata);
-                route
-            }),
-            ApiChange::TlsRoutes(turn) => apply(&mut self.tls_routes, turn, place_of, Clone::clone, |mut route| {
-                route.status = None;
-                route.metadata = essence(route.metadata);
-                route
-            }),
-            ApiChange::TcpRoutes(turn) => apply(&mut self.tcp_routes, turn, place_of, Clone::clone, |mut route| {
-                route.status = None;
-                route.metadata = essence(route.metadata);
-                route
-            }),
-            ApiChange::Grants(turn) => apply(&mut self.grants, turn, place_of, Clone::clone, |mut grant| {
-                grant.metadata = essence(grant.metadata);
-                grant
-            }),
+            ApiChange::Gateways(turn) => apply_objects(&mut self.gateways, turn, |gateway| gateway.status = None),
+            ApiChange::HttpRoutes(turn) => apply_objects(&mut self.http_routes, turn, |route| route.status = None),
+            ApiChange::GrpcRoutes(turn) => apply_objects(&mut self.grpc_routes, turn, |route| route.status = None),
+            ApiChange::TlsRoutes(turn) => apply_objects(&mut self.tls_routes, turn, |route| route.status = None),
+            ApiChange::TcpRoutes(turn) => apply_objects(&mut self.tcp_routes, turn, |route| route.status = None),
+            ApiChange::Grants(turn) => apply_objects(&mut self.grants, turn, |_| {}),
             ApiChange::Namespaces(turn) => {
                 let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
                 apply(&mut self.namespaces, turn, ResourceExt::name_any, |place| place.name.clone(), labels)
@@ -179,6 +156,16 @@ impl ApiInputs {
 fn essence(metadata: ObjectMeta) -> ObjectMeta {
     let ObjectMeta { name, namespace, creation_timestamp, .. } = metadata;
     ObjectMeta { name, namespace, creation_timestamp, ..ObjectMeta::default() }
+}
+
+/// The same of objects that are kept as they are, without what says nothing to the gateway.
+fn apply_objects<T: ResourceExt + PartialEq>(known: &mut BTreeMap<Place, T>, turn: Turn<T>, forget_status: fn(&mut T)) -> bool {
+    apply(known, turn, place_of, Clone::clone, |mut object| {
+        forget_status(&mut object);
+        let metadata = std::mem::take(object.meta_mut());
+        *object.meta_mut() = essence(metadata);
+        object
+    })
 }
 
 /// Takes objects of one kind in; true if anything is another than before.
