@@ -116,12 +116,12 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, namespace: &str, grants: &
         Some(Protocol::Https) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
             Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
         }
-        Some(Protocol::Tls) if !listener.tls.as_ref().is_some_and(|tls| tls.mode.as_deref() == Some("Passthrough")) => {
+        Some(Protocol::Tls) if listener.tls.as_ref().is_none_or(|tls| tls.mode.as_deref() != Some("Passthrough")) => {
             Some(Problem::new("UnsupportedValue", "tls.mode: TLS that is not HTTPS is passed on: only Passthrough is done here"))
         }
         Some(_) => None,
     };
-    let supported: &[&str] = match protocol {
+    let supported: &[&str] = match protocol.filter(|_| problem.is_none()) {
         Some(Protocol::Http | Protocol::Https) => &HTTP_KINDS,
         Some(Protocol::Tls) => &[RouteKind::Tls.as_str()],
         Some(Protocol::Tcp) => &[RouteKind::Tcp.as_str()],

@@ -243,7 +243,8 @@ fn connections_are_passed_on_by_routes_of_their_own_kinds() {
     let listeners = &decision.gateways[&Place::new("infra", "g")].listeners;
     assert_eq!(listeners.iter().map(|listener| listener.attached.len()).collect::<Vec<_>>(), [1, 0, 2]);
     assert_eq!(listeners[1].problem.as_ref().unwrap().reason, "UnsupportedValue");
+    assert!(listeners[1].kinds.is_empty(), "what is not served takes no Routes");
     let problems: Vec<_> =
         decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
-    assert_eq!(problems, [Some("NotAllowedByListeners"), None, None, None, Some("Pending")]);
+    assert_eq!(problems, [Some("NotAllowedByListeners"), None, None, None, Some("NotAllowedByListeners")]);
 }
