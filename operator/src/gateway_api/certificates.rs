@@ -82,8 +82,11 @@ impl Certificates {
         let client = &self.client;
         let looked = stream::iter(due).map(|place| async move { (place.clone(), problem(client, place).await) });
         let looked: Vec<_> = looked.buffer_unordered(AT_ONCE).collect().await;
-        for (place, problem) in looked {
-            let pause = if problem.is_some() { OFTEN } else { NOW_AND_THEN };
+        for (place, looked) in looked {
+            // An API server that does not answer says nothing of a Secret.
+            let is_known = looked.is_some();
+            let problem = looked.unwrap_or_else(|| self.problem(&place));
+            let pause = if problem.is_some() || !is_known { OFTEN } else { NOW_AND_THEN };
             self.seen.insert(place, (Instant::now() + pause, problem));
         }
         let next = self.seen.values().map(|(at, _)| *at).min();
@@ -100,16 +103,20 @@ fn named(decision: &Decision) -> impl Iterator<Item = &Place> {
     decision.gateways.values().flat_map(|gateway| &gateway.listeners).flat_map(|listener| &listener.certificates)
 }
 
-async fn problem(client: &Client, place: &Place) -> Option<String> {
+/// What is wrong with a Secret, if anything is; none where that cannot be known now.
+async fn problem(client: &Client, place: &Place) -> Option<Option<String>> {
     match Api::<Secret>::namespaced(client.clone(), &place.namespace).get_opt(&place.name).await {
-        Ok(None) => Some(format!("there is no Secret {place}")),
+        Ok(None) => Some(Some(format!("there is no Secret {place}"))),
         Ok(Some(secret)) => {
             let data = secret.data.unwrap_or_default();
             let bytes = |key: &str| data.get(key).map(|bytes| bytes.0.as_slice()).unwrap_or_default();
             let read = Certificate::read(bytes("tls.crt"), bytes("tls.key"));
-            read.err().map(|error| format!("Secret {place} is of no use: {error}"))
+            Some(read.err().map(|error| format!("Secret {place} is of no use: {error}")))
         }
-        Err(kube::Error::Api(status)) if status.is_forbidden() => Some(format!("waiting until Secret {place} may be read")),
-        Err(error) => Some(format!("failed to read Secret {place}: {error}")),
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Some(Some(format!("waiting until Secret {place} may be read"))),
+        Err(error) => {
+            tracing::warn!(secret = %place, %error, "failed to look at a certificate; it is tried again");
+            None
+        }
     }
 }

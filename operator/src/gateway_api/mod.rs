@@ -196,7 +196,11 @@ impl Engine {
             };
             match applied {
                 Ok(applied) => drop(applied.or_else(|| observed.cloned()).map(|service| opened.services.insert(place, service))),
-                Err(error) => keep_first(failed, Err(error)),
+                Err(error) => {
+                    // It goes on to be served as it was.
+                    observed.cloned().into_iter().for_each(|service| drop(opened.services.insert(place.clone(), service)));
+                    keep_first(failed, Err(error));
+                }
             }
         }
         for service in services.into_iter().filter(|service| !kept.contains(&service.name_any())) {

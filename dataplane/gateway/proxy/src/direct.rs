@@ -6,6 +6,7 @@
 //! goes the long way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, Version, header};
 use pingora_core::protocols::http::ServerSession;
@@ -74,7 +75,7 @@ impl Gateway {
 
     async fn attempt(&self, session: &mut Session, context: &mut RequestContext) -> Result<()> {
         let (route, address) = self.choose(context)?;
-        let connected = self.pool.connect(address, route.connect_timeout).await;
+        let connected = self.pool.connect(address, route.connect_timeout.min(route.try_timeout.unwrap_or(Duration::MAX))).await;
         let (stream, reused) = connected.map_err(|error| self.connect_failed(context, error))?;
         if !reused {
             self.metrics.upstream_connections.inc();
@@ -89,7 +90,7 @@ impl Gateway {
         let passed_on = pass_on(request, (&route, backend), &mut upstream, session.as_downstream_mut(), &self.compressors);
         let passed_on = match route.try_timeout {
             None => passed_on.await,
-            Some(within) => tokio::time::timeout(within, passed_on)
+            Some(within) => tokio::time::timeout(within.saturating_sub(context.try_started.elapsed()), passed_on)
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorType::ReadTimedout).into_up())),
         };

@@ -209,6 +209,7 @@ impl Acceptor {
                     };
                     // Not before there is somebody to use it: who waits for others to come has no place of theirs.
                     let permit = tokio::select! {
+                        biased;
                         permit = permits.clone().acquire_owned() => permit,
                         _ = drained.wait_for(|closed| *closed) => break,
                     };
@@ -217,6 +218,7 @@ impl Acceptor {
                     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX));
                     let (proxy, announced, mut closed) = (proxy.clone(), drain.announced.clone(), drain.closed.clone());
                     let (leads, metrics, passing) = (leads.clone(), metrics.clone(), closed.clone());
+                    let ports = ports.clone();
                     let counted = Counted::start(metrics.clone());
                     let is_balancer = balancers.as_ref().is_some_and(|balancers| balancers.lets_in(client.ip()));
                     tokio::spawn(async move {
@@ -241,6 +243,12 @@ impl Acceptor {
                                 }
                             }
                             Ok(Some(Begun::Passed(stream, from, route))) => {
+                                // At the ports of Gateways it is known only now that it is not requests.
+                                let is_gateways = matches!(leads, Leads::Gateway(..));
+                                let Ok(_place) = is_gateways.then(|| ports.try_acquire_owned()).transpose() else {
+                                    metrics.not_passed("too_many");
+                                    return;
+                                };
                                 if let Err(error) = pass(stream, from.ip(), &route, &metrics, passing).await {
                                     error.label().into_iter().for_each(|reason| metrics.not_passed(reason));
                                     tracing::debug!(%error, %from, route = route.id, "a connection was passed on no longer");

@@ -98,7 +98,8 @@ fn attach(
         })
         .filter(|attachment| !attachment.hosts.is_empty())
         .collect();
-    if !at.is_empty() && at.iter().all(|one| !decision.listeners[one.listener].is_accepted()) {
+    let is_served = |one: &Attachment| decision.problem.is_none() && decision.listeners[one.listener].is_accepted();
+    if !at.is_empty() && !at.iter().any(is_served) {
         return Err(Problem::new("Pending", format!("the listeners of Gateway {place} that it is for cannot be served")));
     }
     if at.is_empty() {

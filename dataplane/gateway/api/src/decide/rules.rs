@@ -81,12 +81,24 @@ pub(super) fn decide(
     let is_unknown = |rule: &HttpRule, written: &HttpRouteRule| rule.matches.len() < written.matches.len();
     let all_wrong = !wrong.is_empty() && wrong.len() == route.rules.len();
     let first = wrong.into_iter().next();
-    if all_wrong || rules.iter().zip(route.rules.iter()).any(|(rule, written)| is_unknown(rule, written)) {
+    let some_unknown = problem.is_some() || rules.iter().zip(route.rules.iter()).any(|(rule, written)| is_unknown(rule, written));
+    if all_wrong || some_unknown {
         problem = problem.or(first.clone());
         for rule in &mut rules {
             rule.filters =
                 rule.filters.clone().and_then(|_| Err(problem.clone().unwrap_or_else(|| Problem::new("UnsupportedValue", ""))));
         }
+    }
+    if let Some(problem) = problem.as_ref().filter(|_| some_unknown && !route.hostnames.is_empty()) {
+        // What is for its hosts and for none of its rules falls to no wildcard above them: it may have been for it.
+        rules.push(HttpRule {
+            matches: vec![Match { path: PathRule::Prefix("/".to_owned()), conditions: Conditions::default() }],
+            filters: Err(problem.clone()),
+            backends: Vec::new(),
+            mirrors: Vec::new(),
+            request_timeout: None,
+            try_timeout: None,
+        });
     }
     let partly = first.filter(|_| problem.is_none());
     RouteDecision { kind: route.kind, route: route.place.clone(), parents, rules, problem, partly, unresolved }

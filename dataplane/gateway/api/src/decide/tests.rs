@@ -163,6 +163,7 @@ fn a_rule_that_cannot_be_done_refuses_what_it_is_for() {
         if wrong["matches"].is_array() {
             // It is not known what it would have been for, which is not for the other to answer.
             assert!(beside.problem.unwrap().reason == reason && beside.rules.iter().all(|rule| rule.filters.is_err()));
+            assert_eq!(beside.rules.len(), 2);
             continue;
         }
         assert!(beside.problem.is_none() && beside.partly.unwrap().reason == reason);
@@ -247,4 +248,13 @@ fn connections_are_passed_on_by_routes_of_their_own_kinds() {
     let problems: Vec<_> =
         decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
     assert_eq!(problems, [Some("NotAllowedByListeners"), None, None, None, Some("NotAllowedByListeners")]);
+}
+
+#[test]
+fn what_a_host_may_have_been_for_falls_to_no_wildcard_above_it() {
+    let wrong = json!([{"matches": [{"path": {"type": "RegularExpression", "value": "/admin("}}]}]);
+    let spec = json!({"parentRefs": [{"name": "g"}], "hostnames": ["a.example"], "rules": wrong});
+    let decision = Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide();
+    let rules = &decision.routes[0].rules;
+    assert!(rules.iter().all(|rule| rule.filters.is_err()) && rules.last().is_some_and(|rule| rule.matches.len() == 1));
 }

@@ -119,7 +119,11 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
     let mut compiled = Compiled::default();
     let (mut rules, mut passing) = gather(&decision, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
-    let doors: BTreeMap<(&Place, u16), u16> = inputs.doors().map(|(gateway, door)| ((gateway, door.port), door.opened)).collect();
+    // While the Service of a Gateway that was made anew is still there, both lead to the same.
+    let mut doors: BTreeMap<(&Place, u16), Vec<u16>> = BTreeMap::new();
+    for (gateway, door) in inputs.doors() {
+        doors.entry((gateway, door.port)).or_default().push(door.opened);
+    }
     for (place, gateway) in &decision.gateways {
         for port in served(gateway) {
             let Some(opened) = doors.get(&(place, port)) else { continue };
@@ -137,11 +141,14 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
-            match compiled.ports.entry(*opened) {
-                Entry::Vacant(free) => drop(free.insert(Arc::new(ApiPort { listeners }))),
-                // Neither's clients are to be answered by the other's Routes.
-                Entry::Occupied(_) => {
-                    tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway");
+            let port = Arc::new(ApiPort { listeners });
+            for opened in opened {
+                match compiled.ports.entry(*opened) {
+                    Entry::Vacant(free) => drop(free.insert(port.clone())),
+                    // Neither's clients are to be answered by the other's Routes.
+                    Entry::Occupied(_) => {
+                        tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway");
+                    }
                 }
             }
         }
@@ -225,7 +232,13 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         RouteKind::Tls => RouteProtocol::TLS,
         RouteKind::Tcp => RouteProtocol::TCP,
     };
-    let idle_timeout = if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp) { IDLE_PASSED } else { IDLE };
+    let idle_timeout = match route.kind {
+        RouteKind::Tls | RouteKind::Tcp => IDLE_PASSED,
+        // Who gives a request longer waits longer.
+        RouteKind::Http | RouteKind::Grpc => {
+            IDLE.max(rule.request_timeout.unwrap_or_default()).max(rule.try_timeout.unwrap_or_default())
+        }
+    };
     let backends = Backends::of(backends);
     let mirrors = rule.mirrors.iter();
     let mirrors =

@@ -88,7 +88,7 @@ impl ApiInputs {
                 turn,
                 |class| class.name_any(),
                 |place| place.name.clone(),
-                |class| class.spec.controller_name == CONTROLLER,
+                |class| class.spec.controller_name == CONTROLLER && class.spec.parameters_ref.is_none(),
             ),
             ApiChange::Gateways(turn) => apply_objects(&mut self.gateways, turn, |gateway| gateway.status = None),
             ApiChange::HttpRoutes(turn) => apply_objects(&mut self.http_routes, turn, |route| route.status = None),
