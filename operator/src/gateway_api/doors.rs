@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::types::{Gateway, GatewayAddress};
-use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, GatewayDecision, Place, doors, place_of};
+use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, Place, doors, place_of};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -24,12 +24,6 @@ const LABEL_BYTES_MAX: usize = 63;
 /// The name of a Gateway's Service. One that is made anew has another.
 pub(super) fn name(gateway: &Gateway) -> String {
     format!("gateway-{}", gateway.meta().uid.as_deref().unwrap_or_default())
-}
-
-/// The ports of a Gateway at which something is served.
-pub(super) fn ports(decided: &GatewayDecision) -> BTreeSet<u16> {
-    let accepted = decided.listeners.iter().filter(|listener| decided.problem.is_none() && listener.is_accepted());
-    accepted.map(|listener| listener.port).collect()
 }
 
 /// Which ports are opened for whom. What has one keeps it, and what is free again is given to nobody for as long as others are: connections

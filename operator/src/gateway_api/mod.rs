@@ -185,7 +185,7 @@ impl Engine {
             let Some(decided) = decision.gateways.get(&place) else { continue };
             let name = doors::name(gateway);
             let observed = services.iter().find(|service| service.name_any() == name).copied();
-            let planned = self.plan.service(gateway, &doors::ports(decided), &self.context.system_namespace, &self.settings);
+            let planned = self.plan.service(gateway, &decided.ports(), &self.context.system_namespace, &self.settings);
             if planned.is_short {
                 opened.short.insert(place.clone());
             }

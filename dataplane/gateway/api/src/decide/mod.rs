@@ -8,7 +8,7 @@ mod listeners;
 mod request_route;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_router::Transport;
 use kube::ResourceExt;
@@ -145,6 +145,14 @@ pub struct GatewayDecision {
     pub listeners: Vec<ListenerDecision>,
     /// Of the whole.
     pub problem: Option<Problem>,
+}
+
+impl GatewayDecision {
+    /// The ports at which something is served.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        let accepted = self.listeners.iter().filter(|listener| self.problem.is_none() && listener.is_accepted());
+        accepted.map(|listener| listener.port).collect()
+    }
 }
 
 /// What becomes of a Route.

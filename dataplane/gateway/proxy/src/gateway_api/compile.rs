@@ -1,13 +1,13 @@
 //! The tables of Gateways: for each port that is opened, which listener a request is for, and which rule answers it.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_certificates::Certificate;
 use eddy_crds::RouteProtocol;
-use eddy_gateway_api::{BackendPort, Decision, GatewayDecision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
+use eddy_gateway_api::{BackendPort, Decision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
 use eddy_router::{Filters, HostMap, Redirect, Rule, Table};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
@@ -125,7 +125,7 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
         doors.entry((gateway, door.port)).or_default().push(door.opened);
     }
     for (place, gateway) in &decision.gateways {
-        for port in served(gateway) {
+        for port in gateway.ports() {
             let Some(opened) = doors.get(&(place, port)) else { continue };
             let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port == port && one.is_accepted());
             let mut listeners = HostMap::default();
@@ -154,12 +154,6 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
         }
     }
     compiled
-}
-
-/// The ports of a Gateway at which something is served.
-fn served(gateway: &GatewayDecision) -> BTreeSet<u16> {
-    let accepted = gateway.listeners.iter().filter(|listener| gateway.problem.is_none() && listener.is_accepted());
-    accepted.map(|listener| listener.port).collect()
 }
 
 /// Routes that pass on what comes at a listener, by host, the oldest first.
