@@ -14,7 +14,7 @@ use super::passwords::{Confirmed, good};
 use super::providers::joined;
 use super::sessions::administrator;
 use super::signed::{Signed, begin_for, from_this_site, time};
-use super::{SignIn, failed, now_s};
+use super::{HEARD_WITHIN, SignIn, failed, heard, now_s};
 use crate::account::Account;
 use crate::invitations::{Invitation, invite_link, taken};
 use crate::people::UserRef;
@@ -110,6 +110,10 @@ impl SignIn {
 
     pub(super) async fn good_invitation(&self, secret: &str) -> Result<(Invitation, Read), Problem> {
         let (invitation, read) = self.people().invitation(secret, now_s()).await.map_err(failed)?.ok_or_else(gone)?;
+        // Whoever was invited as soon as they were a user may be here before this process has heard of them.
+        let since_s = |user: eddy_authz::UserEntry| user.since_s;
+        let is_known = || self.0.feed.permissions().user(&invitation.user).map(since_s) >= Some(invitation.user_since_s);
+        heard(HEARD_WITHIN, is_known).await;
         let is_theirs = self.user(&invitation.user)?.is_some_and(|(user, _)| user.since_s == invitation.user_since_s);
         let is_good = is_theirs && self.is_from_administrator(&invitation).await?;
         if is_good { Ok((invitation, read)) } else { Err(gone()) }

@@ -42,8 +42,10 @@ use crate::rows::PeopleError;
 const BODY_BYTES_MAX: usize = 16 * 1024;
 /// A request is answered within this.
 const WITHIN: Duration = Duration::from_secs(20);
-/// Every process knows within this who signed in, or out, or NATS is slow.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
+/// Every process has heard within this of what identity knows, also while a connection to NATS is lost, which is noticed after 3 s, and made anew.
+const HEARD_WITHIN: Duration = Duration::from_secs(6);
+/// What was told may have been lost with a connection: it is told again.
+const TOLD_EVERY: Duration = Duration::from_millis(500);
 const DAY_S: i64 = 24 * 3600;
 
 /// How long things hold.
@@ -217,19 +219,28 @@ impl SignIn {
 
     /// Tells every process of sessions that began or ended, and waits until this one has heard of it; false if it did not in time.
     async fn told(&self, ids: &[String], begun: bool) -> bool {
-        for id in ids {
-            (self.0.tell)(id);
-        }
-        let deadline = Instant::now() + TOLD_WITHIN;
-        let known = |id: &String| self.0.feed.permissions().is_session(id) == begun;
-        while !ids.iter().all(known) {
-            if Instant::now() > deadline {
-                return false;
+        let is_known = |id: &String| self.0.feed.permissions().is_session(id) == begun;
+        let deadline = Instant::now() + HEARD_WITHIN;
+        while Instant::now() < deadline {
+            ids.iter().for_each(|id| (self.0.tell)(id));
+            if heard(TOLD_EVERY, || ids.iter().all(is_known)).await {
+                return true;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        true
+        false
     }
+}
+
+/// Waits so long at most until something has been heard of; false if it was not.
+async fn heard(within: Duration, is_known: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while !is_known() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    true
 }
 
 fn now_s() -> i64 {

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use axum::body::{Body, to_bytes};
 use eddy_authz::feed::Ages;
 use eddy_authz::{Entry, Permissions, session_key, user_key};
@@ -21,6 +24,8 @@ struct Stage {
     router: Router,
     people: People,
     feed: Feed,
+    /// How many of the next that are told are lost on the way.
+    to_lose: Arc<AtomicUsize>,
     _folder: tempfile::TempDir,
 }
 
@@ -73,8 +78,12 @@ impl Stage {
         };
         let options = change(options);
         // As identity does, in another process.
-        let told = feed.clone();
+        let (told, to_lose) = (feed.clone(), Arc::new(AtomicUsize::new(0)));
+        let lose = to_lose.clone();
         let tell = move |id: &str| {
+            if lose.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1)).is_ok() {
+                return;
+            }
             let (id, feed, sessions) = (id.to_owned(), told.clone(), sessions.clone());
             tokio::spawn(async move {
                 let entry = sessions.one(&id).await.unwrap().map(|session| Entry::Session(session.entry).to_bytes().unwrap());
@@ -82,7 +91,7 @@ impl Stage {
             });
         };
         let router = SignIn::new(people.clone(), feed.clone(), options, (Recorder::nowhere(), None), tell).unwrap().router();
-        Self { router, people, feed, _folder: folder }
+        Self { router, people, feed, to_lose, _folder: folder }
     }
 
     fn set_user(&self, name: &str, user: UserEntry) {
@@ -324,6 +333,34 @@ async fn a_program_of_somebody_who_is_suspended_or_signed_out_by_then_is_not_let
         assert_eq!((said.status, said.body["access_token"].as_str()), (400, None));
         stage.set_user("ada", UserEntry { admin: false, suspended: false, since_s: 5 });
     }
+}
+
+#[tokio::test]
+async fn whoever_is_invited_before_it_is_known_that_they_are_a_user_is_let_in_once_it_is() {
+    let stage = Stage::new();
+    let invite = async |name: &'static str, since_s| {
+        let user = UserRef { name, since_s };
+        let invitation = stage.people.invite(user, ("", None), now_s() + 100).await.unwrap();
+        json!({"invitation": invitation, "password": "the horse of new"})
+    };
+    let (new, again) = (invite("new", 7).await, invite("bob", 9).await);
+    let known_later = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stage.set_user("new", UserEntry { admin: false, suspended: false, since_s: 7 });
+        stage.set_user("bob", UserEntry { admin: false, suspended: false, since_s: 9 });
+    };
+    let post = |accept| stage.post("/auth/v1/invitation", &[], accept);
+    let (first, second, ()) = tokio::join!(post(new), post(again), known_later);
+    assert_eq!((first.status, second.status), (200, 200), "{} {}", first.body, second.body);
+}
+
+#[tokio::test]
+async fn what_is_told_and_lost_on_the_way_is_told_again() {
+    let stage = Stage::new();
+    let cookie = stage.invited("ada", ADAS).await.cookie();
+    stage.password("ada", ADAS).await;
+    stage.to_lose.store(1, Relaxed);
+    assert_eq!(stage.as_page(Method::DELETE, "/auth/v1/sessions", &cookie, json!(null)).await.status, 200);
 }
 
 #[tokio::test]
