@@ -3,10 +3,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use eddy_e2e::wait;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
+use tokio::net::UdpSocket;
+use tokio::time::timeout;
 
 use crate::support::{GatewayProcess, backend};
 use crate::tls::{certificate, secured_backend};
@@ -162,6 +165,7 @@ async fn connections_are_passed_on_by_port_and_by_name() {
     let certificates = json!({"certificateRefs": [{"name": "tls"}]});
     let listeners = json!([
         {"name": "tcp", "port": 5432, "protocol": "TCP"},
+        {"name": "inside", "port": 443, "protocol": "TLS", "hostname": "c.b.example", "tls": certificates},
         {"name": "ends", "port": 443, "protocol": "HTTPS", "hostname": "a.example", "tls": certificates},
         {"name": "passes", "port": 443, "protocol": "TLS", "hostname": "*.b.example", "tls": {"mode": "Passthrough"}},
     ]);
@@ -171,13 +175,71 @@ async fn connections_are_passed_on_by_port_and_by_name() {
     };
     let mut inputs = inputs(&[("first", listeners, &[(5432, tcp), (443, tls)])], &[("h", to("ends", json!([])))], backend);
     inputs["gateway_api"]["tcp_routes"] = json!([object("TCPRoute", "c", 1, to("tcp", json!([])))]);
-    inputs["gateway_api"]["tls_routes"] = json!([object("TLSRoute", "t", 2, to("passes", json!(["x.b.example"])))]);
+    inputs["gateway_api"]["tls_routes"] = json!([
+        object("TLSRoute", "t", 2, to("passes", json!(["x.b.example"]))),
+        object(
+            "TLSRoute",
+            "u",
+            3,
+            json!({"parentRefs": [{"name": "first", "sectionName": "inside"}], "rules": [{"backendRefs": [{"name": "plain", "port": 80}]}]})
+        ),
+    ]);
+    let (plain, _told) = crate::support::backend().await;
+    inputs["slices"].as_array_mut().unwrap().push(json!({
+        "slice": {"namespace": "infra", "name": "plain-1"}, "service": "plain",
+        "ready": {plain.port().to_string(): [plain]}, "leaving": {}, "names": {"http": plain.port()},
+    }));
+    let service = json!([{"namespace": "infra", "name": "plain"}, {"ports": [{"port": 80, "name": "http", "is_udp": false}]}]);
+    inputs["gateway_api"]["services"].as_array_mut().unwrap().push(service);
     let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
     tokio::task::block_in_place(|| {
         assert_eq!(status(tcp, "https://any.example/", &[]), "200", "whatever it is");
         assert_eq!(status(tls, "https://x.b.example/", &[]), "200", "the backend ends TLS");
         assert_eq!(status(tls, "https://y.b.example/", &[]), "000", "no Route is for it");
         assert_eq!(status(tls, "https://c.example/", &[]), "000", "no listener is for it");
+        assert_eq!(status(tls, "https://c.b.example/", &[]), "200", "TLS ends here, and what is in it is passed on");
         assert_eq!(status(tls, "https://a.example/", &[]), "502", "TLS ends here, and the backend speaks nothing else");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_are_passed_on_by_routes_of_their_own() {
+    let backend = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = backend.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 65_535];
+        while let Ok((count, from)) = backend.recv_from(&mut buffer).await {
+            let _ = backend.send_to(&buffer[..count], from).await;
+        }
+    });
+    // One number is two ports.
+    let (port, listeners) =
+        (free_port(), json!([{"name": "udp", "port": 53, "protocol": "UDP"}, {"name": "http", "port": 53, "protocol": "HTTP"}]));
+    let mut inputs = inputs(&[("first", listeners, &[(53, port)])], &[], address);
+    let written = &mut inputs["gateway_api"];
+    let doors = json!([{"port": 53, "opened": port}, {"port": 53, "opened": port, "transport": "Udp"}]);
+    written["doors"][0][1][1] = doors;
+    written["services"][0][1]["ports"][0]["is_udp"] = json!(true);
+    written["udp_routes"] =
+        json!([object("UDPRoute", "u", 1, rules("first", json!([{"backendRefs": [{"name": "web", "port": 80}]}])))]);
+    inputs["slices"][0]["datagrams"] = json!({"ready": inputs["slices"][0]["ready"], "leaving": {}});
+    let mut gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(("127.0.0.1", port)).await.unwrap();
+    let mut answer = [0; 16];
+    let mut tries = 0;
+    let count = loop {
+        // The port may not be open yet.
+        let _ = client.send(b"question").await;
+        match timeout(Duration::from_millis(200), client.recv(&mut answer)).await {
+            Ok(Ok(count)) => break count,
+            _ => tries += 1,
+        }
+        assert!(tries < 100, "no answer comes");
+    };
+    assert_eq!(&answer[..count], b"question");
+    tokio::task::block_in_place(|| {
+        assert_eq!(status(port, "http://any.example/", &[]), "404", "requests come to the other one");
+        assert!(gateway.end());
     });
 }

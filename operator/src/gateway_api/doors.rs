@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::types::{Gateway, GatewayAddress};
 use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, Place, doors, place_of};
+use eddy_router::{Port, Transport};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -31,7 +32,7 @@ pub(super) fn name(gateway: &Gateway) -> String {
 #[derive(Default)]
 pub(super) struct Plan {
     /// By the name of a Service and its port.
-    assigned: BTreeMap<(String, u16), Assigned>,
+    assigned: BTreeMap<(String, Port), Assigned>,
     /// The last one that was given.
     last: Option<u16>,
 }
@@ -60,7 +61,7 @@ impl Plan {
         for service in services {
             let Some((gateway, doors)) = doors(service) else { continue };
             for door in doors {
-                let key = (service.name_any(), door.port);
+                let key = (service.name_any(), door.of());
                 // Of two that have the same, the older one keeps it.
                 if !self.assigned.contains_key(&key) && taken.insert(door.opened) {
                     self.assigned.insert(key, Assigned { opened: door.opened, namespace: gateway.namespace.clone() });
@@ -78,7 +79,7 @@ impl Plan {
     pub(super) fn service(
         &mut self,
         gateway: &Gateway,
-        ports: &BTreeSet<u16>,
+        ports: &BTreeSet<Port>,
         namespace: &str,
         settings: &GatewayApi,
     ) -> Planned {
@@ -86,17 +87,24 @@ impl Plan {
         let name = name(gateway);
         // What is served no more is closed.
         self.assigned.retain(|(service, port), _| *service != name || ports.contains(port));
-        let opened: Vec<(u16, u16)> = ports.iter().filter_map(|port| Some((*port, self.opened(&name, &place, *port)?))).collect();
+        let opened: Vec<(Port, u16)> =
+            ports.iter().filter_map(|port| Some((*port, self.opened(&name, &place, *port)?))).collect();
         let is_short = opened.len() < ports.len();
         if opened.is_empty() {
             return Planned { service: None, is_short };
         }
-        let service_port = |(port, opened): (u16, u16)| ServicePort {
-            name: Some(format!("p{port}")),
-            port: i32::from(port),
-            target_port: Some(IntOrString::Int(i32::from(opened))),
-            protocol: Some("TCP".to_owned()),
-            ..ServicePort::default()
+        let service_port = |(port, opened): (Port, u16)| {
+            let (name, protocol) = match port.transport {
+                Transport::Tcp => (format!("p{}", port.number), "TCP"),
+                Transport::Udp => (format!("p{}-udp", port.number), "UDP"),
+            };
+            ServicePort {
+                name: Some(name),
+                port: i32::from(port.number),
+                target_port: Some(IntOrString::Int(i32::from(opened))),
+                protocol: Some(protocol.to_owned()),
+                ..ServicePort::default()
+            }
         };
         let infrastructure = gateway.spec.infrastructure.clone().unwrap_or_default();
         // Others act on what Services of the platform's namespace say: whoever writes Gateways says there what they are let.
@@ -129,7 +137,7 @@ impl Plan {
         Planned { service: Some(Service { metadata, spec: Some(spec), status: None }), is_short }
     }
 
-    fn opened(&mut self, name: &str, gateway: &Place, port: u16) -> Option<u16> {
+    fn opened(&mut self, name: &str, gateway: &Place, port: Port) -> Option<u16> {
         let key = (name.to_owned(), port);
         if let Some(known) = self.assigned.get(&key) {
             return Some(known.opened);
@@ -184,7 +192,7 @@ mod tests {
         GatewayApi { service_type: "LoadBalancer".into(), domains: vec!["lb.example".into()] }
     }
     fn planned(plan: &mut Plan, name: &str, ports: &[u16]) -> Option<Service> {
-        plan.service(&gateway(name), &ports.iter().copied().collect(), "eddy-system", &settings()).service
+        plan.service(&gateway(name), &ports.iter().copied().map(Port::tcp).collect(), "eddy-system", &settings()).service
     }
     fn opened(service: &Service) -> Vec<(u16, u16)> {
         doors(service).unwrap().1.iter().map(|door| (door.port, door.opened)).collect()
@@ -225,7 +233,7 @@ mod tests {
     #[test]
     fn a_namespace_has_so_many() {
         let mut plan = Plan::default();
-        let ports: BTreeSet<u16> = (1..=300).collect();
+        let ports: BTreeSet<Port> = (1..=150).flat_map(|number| [Port::tcp(number), Port::udp(number)]).collect();
         let planned = plan.service(&gateway("a"), &ports, "eddy-system", &settings());
         assert!(planned.is_short && opened(&planned.service.unwrap()).len() == DOORS_A_NAMESPACE_MAX);
     }

@@ -4,6 +4,7 @@
 //! What becomes of one object hangs on most others, so all are decided about together, and only what differs is written.
 
 mod certificates;
+mod conditions;
 mod doors;
 mod status;
 mod stores;
@@ -13,8 +14,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, RouteStatus};
-use eddy_gateway_api::{Decision, Place, RouteDecision, RouteKind, World, decide, place_of};
+use eddy_gateway_api::types::{Gateway, GatewayClass, ListenerSet, RouteStatus};
+use eddy_gateway_api::{Decision, ListenerSetDecision, Place, RouteDecision, RouteKind, World, decide, place_of};
 use eddy_telemetry::error_chain;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -28,6 +29,7 @@ use tokio::time::{Instant, timeout};
 
 use self::certificates::Certificates;
 use self::doors::Plan;
+use self::status::Opening;
 use self::stores::{Stores, World as Known};
 use crate::context::{Context, GatewayApi};
 use crate::error::ReconcileError;
@@ -127,15 +129,17 @@ impl Engine {
     /// Makes and says all that follows from what is there.
     async fn turn(&mut self, stores: &Stores) -> Turned {
         let known = stores.known();
-        let (gateways, grants) = (known.gateways(), known.grants());
+        let (gateways, listener_sets, grants) = (known.gateways(), known.listener_sets(), known.grants());
         let (http_routes, grpc_routes) = (known.http_routes(), known.grpc_routes());
-        let (tls_routes, tcp_routes) = (known.tls_routes(), known.tcp_routes());
+        let (tls_routes, tcp_routes, udp_routes) = (known.tls_routes(), known.tcp_routes(), known.udp_routes());
         let world = World {
             gateways: &gateways,
+            listener_sets: &listener_sets,
             http_routes: &http_routes,
             grpc_routes: &grpc_routes,
             tls_routes: &tls_routes,
             tcp_routes: &tcp_routes,
+            udp_routes: &udp_routes,
             grants: &grants,
             namespaces: &known.namespaces,
             services: &known.services,
@@ -151,6 +155,9 @@ impl Engine {
         for gateway in &gateways {
             keep_first(&mut failed, self.write_gateway(gateway, &decision, &opened).await);
         }
+        for set in &listener_sets {
+            keep_first(&mut failed, self.write_listener_set(set, &decision, &opened).await);
+        }
         let decided: BTreeMap<(RouteKind, &Place), _> =
             decision.routes.iter().map(|decided| ((decided.kind, &decided.route), decided)).collect();
         macro_rules! write_all {
@@ -165,6 +172,7 @@ impl Engine {
         write_all!(grpc_routes, RouteKind::Grpc);
         write_all!(tls_routes, RouteKind::Tls);
         write_all!(tcp_routes, RouteKind::Tcp);
+        write_all!(udp_routes, RouteKind::Udp);
         Turned { pause, failed }
     }
 
@@ -238,14 +246,29 @@ impl Engine {
     async fn write_gateway(&self, gateway: &Gateway, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
         let place = place_of(gateway);
         let Some(decided) = decision.gateways.get(&place) else { return Ok(()) };
-        let addresses = opened.services.get(&place).map(doors::addresses).unwrap_or_default();
         let wrong = |secret: &Place| self.certificates.problem(secret);
-        let after = status::gateway(gateway, decided, addresses, wrong, opened.short.contains(&place), Timestamp::now());
+        let of_gateway = |set: &&ListenerSetDecision| set.gateway == place && set.problem.is_none();
+        let sets = decision.listener_sets.iter().filter(|(_, set)| of_gateway(set));
+        let sets = sets.filter(|(set, _)| status::has_good_listener(decided, set, wrong)).count();
+        let opening = opened.of(&place);
+        let after = status::gateway(gateway, decided, sets, &opening, wrong, Timestamp::now());
         if gateway.status.as_ref() == Some(&after) {
             return Ok(());
         }
         let api = Api::<Gateway>::namespaced(self.client.clone(), &place.namespace);
         write(&api, gateway, &after).await
+    }
+
+    async fn write_listener_set(&self, set: &ListenerSet, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
+        let place = place_of(set);
+        let Some(decided) = decision.listener_sets.get(&place) else { return Ok(()) };
+        let Some(gateway) = decision.gateways.get(&decided.gateway) else { return Ok(()) };
+        let wrong = |secret: &Place| self.certificates.problem(secret);
+        let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), wrong, Timestamp::now());
+        if set.status.as_ref() == Some(&after) {
+            return Ok(());
+        }
+        write(&Api::<ListenerSet>::namespaced(self.client.clone(), &place.namespace), set, &after).await
     }
 }
 
@@ -255,6 +278,13 @@ struct Opened {
     services: BTreeMap<Place, Service>,
     /// For which no more can be opened.
     short: BTreeSet<Place>,
+}
+
+impl Opened {
+    fn of(&self, gateway: &Place) -> Opening {
+        let addresses = self.services.get(gateway).map(doors::addresses).unwrap_or_default();
+        Opening { addresses, is_short: self.short.contains(gateway) }
+    }
 }
 
 /// Goes on with the others where one fails, and tells of the first that did.

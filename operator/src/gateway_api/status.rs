@@ -1,15 +1,15 @@
 //! What is said of Gateways, their classes and their Routes.
 
 use eddy_gateway_api::types::{
-    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerStatus, RouteParentStatus, RouteStatus,
-    SupportedFeature,
+    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet, ListenerSetStatus, ListenerStatus,
+    RouteParentStatus, RouteStatus, SupportedFeature,
 };
-use eddy_gateway_api::{CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, Place, Problem, RouteDecision};
+use eddy_gateway_api::{
+    CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, ListenerSetDecision, Place, Problem, RouteDecision, place_of,
+};
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// Longer messages are refused.
-const MESSAGE_BYTES_MAX: usize = 1024;
+use super::conditions::Conditions;
 
 /// Whether a class' Gateways are run here.
 pub(super) fn is_ours(class: &GatewayClass) -> bool {
@@ -19,50 +19,6 @@ pub(super) fn is_ours(class: &GatewayClass) -> bool {
 /// Whether Gateways of a class of ours are run.
 pub(super) fn is_run(class: &GatewayClass) -> bool {
     is_ours(class) && class.spec.parameters_ref.is_none()
-}
-
-/// Conditions of one object, or of a part of it.
-struct Conditions<'a> {
-    before: &'a [Condition],
-    generation: Option<i64>,
-    now: Timestamp,
-    all: Vec<Condition>,
-}
-
-impl<'a> Conditions<'a> {
-    fn new(before: &'a [Condition], generation: Option<i64>, now: Timestamp) -> Self {
-        Self { before, generation, now, all: Vec::new() }
-    }
-
-    fn put(&mut self, kind: &str, is_true: bool, reason: &str, message: &str) -> &mut Self {
-        let status = if is_true { "True" } else { "False" };
-        let since = self.before.iter().find(|before| before.type_ == kind && before.status == status);
-        let end = (0..=message.len().min(MESSAGE_BYTES_MAX)).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
-        self.all.push(Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: message[..end].to_owned(),
-            observed_generation: self.generation,
-            last_transition_time: since.map_or(Time(self.now), |before| before.last_transition_time.clone()),
-        });
-        self
-    }
-
-    /// All of them, and those that others wrote.
-    fn end(mut self) -> Vec<Condition> {
-        let ours = ["Accepted", "Programmed", "Conflicted", "ResolvedRefs", "PartiallyInvalid"];
-        self.all.extend(self.before.iter().filter(|before| !ours.contains(&before.type_.as_str())).cloned());
-        self.all
-    }
-
-    /// One that is true unless there is a problem.
-    fn unless(&mut self, problem: Option<&Problem>, kind: &str, good: (&str, &str)) -> &mut Self {
-        match problem {
-            None => self.put(kind, true, good.0, good.1),
-            Some(problem) => self.put(kind, false, problem.reason, &problem.message),
-        }
-    }
 }
 
 pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus {
@@ -77,27 +33,26 @@ pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus 
     GatewayClassStatus { conditions: conditions.end(), supported_features }
 }
 
-/// `wrong` says what is wrong with a Secret.
+/// What is open for a Gateway.
+pub(super) struct Opening {
+    pub(super) addresses: Vec<GatewayAddress>,
+    /// No more ports can be opened for it.
+    pub(super) is_short: bool,
+}
+
+/// `sets` is how many ListenerSets add to it, and `wrong` says what is wrong with a Secret.
 pub(super) fn gateway(
     gateway: &Gateway,
     decided: &GatewayDecision,
-    addresses: Vec<GatewayAddress>,
-    wrong: impl Fn(&Place) -> Option<String>,
-    is_short: bool,
+    sets: usize,
+    opening: &Opening,
+    wrong: impl Fn(&Place) -> Option<String> + Copy,
     now: Timestamp,
 ) -> GatewayStatus {
     let before = gateway.status.clone().unwrap_or_default();
     let generation = gateway.metadata.generation;
-    let listeners: Vec<ListenerStatus> = decided
-        .listeners
-        .iter()
-        .map(|decided| {
-            let before = before.listeners.iter().find(|before| before.name == decided.name);
-            let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
-            listener(decided, &wrong, Conditions::new(before, generation, now))
-        })
-        .collect();
-    let accepted = decided.listeners.iter().filter(|listener| listener.is_accepted()).count();
+    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, wrong, now);
+    let accepted = decided.listeners_of(None).filter(|listener| listener.is_accepted()).count();
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     match &decided.problem {
         Some(problem) => conditions.put("Accepted", false, problem.reason, &problem.message),
@@ -109,19 +64,94 @@ pub(super) fn gateway(
     };
     if decided.problem.is_some() || accepted == 0 {
         conditions.put("Programmed", false, "Invalid", "it is not accepted");
-    } else if is_short {
-        conditions.put(
-            "Programmed",
-            false,
-            "NoResources",
-            "no more ports can be opened for Gateways of this namespace: some of its listeners are not served",
-        );
-    } else if addresses.is_empty() {
-        conditions.put("Programmed", false, "AddressNotAssigned", "waiting until its Service is given an address");
     } else {
-        conditions.put("Programmed", true, "Programmed", "its ports are open at its addresses");
+        conditions.unless(opening.problem().as_ref(), "Programmed", ("Programmed", "its ports are open at its addresses"));
     }
-    GatewayStatus { addresses, conditions: conditions.end(), listeners }
+    GatewayStatus {
+        addresses: opening.addresses.clone(),
+        conditions: conditions.end(),
+        listeners,
+        attached_listener_sets: Some(i32::try_from(sets).unwrap_or(i32::MAX)),
+    }
+}
+
+impl Opening {
+    fn problem(&self) -> Option<Problem> {
+        let problem = |reason, message: &str| Some(Problem { reason, message: message.to_owned() });
+        match self {
+            Self { is_short: true, .. } => problem(
+                "NoResources",
+                "no more ports can be opened for Gateways of this namespace: some of its listeners are not served",
+            ),
+            Self { addresses, .. } if addresses.is_empty() => {
+                problem("AddressNotAssigned", "waiting until its Service is given an address")
+            }
+            Self { .. } => None,
+        }
+    }
+}
+
+/// What is said of a ListenerSet for a Gateway that is run here.
+pub(super) fn listener_set(
+    set: &ListenerSet,
+    (decided, gateway): (&ListenerSetDecision, &GatewayDecision),
+    opening: &Opening,
+    wrong: impl Fn(&Place) -> Option<String> + Copy,
+    now: Timestamp,
+) -> ListenerSetStatus {
+    let before = set.status.clone().unwrap_or_default();
+    let (generation, place) = (set.metadata.generation, place_of(set));
+    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, wrong, now);
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    let none_good = Problem { reason: "ListenersNotValid", message: "none of its listeners can be served".to_owned() };
+    let is_good = has_good_listener(gateway, &place, wrong);
+    let obstacle = decided.problem.as_ref().or(Some(&none_good).filter(|_| !is_good));
+    let is_whole = gateway.listeners_of(Some(&place)).all(|listener| is_good_listener(listener, wrong));
+    let accepted = match is_whole {
+        true => ("Accepted", "its listeners are added to its Gateway"),
+        false => ("ListenersNotValid", "some of its listeners cannot be served"),
+    };
+    conditions.unless(obstacle, "Accepted", accepted);
+    conditions.unless(
+        obstacle.cloned().or_else(|| opening.problem()).as_ref(),
+        "Programmed",
+        ("Programmed", "its ports are open at its Gateway's addresses"),
+    );
+    ListenerSetStatus { conditions: conditions.end(), listeners }
+}
+
+/// Whether anything is added by a ListenerSet.
+pub(super) fn has_good_listener(gateway: &GatewayDecision, set: &Place, wrong: impl Fn(&Place) -> Option<String> + Copy) -> bool {
+    gateway.listeners_of(Some(set)).any(|listener| is_good_listener(listener, wrong))
+}
+
+fn is_good_listener(listener: &ListenerDecision, wrong: impl Fn(&Place) -> Option<String>) -> bool {
+    listener.is_accepted() && unresolved(listener, wrong).is_none()
+}
+
+/// Why some of what a listener names is not there.
+fn unresolved(listener: &ListenerDecision, wrong: impl Fn(&Place) -> Option<String>) -> Option<Problem> {
+    let of_secret = || {
+        let message = listener.certificates.iter().find_map(wrong)?;
+        Some(Problem { reason: "InvalidCertificateRef", message })
+    };
+    listener.unresolved.clone().or_else(of_secret)
+}
+
+/// What is said of the listeners of one object.
+fn listeners<'a>(
+    before: &[ListenerStatus],
+    decided: impl Iterator<Item = &'a ListenerDecision>,
+    generation: Option<i64>,
+    wrong: impl Fn(&Place) -> Option<String> + Copy,
+    now: Timestamp,
+) -> Vec<ListenerStatus> {
+    let one = |decided: &ListenerDecision| {
+        let before = before.iter().find(|before| before.name == decided.name);
+        let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+        listener(decided, wrong, Conditions::new(before, generation, now))
+    };
+    decided.map(one).collect()
 }
 
 fn listener(
@@ -130,22 +160,20 @@ fn listener(
     mut conditions: Conditions<'_>,
 ) -> ListenerStatus {
     let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref());
-    let of_secret = || {
-        let message = decided.certificates.iter().find_map(wrong)?;
-        Some(Problem { reason: "InvalidCertificateRef", message })
-    };
-    let unresolved = decided.unresolved.clone().or_else(of_secret);
+    let unresolved = unresolved(decided, wrong);
     conditions.unless(obstacle, "Accepted", ("Accepted", "it can be served"));
     match &decided.conflict {
         Some(conflict) => conditions.put("Conflicted", true, conflict.reason, &conflict.message),
-        None => conditions.put("Conflicted", false, "NoConflicts", "no other listener wants the same"),
+        None => conditions.put("Conflicted", false, "NoConflicts", "no other listener has the same"),
     };
     conditions.unless(unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
     // It is served as far as it can be; that is said only of what is whole.
     let is_whole = obstacle.is_none() && unresolved.is_none();
-    match is_whole {
-        true => conditions.put("Programmed", true, "Programmed", "its port is open"),
-        false => conditions.put("Programmed", false, "Invalid", "something in it is wrong, as its other conditions say"),
+    match (&decided.conflict, is_whole) {
+        (_, true) => conditions.put("Programmed", true, "Programmed", "its port is open"),
+        // What has lost to another is told apart from what is wrong in itself.
+        (Some(conflict), _) if decided.set.is_some() => conditions.put("Programmed", false, conflict.reason, &conflict.message),
+        _ => conditions.put("Programmed", false, "Invalid", "something in it is wrong, as its other conditions say"),
     };
     ListenerStatus {
         name: decided.name.clone(),
@@ -208,6 +236,7 @@ mod tests {
     use super::*;
     use eddy_gateway_api::types::HttpRoute;
     use eddy_gateway_api::{World, decide};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
@@ -231,14 +260,16 @@ mod tests {
     fn gateways(listeners: Value) -> Gateway {
         object("Gateway", json!({"gatewayClassName": "eddy", "listeners": listeners}), json!({"conditions": [], "listeners": []}))
     }
-    fn decided(gateway: &Gateway, routes: &[&HttpRoute]) -> eddy_gateway_api::Decision {
+    fn decided(gateway: &Gateway, routes: &[&HttpRoute], listener_sets: &[&ListenerSet]) -> eddy_gateway_api::Decision {
         let (namespaces, services) = (BTreeMap::new(), BTreeMap::new());
         decide(&World {
             gateways: &[gateway],
+            listener_sets,
             http_routes: routes,
             grpc_routes: &[],
             tls_routes: &[],
             tcp_routes: &[],
+            udp_routes: &[],
             grants: &[],
             namespaces: &namespaces,
             services: &services,
@@ -247,9 +278,10 @@ mod tests {
 
     #[test]
     fn a_gateway_is_programmed_once_it_has_an_address() {
-        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "UDP"}]));
-        let decision = decided(&it, &[]);
-        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], addresses, |_| None, false, at(1));
+        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "SCTP"}]));
+        let decision = decided(&it, &[], &[]);
+        let opening = |addresses| Opening { addresses, is_short: false };
+        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening(addresses), |_| None, at(1));
         let before = of(vec![]);
         assert_eq!(said(&before.conditions, "Accepted"), is("True", "ListenersNotValid"));
         assert_eq!(said(&before.conditions, "Programmed"), is("False", "AddressNotAssigned"));
@@ -260,11 +292,43 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_set_is_accepted_while_some_of_it_is_good() {
+        let mut it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}]));
+        it.spec.allowed_listeners = serde_json::from_value(json!({"namespaces": {"from": "Same"}})).unwrap();
+        let of = |listeners: Value| {
+            let spec = json!({"parentRef": {"name": "x"}, "listeners": listeners});
+            let set: ListenerSet = object("ListenerSet", spec, json!({}));
+            let decision = decided(&it, &[], &[&set]);
+            let (place, opening) = (Place::new("infra", "x"), Opening { addresses: vec![], is_short: false });
+            let decided = (&decision.listener_sets[&place], &decision.gateways[&place]);
+            listener_set(&set, decided, &opening, |_| None, at(1))
+        };
+        let (good, taken) =
+            (json!({"name": "b", "port": 81, "protocol": "HTTP"}), json!({"name": "a", "port": 80, "protocol": "HTTP"}));
+        let whole = of(json!([good]));
+        assert_eq!(said(&whole.conditions, "Accepted"), is("True", "Accepted"));
+        assert_eq!(said(&whole.conditions, "Programmed"), is("False", "AddressNotAssigned"));
+        let partly = of(json!([good, taken]));
+        assert_eq!(said(&partly.conditions, "Accepted"), is("True", "ListenersNotValid"));
+        assert_eq!(said(&partly.listeners[1].conditions, "Programmed"), is("False", "HostnameConflict"));
+        let none = of(json!([taken]));
+        assert_eq!(said(&none.conditions, "Accepted"), is("False", "ListenersNotValid"));
+        assert_eq!(said(&none.conditions, "Programmed"), is("False", "ListenersNotValid"));
+    }
+
+    #[test]
     fn a_secret_that_is_no_good_is_said_at_its_listener() {
         let it = gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
-        let decision = decided(&it, &[]);
+        let decision = decided(&it, &[], &[]);
         let wrong = |secret: &Place| Some(format!("there is no Secret {secret}"));
-        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], vec![], wrong, false, at(1));
+        let said_of = gateway(
+            &it,
+            &decision.gateways[&Place::new("infra", "x")],
+            0,
+            &Opening { addresses: vec![], is_short: false },
+            wrong,
+            at(1),
+        );
         assert_eq!(said(&said_of.listeners[0].conditions, "ResolvedRefs"), is("False", "InvalidCertificateRef"));
         assert_eq!(said(&said_of.listeners[0].conditions, "Programmed"), is("False", "Invalid"));
         assert_eq!(said(&said_of.conditions, "Accepted"), is("True", "Accepted"));
@@ -278,7 +342,7 @@ mod tests {
             json!({"parentRefs": [{"name": "x"}, {"name": "y"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]});
         let mut it_route: HttpRoute = object("HTTPRoute", spec, json!({"parents": [other]}));
         let decide_at = |it_route: &HttpRoute, second| {
-            let decision = decided(&it, &[it_route]);
+            let decision = decided(&it, &[it_route], &[]);
             let before = it_route.status.clone().unwrap_or_default();
             route(&before, it_route.metadata.generation, decision.routes.first(), at(second))
         };

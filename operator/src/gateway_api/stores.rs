@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
+use eddy_gateway_api::types::{
+    Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+};
 use eddy_gateway_api::{Place, ServiceInput, doors, place_of};
 use futures::stream::{BoxStream, SelectAll};
 use futures::{FutureExt, StreamExt};
@@ -19,10 +21,12 @@ use crate::watching::{Changes, all, children};
 pub(super) struct Stores {
     classes: Store<GatewayClass>,
     gateways: Store<Gateway>,
+    listener_sets: Store<ListenerSet>,
     http_routes: Store<HttpRoute>,
     grpc_routes: Store<GrpcRoute>,
     tls_routes: Store<TlsRoute>,
     tcp_routes: Store<TcpRoute>,
+    udp_routes: Store<UdpRoute>,
     grants: Store<ReferenceGrant>,
     namespaces: Store<Namespace>,
     services: Store<Service>,
@@ -34,10 +38,12 @@ pub(super) struct Stores {
 pub(super) struct World {
     pub(super) classes: Vec<Arc<GatewayClass>>,
     gateways: Vec<Arc<Gateway>>,
+    listener_sets: Vec<Arc<ListenerSet>>,
     http_routes: Vec<Arc<HttpRoute>>,
     grpc_routes: Vec<Arc<GrpcRoute>>,
     tls_routes: Vec<Arc<TlsRoute>>,
     tcp_routes: Vec<Arc<TcpRoute>>,
+    udp_routes: Vec<Arc<UdpRoute>>,
     grants: Vec<Arc<ReferenceGrant>>,
     /// Labels by name.
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -59,10 +65,12 @@ impl Stores {
         let stores = Self {
             classes: store!(all(client), "GatewayClasses"),
             gateways: store!(all(client), "Gateways"),
+            listener_sets: store!(all(client), "ListenerSets"),
             http_routes: store!(all(client), "HTTPRoutes"),
             grpc_routes: store!(all(client), "GRPCRoutes"),
             tls_routes: store!(all(client), "TLSRoutes"),
             tcp_routes: store!(all(client), "TCPRoutes"),
+            udp_routes: store!(all(client), "UDPRoutes"),
             grants: store!(all(client), "ReferenceGrants"),
             namespaces: store!(all(client), "Namespaces"),
             services: store!(all(client), "Services"),
@@ -84,10 +92,12 @@ impl Stores {
         filled!(
             classes,
             gateways,
+            listener_sets,
             http_routes,
             grpc_routes,
             tls_routes,
             tcp_routes,
+            udp_routes,
             grants,
             namespaces,
             services,
@@ -103,10 +113,12 @@ impl Stores {
         World {
             classes: self.classes.state(),
             gateways: self.gateways.state(),
+            listener_sets: self.listener_sets.state(),
             http_routes: self.http_routes.state(),
             grpc_routes: self.grpc_routes.state(),
             tls_routes: self.tls_routes.state(),
             tcp_routes: self.tcp_routes.state(),
+            udp_routes: self.udp_routes.state(),
             grants: self.grants.state(),
             namespaces: self.namespaces.state().into_iter().map(labels).collect(),
             services: all_services.iter().map(|service| (place_of(&**service), ServiceInput::of(service))).collect(),
@@ -133,6 +145,10 @@ impl World {
         self.classes.iter().map(|class| &**class).find(|class| class.name_any() == gateway.spec.gateway_class_name)
     }
 
+    pub(super) fn listener_sets(&self) -> Vec<&ListenerSet> {
+        self.listener_sets.iter().map(|set| &**set).collect()
+    }
+
     pub(super) fn http_routes(&self) -> Vec<&HttpRoute> {
         self.http_routes.iter().map(|route| &**route).collect()
     }
@@ -147,6 +163,10 @@ impl World {
 
     pub(super) fn tcp_routes(&self) -> Vec<&TcpRoute> {
         self.tcp_routes.iter().map(|route| &**route).collect()
+    }
+
+    pub(super) fn udp_routes(&self) -> Vec<&UdpRoute> {
+        self.udp_routes.iter().map(|route| &**route).collect()
     }
 
     pub(super) fn grants(&self) -> Vec<&ReferenceGrant> {

@@ -48,6 +48,12 @@ thread_local! {
 pub(crate) struct Datagrams {
     pub(crate) port: Port,
     pub(crate) socket: Arc<UdpSocket>,
+    pub(crate) shared: DatagramsShared,
+}
+
+/// What the ports that datagrams come at have in common.
+#[derive(Clone)]
+pub(crate) struct DatagramsShared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
     /// Room for clients, of all ports,
@@ -110,7 +116,7 @@ impl Drop for Flow {
 impl Datagrams {
     /// Passes datagrams on until a moment after the listeners close.
     pub(crate) async fn run(self) {
-        let mut closed = self.closed.clone();
+        let mut closed = self.shared.closed.clone();
         let end = async {
             let _ = closed.wait_for(|closed| *closed).await;
             sleep(GOES_ON).await;
@@ -138,7 +144,7 @@ impl Datagrams {
     }
 
     fn route(&self) -> Option<Arc<RouteEntry>> {
-        self.snapshot.load().ports.get(&self.port).cloned()
+        self.shared.snapshot.load().passed(self.port)
     }
 
     async fn pass(&self, flows: &mut HashMap<SocketAddr, Flow>, client: SocketAddr, datagram: &[u8]) {
@@ -158,7 +164,7 @@ impl Datagrams {
                 flows.insert(client, flow);
             }
             Err(error) => {
-                error.label().into_iter().for_each(|reason| self.metrics.not_passed(reason));
+                error.label().into_iter().for_each(|reason| self.shared.metrics.not_passed(reason));
                 tracing::debug!(%error, %client, port = %self.port, "a datagram was not passed on");
             }
         }
@@ -166,10 +172,10 @@ impl Datagrams {
 
     /// A place for one more client; who is here already makes room, of this port only.
     fn place(&self, flows: &mut HashMap<SocketAddr, Flow>) -> Option<OwnedSemaphorePermit> {
-        if flows.len() >= self.clients_max {
+        if flows.len() >= self.shared.clients_max {
             forget_one(flows);
         }
-        let place = || self.clients.clone().try_acquire_owned().ok();
+        let place = || self.shared.clients.clone().try_acquire_owned().ok();
         place().or_else(|| {
             forget_one(flows);
             place()
@@ -191,7 +197,7 @@ impl Datagrams {
         backend.connect(endpoint.address).await?;
         // So that what comes first can be sent at once.
         backend.writable().await?;
-        self.metrics.passed.inc();
+        self.shared.metrics.passed.inc();
         let (told, address) = (Arc::new(Told::default()), endpoint.address);
         let answers = tokio::spawn(answer(backend.clone(), self.socket.clone(), client, told.clone()));
         let under_way = InFlight::start(endpoint);

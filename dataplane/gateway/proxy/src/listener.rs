@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_router::{AddressFilter, Port};
+use eddy_router::{AddressFilter, Port, Transport};
 use eddy_telemetry::error_chain;
 use futures::StreamExt;
 use futures::future::join_all;
@@ -19,7 +19,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::datagrams::Datagrams;
+use crate::datagrams::{Datagrams, DatagramsShared};
 use crate::entry::RouteEntry;
 use crate::gateway_api::Comes;
 use crate::head::Head;
@@ -30,6 +30,7 @@ use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
 use crate::tls::{HandshakeError, Terminator, TerminatorError, asked};
+use crate::tls_stream::TlsStream;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -92,20 +93,32 @@ pub(crate) enum Leads {
 /// The ports that are opened for Gateways, while everything else goes on.
 pub(crate) struct Gateways {
     pub(crate) address: IpAddr,
-    pub(crate) opened: watch::Receiver<BTreeSet<u16>>,
+    pub(crate) opened: watch::Receiver<BTreeSet<Port>>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// What ends TLS at each, of all threads: who comes back to another is known there.
     pub(crate) terminators: Arc<Mutex<HashMap<u16, Terminator>>>,
+    pub(crate) datagrams: DatagramsShared,
+}
+
+/// A port that was opened for a Gateway.
+enum Opened {
+    Connections(Door),
+    Datagrams(Datagrams),
 }
 
 impl Gateways {
-    fn open(&self, port: u16) -> Result<Door, OpenError> {
-        let address = SocketAddr::new(self.address, port);
-        let terminator = match self.terminators.lock().unwrap_or_else(PoisonError::into_inner).entry(port) {
+    fn open(&self, port: Port) -> Result<Opened, OpenError> {
+        let address = SocketAddr::new(self.address, port.number);
+        if port.transport == Transport::Udp {
+            let socket = Arc::new(bind_datagrams(address)?);
+            return Ok(Opened::Datagrams(Datagrams { port, socket, shared: self.datagrams.clone() }));
+        }
+        let terminator = match self.terminators.lock().unwrap_or_else(PoisonError::into_inner).entry(port.number) {
             Entry::Occupied(known) => known.get().clone(),
-            Entry::Vacant(place) => place.insert(Terminator::of_gateway(self.snapshot.clone(), port)?).clone(),
+            Entry::Vacant(place) => place.insert(Terminator::of_gateway(self.snapshot.clone(), port.number)?).clone(),
         };
-        Ok(Door { listener: bind(address)?, leads: Leads::Gateway(address, terminator, self.snapshot.clone()) })
+        let leads = Leads::Gateway(address, terminator, self.snapshot.clone());
+        Ok(Opened::Connections(Door { listener: bind(address)?, leads }))
     }
 }
 
@@ -158,19 +171,25 @@ impl Acceptor {
                     continue;
                 }
                 match gateways.open(port) {
-                    Ok(door) => {
+                    Ok(opened) => {
                         let (keeper, gone) = oneshot::channel::<()>();
                         open.insert(port, keeper);
+                        let served = async move {
+                            match opened {
+                                Opened::Connections(door) => self.accept(door, permits.clone(), ports).await,
+                                Opened::Datagrams(datagrams) => datagrams.run().await,
+                            }
+                        };
                         accepting.push(async move {
                             tokio::select! {
-                                () = self.accept(door, permits.clone(), ports) => {}
+                                () = served => {}
                                 _ = gone => {}
                             }
                         });
                     }
                     Err(error) => {
                         tracing::warn!(
-                            port,
+                            %port,
                             error = error_chain(&error),
                             "failed to open a port for a Gateway; it is tried again"
                         );
@@ -286,8 +305,8 @@ enum BeginError {
 enum Begun {
     /// Requests, which are answered here; of HTTP/1, with what is known of how they come.
     Served(Box<dyn IO>, Option<Arc<Head>>),
-    /// TLS that is passed on, whoever it is from, by this Route.
-    Passed(SocketStream, SocketAddr, Arc<RouteEntry>),
+    /// What is passed on, whoever it is from, by this Route.
+    Passed(Box<dyn IO>, SocketAddr, Arc<RouteEntry>),
 }
 
 /// Waits until a connection says something, by TLS where that is spoken; whom it is from, a balancer says first. None where it says nothing
@@ -305,11 +324,11 @@ async fn begin(
     let mut stream = SocketStream::at(stream, from, came_to)?;
     if let Leads::Port(port, snapshot) = leads {
         let route = snapshot.load().ports.get(port).cloned();
-        return route.map(|route| Some(Begun::Passed(stream, from, route))).ok_or(BeginError::NoRoute(*port));
+        return route.map(|route| Some(Begun::Passed(Box::new(stream), from, route))).ok_or(BeginError::NoRoute(*port));
     }
     if let Leads::Tls(tls) = leads {
         match tls.passed(&mut stream).await {
-            Ok(Some(route)) => return Ok(Some(Begun::Passed(stream, from, route))),
+            Ok(Some(route)) => return Ok(Some(Begun::Passed(Box::new(stream), from, route))),
             Ok(None) => {}
             Err(error) => {
                 metrics.handshakes_failed.inc();
@@ -320,7 +339,7 @@ async fn begin(
     let ends = match leads {
         Leads::Tls(tls) => Some(tls),
         Leads::Gateway(address, tls, snapshot) => {
-            let port = snapshot.load().api.get(&address.port()).cloned();
+            let port = snapshot.load().api.get(&Port::tcp(address.port())).cloned();
             // It has just gone.
             let Some(port) = port else { return Ok(None) };
             let comes = match port.comes() {
@@ -330,16 +349,18 @@ async fn begin(
             match comes {
                 Comes::Requests | Comes::Named => None,
                 Comes::Tls => Some(tls),
-                Comes::Passed(route) => return Ok(route.map(|route| Begun::Passed(stream, from, route))),
+                Comes::Passed(route) => return Ok(route.map(|route| Begun::Passed(Box::new(stream), from, route))),
+                Comes::Ended(None) => return Ok(None),
+                Comes::Ended(Some(route)) => {
+                    let stream = counted(tls.accept_any(stream).await, metrics)?;
+                    return Ok(Some(Begun::Passed(Box::new(stream), from, route)));
+                }
             }
         }
         Leads::Http | Leads::Port(..) => None,
     };
     if let Some(tls) = ends {
-        let accepted = tls.accept(stream).await;
-        let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
-        counter.inc();
-        let mut stream = accepted?;
+        let mut stream = counted(tls.accept(stream).await, metrics)?;
         stream.begins().await?;
         let (head, is_http2) = stream.tell();
         return Ok(Some(Begun::Served(Box::new(stream), (!is_http2).then_some(head))));
@@ -350,6 +371,13 @@ async fn begin(
     }
     let (head, is_http2) = stream.tell();
     Ok(Some(Begun::Served(Box::new(stream), (!is_http2).then_some(head))))
+}
+
+/// Counts how a handshake ended.
+fn counted(accepted: Result<TlsStream, HandshakeError>, metrics: &Metrics) -> Result<TlsStream, HandshakeError> {
+    let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
+    counter.inc();
+    accepted
 }
 
 async fn serve(stream: Box<dyn IO>, proxy: &Arc<HttpProxy<Gateway>>, announced: &watch::Receiver<bool>) {

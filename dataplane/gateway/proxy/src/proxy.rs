@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use eddy_authz::feed::Feed;
 use eddy_crds::RouteProtocol;
-use eddy_router::{AddressFilter, Asked, Cors, check_path, normalize_host};
+use eddy_router::{AddressFilter, Asked, Cors, Port, check_path, normalize_host};
 use eddy_telemetry::Tracer;
 use http::{Version, header};
 use jiff::Timestamp;
@@ -388,7 +388,7 @@ impl Gateway {
         let (is_directed, listener) = match came_to {
             None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), None),
             Some(port) => {
-                let port = snapshot.api.get(&port).ok_or(Refusal::NoRoute)?;
+                let port = snapshot.api.get(&Port::tcp(port)).ok_or(Refusal::NoRoute)?;
                 let listener = port.listener(&host).ok_or(Refusal::NoRoute)?;
                 (name.is_none_or(|name| port.is_directed(name, &host)), Some(listener))
             }

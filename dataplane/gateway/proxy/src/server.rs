@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::AccessLog;
 use crate::compress::COMPRESSORS_MAX;
-use crate::datagrams::{CLIENTS_MAX, Datagrams};
+use crate::datagrams::{CLIENTS_MAX, Datagrams, DatagramsShared};
 use crate::listener::{self, Acceptor, Door, Drain, Gateways, Leads};
 use crate::metrics::Metrics;
 use crate::mirror;
@@ -37,6 +37,8 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
+/// A port for datagrams of a Gateway has this part of the room for their clients at most.
+const GATEWAYS_PORTS_SHARE: usize = 4;
 /// Requests at once on a connection of HTTP/2.
 const HTTP2_STREAMS: u32 = 64;
 /// What is held of an answer that its client does not take.
@@ -196,7 +198,7 @@ fn start_threads(
     options: &GatewayOptions,
     gateway: impl Fn() -> Gateway,
     tls: Option<Terminator>,
-    (snapshot, metrics, opened): (&Arc<ArcSwap<Snapshot>>, &Metrics, &watch::Receiver<BTreeSet<u16>>),
+    (snapshot, metrics, opened): (&Arc<ArcSwap<Snapshot>>, &Metrics, &watch::Receiver<BTreeSet<Port>>),
     announced: &watch::Receiver<bool>,
     closed: &watch::Receiver<bool>,
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
@@ -219,6 +221,14 @@ fn start_threads(
             opened: opened.clone(),
             snapshot: snapshot.clone(),
             terminators: terminators.clone(),
+            datagrams: DatagramsShared {
+                snapshot: snapshot.clone(),
+                metrics: metrics.clone(),
+                clients: clients.clone(),
+                // All ports of Gateways together may take what is there, one of them does not.
+                clients_max: (CLIENTS_MAX / count / GATEWAYS_PORTS_SHARE).max(1),
+                closed: closed.clone(),
+            },
         };
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
@@ -268,7 +278,8 @@ fn datagrams(
         let address = at(options, *port);
         let socket = listener::bind_datagrams(address).map_err(|source| GatewayError::Bind { address, source })?;
         let (snapshot, metrics, closed, clients) = (snapshot.clone(), metrics.clone(), closed.clone(), clients.clone());
-        Ok(Datagrams { port: *port, socket: Arc::new(socket), snapshot, metrics, clients, clients_max, closed })
+        let shared = DatagramsShared { snapshot, metrics, clients, clients_max, closed };
+        Ok(Datagrams { port: *port, socket: Arc::new(socket), shared })
     };
     ports.into_iter().map(bind).collect()
 }

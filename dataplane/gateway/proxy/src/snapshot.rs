@@ -24,7 +24,7 @@ pub(crate) struct Snapshot {
     /// Routes that pass on what comes at a port.
     pub(crate) ports: HashMap<Port, Arc<RouteEntry>>,
     /// What Gateways of the Gateway API are served from, by the port that is opened.
-    pub(crate) api: HashMap<u16, Arc<ApiPort>>,
+    pub(crate) api: HashMap<Port, Arc<ApiPort>>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
@@ -57,6 +57,11 @@ impl Snapshot {
         self.named.extend(compiled.named);
         self.api = compiled.ports;
         self
+    }
+
+    /// By whom what comes at a port is passed on, whoever says for whom it is: by a Route for that port, or one of the Gateway that it is opened for.
+    pub(crate) fn passed(&self, port: Port) -> Option<Arc<RouteEntry>> {
+        self.ports.get(&port).cloned().or_else(|| self.api.get(&port)?.passed(""))
     }
 
     /// Whether a request for a host may come on a connection that TLS was begun on for a name: both have the same certificate.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use eddy_router::Port;
 use eddy_tls::{Files, TlsError, Watched};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -52,6 +53,8 @@ pub(crate) enum HandshakeError {
 #[derive(Clone)]
 pub(crate) struct Terminator {
     acceptor: TlsAcceptor,
+    /// Of what is nothing but TLS: what is spoken in it is not agreed on.
+    of_any: TlsAcceptor,
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
@@ -61,8 +64,7 @@ impl Terminator {
     /// # Errors
     /// See [`TerminatorError`].
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, own: Watched<Arc<CertifiedKey>>) -> Result<Self, TerminatorError> {
-        let acceptor = acceptor(Arc::new(Resolver { snapshot: snapshot.clone(), own }))?;
-        Ok(Self { acceptor, snapshot })
+        Self::of(Arc::new(Resolver { snapshot: snapshot.clone(), own }), snapshot)
     }
 
     /// One for a port that is opened for a Gateway, with the certificates of its listeners.
@@ -70,7 +72,11 @@ impl Terminator {
     /// # Errors
     /// See [`TerminatorError`].
     pub(crate) fn of_gateway(snapshot: Arc<ArcSwap<Snapshot>>, port: u16) -> Result<Self, TerminatorError> {
-        Ok(Self { acceptor: acceptor(Arc::new(ApiResolver { snapshot: snapshot.clone(), port }))?, snapshot })
+        Self::of(Arc::new(ApiResolver { snapshot: snapshot.clone(), port: Port::tcp(port) }), snapshot)
+    }
+
+    fn of(resolver: Arc<dyn ResolvesServerCert>, snapshot: Arc<ArcSwap<Snapshot>>) -> Result<Self, TerminatorError> {
+        Ok(Self { acceptor: acceptor(resolver.clone(), &[HTTP2, HTTP1])?, of_any: acceptor(resolver, &[])?, snapshot })
     }
 
     /// The Route that a connection is to be passed on by as it is, if one is for the name that its client asks for.
@@ -90,9 +96,21 @@ impl Terminator {
     /// # Errors
     /// See [`HandshakeError`].
     pub(crate) async fn accept(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
-        let accepted = timeout(HANDSHAKE_WITHIN, self.acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
-        Ok(TlsStream::new(accepted?))
+        accept(&self.acceptor, stream).await
     }
+
+    /// The same for what is no HTTP.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub(crate) async fn accept_any(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
+        accept(&self.of_any, stream).await
+    }
+}
+
+async fn accept(acceptor: &TlsAcceptor, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
+    let accepted = timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
+    Ok(TlsStream::new(accepted?))
 }
 
 /// The name, in lower case, that a client begins TLS for, if it does and names one. It is read again by whoever speaks with it.
@@ -115,12 +133,12 @@ pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
     Ok(Arc::new(certified))
 }
 
-/// Agrees on TLS with clients, by the certificates that `resolver` finds.
-fn acceptor(resolver: Arc<dyn ResolvesServerCert>) -> Result<TlsAcceptor, TerminatorError> {
+/// Agrees on TLS with clients, by the certificates that `resolver` finds, and on one of the protocols in it.
+fn acceptor(resolver: Arc<dyn ResolvesServerCert>, protocols: &[&[u8]]) -> Result<TlsAcceptor, TerminatorError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
     let mut server = builder.with_no_client_auth().with_cert_resolver(resolver);
-    server.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
     server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
     // Without more tickets than a browser has use for: each is a write of its own.
@@ -131,7 +149,7 @@ fn acceptor(resolver: Arc<dyn ResolvesServerCert>) -> Result<TlsAcceptor, Termin
 /// Finds the certificates of the listeners that share a port of a Gateway.
 struct ApiResolver {
     snapshot: Arc<ArcSwap<Snapshot>>,
-    port: u16,
+    port: Port,
 }
 
 impl ResolvesServerCert for ApiResolver {

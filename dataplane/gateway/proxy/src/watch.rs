@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use eddy_crds::{CONTAINER_LABEL, Route};
+use eddy_router::Port;
 use eddy_telemetry::Readiness;
 use eddy_watch::watch;
 use futures::future::OptionFuture;
@@ -61,7 +62,7 @@ pub(crate) struct Compiler {
     gateway_api: Option<(ApiInputs, String)>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// The ports that are to be open for Gateways.
-    opened: notice::Sender<BTreeSet<u16>>,
+    opened: notice::Sender<BTreeSet<Port>>,
     metrics: Metrics,
 }
 
@@ -81,7 +82,7 @@ impl Compiler {
     }
 
     /// The ports that are to be open for Gateways, as they come and go.
-    pub(crate) fn opened(&self) -> notice::Receiver<BTreeSet<u16>> {
+    pub(crate) fn opened(&self) -> notice::Receiver<BTreeSet<Port>> {
         self.opened.subscribe()
     }
 

@@ -5,11 +5,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use eddy_crds::{RouteProtocol, RouteSpec};
+use serde::{Deserialize, Serialize};
 
 /// What comes at a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Transport {
     /// Connections.
+    #[default]
     Tcp,
     /// Datagrams.
     Udp,
@@ -30,6 +32,16 @@ pub struct Port {
 pub struct PortError(String);
 
 impl Port {
+    /// The port of this number that connections come at.
+    pub const fn tcp(number: u16) -> Self {
+        Self { transport: Transport::Tcp, number }
+    }
+
+    /// The port of this number that datagrams come at.
+    pub const fn udp(number: u16) -> Self {
+        Self { transport: Transport::Udp, number }
+    }
+
     /// The port that a Route wants, if it is one for a port.
     pub fn of(spec: &RouteSpec) -> Option<Self> {
         let transport = match spec.protocol {

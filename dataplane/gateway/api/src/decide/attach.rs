@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_router::ANY_HOST;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::ResourceExt;
-use kube::core::{Selector, SelectorExt};
 
+use super::listener_sets::ListenerSetDecision;
 use super::listeners::ListenerDecision;
+use super::namespaces::are_let;
 use super::request_route::{RequestRoute, RouteKind};
 use super::{GatewayDecision, Problem, RouteDecision, World};
 use crate::place::Place;
-use crate::types::{GROUP, Gateway, ParentReference, RouteNamespaces};
+use crate::types::{GROUP, ParentReference};
 
 /// What becomes of a Route at one of its parents.
 #[derive(Clone, Debug)]
@@ -29,29 +28,32 @@ pub struct ParentDecision {
 pub struct Attachment {
     /// Of this Gateway,
     pub gateway: Place,
-    /// in its order,
+    /// in the order of its decision,
     pub listener: usize,
     /// for these hosts and wildcards, as far as they are the listener's.
     pub hosts: Vec<String>,
 }
 
-/// Of each of a Route's references to a Gateway that is run here.
+/// Of each of a Route's references to a Gateway that is run here, or to a ListenerSet of one.
 pub(super) fn decide(
     route: &RequestRoute<'_>,
-    gateways: &BTreeMap<Place, GatewayDecision>,
+    (gateways, sets): (&BTreeMap<Place, GatewayDecision>, &BTreeMap<Place, ListenerSetDecision>),
     world: &World<'_>,
 ) -> Vec<ParentDecision> {
     let namespace = &route.place.namespace;
-    let decided = route.parents.iter().filter_map(|parent| {
-        let is_gateway =
-            parent.group.as_deref().unwrap_or(GROUP) == GROUP && parent.kind.as_deref().unwrap_or("Gateway") == "Gateway";
+    let decided = route.parents.iter().filter(|parent| parent.group.as_deref().unwrap_or(GROUP) == GROUP).filter_map(|parent| {
         let place = Place::new(parent.namespace.as_deref().unwrap_or(namespace), &parent.name);
-        let decision = gateways.get(&place).filter(|_| is_gateway)?;
-        let gateway = world
-            .gateways
-            .iter()
-            .find(|gateway| gateway.name_any() == place.name && gateway.namespace().as_deref() == Some(&place.namespace))?;
-        let attached = attach(route, parent, (&place, gateway, decision), world);
+        let attached = match parent.kind.as_deref().unwrap_or("Gateway") {
+            "Gateway" => attach(route, parent, (&place, None, gateways.get(&place)?), world),
+            "ListenerSet" => {
+                let set = sets.get(&place)?;
+                match &set.problem {
+                    None => attach(route, parent, (&set.gateway, Some(&place), gateways.get(&set.gateway)?), world),
+                    Some(_) => Err(Problem::new("NoMatchingParent", format!("ListenerSet {place} is not accepted"))),
+                }
+            }
+            _ => return None,
+        };
         let (at, problem) = match attached {
             Ok(at) => (at, None),
             Err(problem) => (Vec::new(), Some(problem)),
@@ -64,35 +66,34 @@ pub(super) fn decide(
 fn attach(
     route: &RequestRoute<'_>,
     parent: &ParentReference,
-    (place, gateway, decision): (&Place, &Gateway, &GatewayDecision),
+    (gateway, set, decision): (&Place, Option<&Place>, &GatewayDecision),
     world: &World<'_>,
 ) -> Result<Vec<Attachment>, Problem> {
+    let parent_name = set.map_or_else(|| format!("Gateway {gateway}"), |set| format!("ListenerSet {set}"));
     let is_named = |listener: &ListenerDecision| {
-        parent.section_name.as_ref().is_none_or(|name| *name == listener.name)
-            && parent.port.is_none_or(|port| port == i32::from(listener.port))
+        listener.set.as_ref() == set
+            && parent.section_name.as_ref().is_none_or(|name| *name == listener.name)
+            && parent.port.is_none_or(|port| port == i32::from(listener.number))
     };
-    let named: Vec<_> =
-        decision.listeners.iter().zip(&gateway.spec.listeners).enumerate().filter(|(_, (one, _))| is_named(one)).collect();
+    let named: Vec<_> = decision.listeners.iter().enumerate().filter(|(_, one)| is_named(one)).collect();
     if named.is_empty() {
-        return Err(Problem::new("NoMatchingParent", format!("Gateway {place} has no listener of this name and port")));
+        return Err(Problem::new("NoMatchingParent", format!("{parent_name} has no listener of this name and port")));
     }
-    let allowed: Vec<_> = named
-        .into_iter()
-        .filter(|(_, (decided, listener))| {
-            let from = listener.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.as_ref());
-            decided.kinds.iter().any(|kind| kind.kind == route.kind.as_str())
-                && are_allowed(from, &route.place.namespace, &place.namespace, world)
-        })
-        .collect();
+    let is_allowed = |listener: &ListenerDecision| {
+        let namespaces = (&*route.place.namespace, &*set.unwrap_or(gateway).namespace);
+        listener.kinds.iter().any(|kind| kind.kind == route.kind.as_str())
+            && are_let(listener.route_namespaces.as_ref(), "Same", namespaces, world)
+    };
+    let allowed: Vec<_> = named.into_iter().filter(|(_, listener)| is_allowed(listener)).collect();
     if allowed.is_empty() {
         let message =
-            format!("no listener of Gateway {place} allows a {} of namespace {}", route.kind.as_str(), route.place.namespace);
+            format!("no listener of {parent_name} allows a {} of namespace {}", route.kind.as_str(), route.place.namespace);
         return Err(Problem::new("NotAllowedByListeners", message));
     }
     let at: Vec<_> = allowed
         .into_iter()
-        .map(|(listener, (decided, _))| Attachment {
-            gateway: place.clone(),
+        .map(|(listener, decided)| Attachment {
+            gateway: gateway.clone(),
             listener,
             hosts: common(&decided.host, route.hostnames),
         })
@@ -100,10 +101,10 @@ fn attach(
         .collect();
     let is_served = |one: &Attachment| decision.problem.is_none() && decision.listeners[one.listener].is_accepted();
     if !at.is_empty() && !at.iter().any(is_served) {
-        return Err(Problem::new("Pending", format!("the listeners of Gateway {place} that it is for cannot be served")));
+        return Err(Problem::new("Pending", format!("the listeners of {parent_name} that it is for cannot be served")));
     }
     if at.is_empty() {
-        let message = format!("no listener of Gateway {place} is for any of {}", route.hostnames.join(", "));
+        let message = format!("no listener of {parent_name} is for any of {}", route.hostnames.join(", "));
         return Err(Problem::new("NoMatchingListenerHostname", message));
     }
     Ok(at)
@@ -129,20 +130,6 @@ pub(super) fn leave_to_others(kind: RouteKind, parents: &mut [ParentDecision], b
             parent.problem = Some(Problem::new("HostnameConflict", message));
         }
     }
-}
-
-fn are_allowed(from: Option<&RouteNamespaces>, namespace: &str, gateway: &str, world: &World<'_>) -> bool {
-    match from.and_then(|from| from.from.as_deref()).unwrap_or("Same") {
-        "All" => true,
-        "Same" => namespace == gateway,
-        "Selector" => from.and_then(|from| from.selector.as_ref()).is_some_and(|selector| selects(selector, namespace, world)),
-        _ => false,
-    }
-}
-
-fn selects(selector: &LabelSelector, namespace: &str, world: &World<'_>) -> bool {
-    let Ok(selector) = Selector::try_from(selector.clone()) else { return false };
-    world.namespaces.get(namespace).is_some_and(|labels| selector.matches(labels))
 }
 
 /// The hosts of a Route that are for a listener of this host as well.

@@ -3,6 +3,7 @@
 use eddy_router::Transport;
 
 use super::grants::Grants;
+use super::request_route::RouteKind;
 use super::{Problem, World};
 use crate::place::Place;
 use crate::types::ObjectReference;
@@ -23,8 +24,7 @@ pub struct BackendPort {
 /// Finds whom a Route of a kind and namespace leads to.
 pub(super) fn find(
     reference: &ObjectReference,
-    (kind, namespace): (&str, &str),
-    transport: Transport,
+    (kind, namespace): (RouteKind, &str),
     grants: &Grants<'_>,
     world: &World<'_>,
 ) -> Result<BackendPort, Problem> {
@@ -34,7 +34,7 @@ pub(super) fn find(
     }
     let service = Place::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
     // Before it is looked for: who may not name it is not told whether it is there.
-    if !grants.permit((kind, namespace), ("Service", &service)) {
+    if !grants.permit((kind.as_str(), namespace), ("Service", &service)) {
         let message = format!("no ReferenceGrant of namespace {} lets Service {service} be named", service.namespace);
         return Err(Problem::new("RefNotPermitted", message));
     }
@@ -42,7 +42,7 @@ pub(super) fn find(
     let input = world.services.get(&service).ok_or_else(|| missing(format!("there is no Service {service}")))?;
     let number =
         reference.port.ok_or_else(|| Problem::new("UnsupportedValue", format!("backend {service}: a port is needed")))?;
-    let port = input.ports.iter().find(|port| i32::from(port.port) == number && port.transport() == transport);
+    let port = input.ports.iter().find(|port| i32::from(port.port) == number && port.transport() == kind.transport());
     let port = port.ok_or_else(|| missing(format!("Service {service} has no port {number}")))?;
-    Ok(BackendPort { service, port: port.name.clone(), transport, is_http2: port.is_http2 })
+    Ok(BackendPort { service, port: port.name.clone(), transport: kind.transport(), is_http2: port.is_http2 })
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_certificates::{SECRETS_A_TENANT_MAX, readable};
-use eddy_router::ANY_HOST;
+use eddy_router::{ANY_HOST, Port, Transport};
 use kube::ResourceExt;
 
 use super::grants::Grants;
 use super::request_route::RouteKind;
 use super::{GatewayDecision, Problem};
-use crate::place::Place;
-use crate::types::{GROUP, Gateway, GatewayTls, Listener, ListenerTls, RouteGroupKind};
+use crate::place::{Place, place_of};
+use crate::types::{GROUP, Gateway, GatewayTls, Listener, ListenerSet, ListenerTls, Namespaces, RouteGroupKind};
 
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,26 +21,44 @@ pub enum Protocol {
     Https,
     /// TLS, which is passed on.
     Tls,
+    /// TLS, which ends here; what is in it is passed on.
+    TlsEnded,
     /// Whatever comes by connections.
     Tcp,
+    /// Datagrams.
+    Udp,
+}
+
+impl Protocol {
+    /// What comes.
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Https | Self::Tls | Self::TlsEnded | Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
 }
 
 /// What becomes of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerDecision {
-    /// Its name.
+    /// The ListenerSet that adds it; the Gateway has it itself if none.
+    pub set: Option<Place>,
+    /// Its name, unlike others of the same object.
     pub name: String,
-    /// Its port.
-    pub port: u16,
+    /// The number of its port.
+    pub number: u16,
     /// What is spoken there; none if that is nothing that is done.
     pub protocol: Option<Protocol>,
     /// Its host, its wildcard, or [`ANY_HOST`], in lower case.
     pub host: String,
+    /// Of which namespaces Routes may be attached; of its own if none.
+    pub route_namespaces: Option<Namespaces>,
     /// Which kinds may be attached.
     pub kinds: Vec<RouteGroupKind>,
     /// The Secrets with its certificates, which it may name.
     pub certificates: Vec<Place>,
-    /// Another of the Gateway's listeners wants the same.
+    /// Another listener has the same, or wants it.
     pub conflict: Option<Problem>,
     /// Why it is not served.
     pub problem: Option<Problem>,
@@ -51,6 +69,11 @@ pub struct ListenerDecision {
 }
 
 impl ListenerDecision {
+    /// Its port, if something is spoken there.
+    pub fn port(&self) -> Option<Port> {
+        self.protocol.map(|protocol| Port { transport: protocol.transport(), number: self.number })
+    }
+
     /// Whether it can be served.
     pub fn is_accepted(&self) -> bool {
         self.conflict.is_none() && self.problem.is_none()
@@ -60,12 +83,31 @@ impl ListenerDecision {
 /// The kinds of Routes for HTTP.
 const HTTP_KINDS: [&str; 2] = [RouteKind::Http.as_str(), RouteKind::Grpc.as_str()];
 
-pub(super) fn decide(gateway: &Gateway, grants: &Grants<'_>) -> GatewayDecision {
+/// Who has a listener.
+struct Owner<'a> {
+    kind: &'static str,
+    namespace: &'a str,
+    set: Option<Place>,
+}
+
+pub(super) fn decide(gateway: &Gateway, sets: &[&ListenerSet], grants: &Grants<'_>) -> GatewayDecision {
     let namespace = gateway.namespace().unwrap_or_default();
+    let own = Owner { kind: "Gateway", namespace: &namespace, set: None };
     let mut listeners: Vec<ListenerDecision> =
-        gateway.spec.listeners.iter().map(|listener| one(listener, gateway.spec.tls.as_ref(), &namespace, grants)).collect();
+        gateway.spec.listeners.iter().map(|listener| one(listener, gateway.spec.tls.as_ref(), &own, grants)).collect();
     let conflicts: Vec<Option<Problem>> = listeners.iter().map(|listener| conflict(listener, &listeners)).collect();
     listeners.iter_mut().zip(conflicts).for_each(|(listener, conflict)| listener.conflict = conflict);
+    for set in sets {
+        let place = place_of(*set);
+        let owner = Owner { kind: "ListenerSet", namespace: &place.namespace, set: Some(place.clone()) };
+        for listener in &set.spec.listeners {
+            let mut decided = one(listener, gateway.spec.tls.as_ref(), &owner, grants);
+            // What the Gateway has, or wants twice, is left to nobody else, and what an older one has to no younger one.
+            let has = |other: &&ListenerDecision| other.set.is_none() || other.conflict.is_none();
+            decided.conflict = conflict(&decided, listeners.iter().filter(has));
+            listeners.push(decided);
+        }
+    }
     GatewayDecision { problem: problem(gateway), listeners }
 }
 
@@ -100,43 +142,47 @@ fn problem(gateway: &Gateway) -> Option<Problem> {
         .then(|| Problem::new("UnsupportedAddress", "spec.addresses: only addresses of the type IPAddress can be given"))
 }
 
-fn one(listener: &Listener, tls: Option<&GatewayTls>, namespace: &str, grants: &Grants<'_>) -> ListenerDecision {
+fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants: &Grants<'_>) -> ListenerDecision {
     let protocol = match listener.protocol.as_str() {
         "HTTP" => Some(Protocol::Http),
         "HTTPS" => Some(Protocol::Https),
-        "TLS" => Some(Protocol::Tls),
+        "TLS" => match listener.tls.as_ref().and_then(|tls| tls.mode.as_deref()) {
+            Some("Passthrough") => Some(Protocol::Tls),
+            _ => Some(Protocol::TlsEnded),
+        },
         "TCP" => Some(Protocol::Tcp),
+        "UDP" => Some(Protocol::Udp),
         _ => None,
     };
     let problem = match protocol {
         None => Some(Problem::new(
             "UnsupportedProtocol",
-            format!("{} is not spoken here: HTTP, HTTPS, TLS and TCP are", listener.protocol),
+            format!("{} is not spoken here: HTTP, HTTPS, TLS, TCP and UDP are", listener.protocol),
         )),
         Some(Protocol::Https) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
             Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
-        }
-        Some(Protocol::Tls) if listener.tls.as_ref().is_none_or(|tls| tls.mode.as_deref() != Some("Passthrough")) => {
-            Some(Problem::new("UnsupportedValue", "tls.mode: TLS that is not HTTPS is passed on: only Passthrough is done here"))
         }
         Some(_) => None,
     };
     let supported: &[&str] = match protocol.filter(|_| problem.is_none()) {
         Some(Protocol::Http | Protocol::Https) => &HTTP_KINDS,
-        Some(Protocol::Tls) => &[RouteKind::Tls.as_str()],
+        Some(Protocol::Tls | Protocol::TlsEnded) => &[RouteKind::Tls.as_str()],
         Some(Protocol::Tcp) => &[RouteKind::Tcp.as_str()],
+        Some(Protocol::Udp) => &[RouteKind::Udp.as_str()],
         None => &[],
     };
     let (kinds, wrong_kind) = kinds(listener, supported);
     let (certificates, wrong_certificate) = match (protocol, &listener.tls) {
-        (Some(Protocol::Https), ends) => certificates(ends.as_ref(), namespace, grants),
+        (Some(Protocol::Https | Protocol::TlsEnded), ends) => certificates(ends.as_ref(), owner, grants),
         _ => (Vec::new(), None),
     };
     ListenerDecision {
+        set: owner.set.clone(),
         name: listener.name.clone(),
-        port: u16::try_from(listener.port).unwrap_or(0),
+        number: u16::try_from(listener.port).unwrap_or(0),
         protocol,
         host: listener.hostname.as_deref().filter(|host| !host.is_empty()).unwrap_or(ANY_HOST).to_ascii_lowercase(),
+        route_namespaces: listener.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.clone()),
         kinds,
         certificates,
         conflict: None,
@@ -164,17 +210,17 @@ fn kinds(listener: &Listener, supported: &[&str]) -> (Vec<RouteGroupKind>, Optio
 }
 
 /// The Secrets that a listener may name, and what is wrong with the others.
-fn certificates(tls: Option<&ListenerTls>, namespace: &str, grants: &Grants<'_>) -> (Vec<Place>, Option<Problem>) {
+fn certificates(tls: Option<&ListenerTls>, owner: &Owner<'_>, grants: &Grants<'_>) -> (Vec<Place>, Option<Problem>) {
     let references = tls.map(|tls| tls.certificate_refs.as_slice()).unwrap_or_default();
     if references.is_empty() {
         return (Vec::new(), Some(Problem::new("InvalidCertificateRef", "tls.certificateRefs names no certificate")));
     }
     let (mut certificates, mut problem) = (Vec::new(), None);
     for reference in references {
-        let place = Place::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name);
+        let place = Place::new(reference.namespace.as_deref().unwrap_or(owner.namespace), &reference.name);
         let wrong = if !reference.is_core("Secret", "Secret") {
             Problem::new("InvalidCertificateRef", "tls.certificateRefs: a certificate is in a Secret, and in nothing else")
-        } else if !grants.permit(("Gateway", namespace), ("Secret", &place)) {
+        } else if !grants.permit((owner.kind, owner.namespace), ("Secret", &place)) {
             Problem::new(
                 "RefNotPermitted",
                 format!("tls.certificateRefs: no ReferenceGrant of namespace {} lets Secret {place} be named", place.namespace),
@@ -188,17 +234,23 @@ fn certificates(tls: Option<&ListenerTls>, namespace: &str, grants: &Grants<'_>)
     (certificates, problem)
 }
 
-fn conflict(listener: &ListenerDecision, all: &[ListenerDecision]) -> Option<Problem> {
+/// Whether one of these has, or wants, what a listener wants.
+fn conflict<'a>(
+    listener: &ListenerDecision,
+    all: impl IntoIterator<Item = &'a ListenerDecision, IntoIter: Clone>,
+) -> Option<Problem> {
     // Where nothing is done about a protocol, there is nothing that others could meet.
     listener.protocol?;
-    let is_served = |other: &&ListenerDecision| other.protocol.is_some();
-    let mut others = all.iter().filter(is_served).filter(|other| other.port == listener.port && other.name != listener.name);
+    // Connections and datagrams to one number meet nowhere.
+    let is_it = |other: &ListenerDecision| (&other.set, &other.name) == (&listener.set, &listener.name);
+    let mut others = all.into_iter().filter(|other| other.port() == listener.port() && !is_it(other));
     let conflict = |reason, other: &ListenerDecision, what: &str| {
-        Problem::new(reason, format!("listener {} has port {} {what}", other.name, other.port))
+        let of = other.set.as_ref().map(|set| format!(" of ListenerSet {set}")).unwrap_or_default();
+        Problem::new(reason, format!("listener {}{of} has port {} {what}", other.name, other.number))
     };
     // Who begins TLS says for which host, whoever ends it.
     let spoken = |listener: &ListenerDecision| match listener.protocol {
-        Some(Protocol::Tls) => Some(Protocol::Https),
+        Some(Protocol::Tls | Protocol::TlsEnded) => Some(Protocol::Https),
         other => other,
     };
     if let Some(other) = others.clone().find(|other| spoken(other) != spoken(listener)) {
@@ -217,7 +269,7 @@ mod tests {
         let spec = json!({"gatewayClassName": "eddy", "listeners": listeners});
         let mut gateway = Gateway::new("g", serde_json::from_value(spec).unwrap());
         gateway.metadata.namespace = Some("infra".into());
-        decide(&gateway, &Grants::new(&[])).listeners
+        decide(&gateway, &[], &Grants::new(&[])).listeners
     }
     fn conflicts(listeners: Value) -> Vec<Option<&'static str>> {
         decided(listeners).iter().map(|one| one.conflict.as_ref().map(|problem| problem.reason)).collect()
@@ -235,13 +287,14 @@ mod tests {
             [Some("HostnameConflict"), Some("HostnameConflict"), None]
         );
         assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "HTTPS", "b")])), [Some("ProtocolConflict"); 2]);
-        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "UDP", "a")])), [None; 2], "UDP is not done at all");
+        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "UDP", "a")])), [None; 2], "these never meet");
+        assert_eq!(conflicts(json!([of("a", 80, "HTTP", "a"), of("b", 80, "X", "a")])), [None; 2], "X is not done at all");
     }
 
     #[test]
     fn what_is_not_done_is_said() {
         let all = decided(json!([
-            {"name": "a", "port": 1, "protocol": "UDP"},
+            {"name": "a", "port": 1, "protocol": "SCTP"},
             {"name": "b", "port": 2, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"kind": "HTTPRoute"}, {"kind": "Invalid"}]}},
             {"name": "c", "port": 3, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"group": "x", "kind": "HTTPRoute"}]}},
             {"name": "d", "port": 4, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}, {"name": "s", "kind": "ConfigMap"}]}},

@@ -4,18 +4,21 @@ mod attach;
 mod backends;
 mod filters;
 mod grants;
+mod listener_sets;
 mod listeners;
+mod namespaces;
 mod request_route;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use eddy_router::Transport;
+use eddy_router::{Port, Transport};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 pub use self::attach::{Attachment, ParentDecision};
 pub use self::backends::BackendPort;
+pub use self::listener_sets::ListenerSetDecision;
 pub use self::listeners::{ListenerDecision, Protocol};
 pub use self::request_route::RouteKind;
 pub use self::rules::{Backend, HttpRule, Mirrored};
@@ -23,13 +26,13 @@ pub use self::rules::{Backend, HttpRule, Mirrored};
 use self::grants::Grants;
 use self::request_route::RequestRoute;
 use crate::place::{Place, place_of};
-use crate::types::{Gateway, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
+use crate::types::{Gateway, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute};
 
 /// The `controllerName` of classes whose Gateways are run here.
 pub const CONTROLLER: &str = "eddy.cloud/gateway";
 
 /// What is done, as the conformance suite calls it.
-pub const FEATURES: [&str; 33] = [
+pub const FEATURES: [&str; 38] = [
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
@@ -46,6 +49,7 @@ pub const FEATURES: [&str; 33] = [
     "HTTPRouteBackendRequestHeaderModification",
     "HTTPRouteBackendTimeout",
     "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
     "HTTPRouteNamedRouteRule",
@@ -60,9 +64,13 @@ pub const FEATURES: [&str; 33] = [
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
+    "ListenerSet",
     "ReferenceGrant",
     "TCPRoute",
     "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+    "UDPRoute",
 ];
 
 /// What is decided about.
@@ -70,6 +78,8 @@ pub const FEATURES: [&str; 33] = [
 pub struct World<'a> {
     /// The Gateways of classes that are run here.
     pub gateways: &'a [&'a Gateway],
+    /// All ListenerSets.
+    pub listener_sets: &'a [&'a ListenerSet],
     /// All Routes for HTTP.
     pub http_routes: &'a [&'a HttpRoute],
     /// All Routes for calls of gRPC.
@@ -78,6 +88,8 @@ pub struct World<'a> {
     pub tls_routes: &'a [&'a TlsRoute],
     /// All Routes for connections.
     pub tcp_routes: &'a [&'a TcpRoute],
+    /// All Routes for datagrams.
+    pub udp_routes: &'a [&'a UdpRoute],
     /// Who may name what.
     pub grants: &'a [&'a ReferenceGrant],
     /// All namespaces, with their labels.
@@ -134,6 +146,8 @@ impl Problem {
 pub struct Decision {
     /// Of each Gateway.
     pub gateways: BTreeMap<Place, GatewayDecision>,
+    /// Of each ListenerSet for one of them.
+    pub listener_sets: BTreeMap<Place, ListenerSetDecision>,
     /// Of each Route with a parent among them, in the order in which they come before one another.
     pub routes: Vec<RouteDecision>,
 }
@@ -141,7 +155,7 @@ pub struct Decision {
 /// What becomes of a Gateway.
 #[derive(Clone, Debug, Default)]
 pub struct GatewayDecision {
-    /// Of its listeners, in their order.
+    /// Of its listeners: its own in their order, and those of ListenerSets, the oldest first.
     pub listeners: Vec<ListenerDecision>,
     /// Of the whole.
     pub problem: Option<Problem>,
@@ -149,9 +163,14 @@ pub struct GatewayDecision {
 
 impl GatewayDecision {
     /// The ports at which something is served.
-    pub fn ports(&self) -> BTreeSet<u16> {
+    pub fn ports(&self) -> BTreeSet<Port> {
         let accepted = self.listeners.iter().filter(|listener| self.problem.is_none() && listener.is_accepted());
-        accepted.map(|listener| listener.port).collect()
+        accepted.filter_map(ListenerDecision::port).collect()
+    }
+
+    /// Its own listeners, or those that a ListenerSet adds.
+    pub fn listeners_of<'a>(&'a self, set: Option<&'a Place>) -> impl Iterator<Item = &'a ListenerDecision> {
+        self.listeners.iter().filter(move |listener| listener.set.as_ref() == set)
     }
 }
 
@@ -177,14 +196,21 @@ pub struct RouteDecision {
 /// Decides about all of it.
 pub fn decide(world: &World<'_>) -> Decision {
     let grants = Grants::new(world.grants);
-    let mut gateways: BTreeMap<Place, GatewayDecision> =
-        world.gateways.iter().map(|gateway| (place_of(*gateway), listeners::decide(gateway, &grants))).collect();
+    let mut listener_sets = listener_sets::decide(world);
+    let mut added = listener_sets::added(world, &listener_sets);
+    let decide_one = |gateway: &&Gateway| {
+        let place = place_of(*gateway);
+        let decided = listeners::decide(gateway, &added.remove(&place).unwrap_or_default(), &grants);
+        (place, decided)
+    };
+    let mut gateways: BTreeMap<Place, GatewayDecision> = world.gateways.iter().map(decide_one).collect();
+    listener_sets::heed_parents(&mut listener_sets, &gateways);
     let mut oldest: Vec<&&Gateway> = world.gateways.iter().collect();
     oldest.sort_by_cached_key(|gateway| (gateway.creation_timestamp().map(|time| time.0), place_of(**gateway)));
     listeners::bound_certificates(&oldest.iter().map(|gateway| place_of(**gateway)).collect::<Vec<_>>(), &mut gateways);
     let mut routes = Vec::new();
     for route in RequestRoute::all(world) {
-        let mut parents = attach::decide(&route, &gateways, world);
+        let mut parents = attach::decide(&route, (&gateways, &listener_sets), world);
         if parents.is_empty() {
             continue;
         }
@@ -198,7 +224,7 @@ pub fn decide(world: &World<'_>) -> Decision {
         }
         routes.push(decided);
     }
-    Decision { gateways, routes }
+    Decision { gateways, listener_sets, routes }
 }
 
 #[cfg(test)]

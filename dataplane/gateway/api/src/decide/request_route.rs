@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use eddy_router::Transport;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -23,6 +24,8 @@ pub enum RouteKind {
     Tls,
     /// TCPRoute.
     Tcp,
+    /// UDPRoute.
+    Udp,
 }
 
 impl RouteKind {
@@ -33,6 +36,15 @@ impl RouteKind {
             Self::Grpc => "GRPCRoute",
             Self::Tls => "TLSRoute",
             Self::Tcp => "TCPRoute",
+            Self::Udp => "UDPRoute",
+        }
+    }
+
+    /// What is passed on by it.
+    pub(super) const fn transport(self) -> Transport {
+        match self {
+            Self::Http | Self::Grpc | Self::Tls | Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
         }
     }
 }
@@ -66,7 +78,11 @@ impl<'a> RequestRoute<'a> {
             let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
             Self::of(RouteKind::Tcp, *route, &route.spec.parent_refs, &[], rules)
         });
-        let mut all: Vec<Self> = http.chain(grpc).chain(tls).chain(tcp).collect();
+        let udp = world.udp_routes.iter().map(|route| {
+            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
+            Self::of(RouteKind::Udp, *route, &route.spec.parent_refs, &[], rules)
+        });
+        let mut all: Vec<Self> = http.chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
         all.sort_by(|one, other| (one.created, &one.place, one.kind).cmp(&(other.created, &other.place, other.kind)));
         all
     }

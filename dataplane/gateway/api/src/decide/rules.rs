@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use eddy_router::{Conditions, Filters, HeaderEdits, Match, PathRule, Pattern, Share, Text, Transport};
+use eddy_router::{Conditions, Filters, HeaderEdits, Match, PathRule, Pattern, Share, Text};
 use http::{HeaderName, Method};
 
 use super::attach::ParentDecision;
 use super::backends::{self, BackendPort};
 use super::filters;
 use super::grants::Grants;
-use super::request_route::RequestRoute;
+use super::request_route::{RequestRoute, RouteKind};
 use super::{Problem, RouteDecision, World};
 use crate::types::{
     HttpBackendRef, HttpRouteFilter, HttpRouteMatch, HttpRouteRule, HttpRouteTimeouts, NamedMatch, RequestMirror,
@@ -70,7 +70,7 @@ pub(super) fn decide(
     let mut rules = Vec::with_capacity(route.rules.len());
     for rule in route.rules.iter().filter(|_| problem.is_none()) {
         let (matches, unknown) = matches(rule);
-        let mut rule = one(rule, matches, (route.kind.as_str(), &route.place.namespace), grants, world, &mut unresolved);
+        let mut rule = one(rule, matches, (route.kind, &route.place.namespace), grants, world, &mut unresolved);
         if let Some(unknown) = unknown {
             rule.filters = Err(unknown);
         }
@@ -124,12 +124,12 @@ fn too_large(route: &RequestRoute<'_>, parents: &[ParentDecision]) -> Option<Pro
 fn one(
     rule: &HttpRouteRule,
     matches: Vec<Match>,
-    of: (&str, &str),
+    (kind, namespace): (RouteKind, &str),
     grants: &Grants<'_>,
     world: &World<'_>,
     unresolved: &mut Option<Problem>,
 ) -> HttpRule {
-    let mut find = |reference| match backends::find(reference, of, Transport::Tcp, grants, world) {
+    let mut find = |reference| match backends::find(reference, (kind, namespace), grants, world) {
         Ok(backend) => Some(backend),
         Err(problem) => {
             unresolved.get_or_insert(problem);

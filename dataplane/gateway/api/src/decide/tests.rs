@@ -13,6 +13,8 @@ struct Written {
     calls: Vec<GrpcRoute>,
     tls: Vec<TlsRoute>,
     tcp: Vec<TcpRoute>,
+    udp: Vec<UdpRoute>,
+    sets: Vec<ListenerSet>,
     grants: Vec<ReferenceGrant>,
 }
 
@@ -46,6 +48,8 @@ impl Written {
             grpc_routes: &self.calls.iter().collect::<Vec<_>>(),
             tls_routes: &self.tls.iter().collect::<Vec<_>>(),
             tcp_routes: &self.tcp.iter().collect::<Vec<_>>(),
+            udp_routes: &self.udp.iter().collect::<Vec<_>>(),
+            listener_sets: &self.sets.iter().collect::<Vec<_>>(),
             grants: &self.grants.iter().collect::<Vec<_>>(),
             namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
             services: &[service("infra"), service("blue")].into(),
@@ -232,22 +236,29 @@ fn who_asks_for_certificates_of_clients_is_not_served_without() {
 fn connections_are_passed_on_by_routes_of_their_own_kinds() {
     let listeners = json!([
         {"name": "tls", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
-        {"name": "ends", "port": 444, "protocol": "TLS", "tls": {"mode": "Terminate"}},
+        {"name": "ends", "port": 443, "protocol": "TLS", "hostname": "b.example", "tls": {"certificateRefs": [{"name": "s"}]}},
         {"name": "tcp", "port": 5432, "protocol": "TCP"},
+        {"name": "udp", "port": 5432, "protocol": "UDP"},
     ]);
     let to = |section: &str| json!({"parentRefs": [{"name": "g", "sectionName": section}], "hostnames": ["a.example"], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]});
     let mut written = Written::default().gateway("g", listeners).route("infra", "h", 0, to("tls"));
     written.tls.push(object("TLSRoute", "infra", "t", 1, to("tls")));
     written.tcp.extend([object("TCPRoute", "infra", "c", 2, to("tcp")), object("TCPRoute", "infra", "d", 3, to("tcp"))]);
     written.tls.push(object("TLSRoute", "infra", "u", 4, to("ends")));
+    written.udp.push(object("UDPRoute", "infra", "v", 5, to("udp")));
+    written.udp.push(object("UDPRoute", "infra", "w", 6, to("tcp")));
     let decision = written.decide();
     let listeners = &decision.gateways[&Place::new("infra", "g")].listeners;
-    assert_eq!(listeners.iter().map(|listener| listener.attached.len()).collect::<Vec<_>>(), [1, 0, 2]);
-    assert_eq!(listeners[1].problem.as_ref().unwrap().reason, "UnsupportedValue");
-    assert!(listeners[1].kinds.is_empty(), "what is not served takes no Routes");
+    assert_eq!(listeners.iter().map(|listener| listener.attached.len()).collect::<Vec<_>>(), [1, 0, 2, 1]);
+    assert!(listeners.iter().all(ListenerDecision::is_accepted));
+    assert_eq!((listeners[0].certificates.len(), listeners[1].certificates.len()), (0, 1));
     let problems: Vec<_> =
         decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
-    assert_eq!(problems, [Some("NotAllowedByListeners"), None, None, None, Some("NotAllowedByListeners")]);
+    let (kind, host) = (Some("NotAllowedByListeners"), Some("NoMatchingListenerHostname"));
+    assert_eq!(problems, [kind, None, None, None, host, None, kind]);
+    // A Service's port is for connections or for datagrams.
+    let unresolved: Vec<_> = decision.routes.iter().map(|route| route.unresolved.is_some()).collect();
+    assert_eq!(unresolved[1..6], [false, false, false, false, true]);
 }
 
 #[test]
@@ -257,4 +268,44 @@ fn what_a_host_may_have_been_for_falls_to_no_wildcard_above_it() {
     let decision = Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec).decide();
     let rules = &decision.routes[0].rules;
     assert!(rules.iter().all(|rule| rule.filters.is_err()) && rules.last().is_some_and(|rule| rule.matches.len() == 1));
+}
+
+#[test]
+fn listeners_are_added_by_whom_the_gateway_lets() {
+    let set = |namespace: &str, name: &str, created, listeners: Value| {
+        let spec = json!({"parentRef": {"name": "g", "namespace": "infra"}, "listeners": listeners});
+        object::<ListenerSet>("ListenerSet", namespace, name, created, spec)
+    };
+    let http = |name: &str, host: &str| json!({"name": name, "port": 80, "protocol": "HTTP", "hostname": host});
+    let mut written = Written::default().gateway("g", json!([http("own", "own.example")]));
+    let mine = json!([http("own", "mine.example"), http("taken", "own.example"), {"name": "tcp", "port": 80, "protocol": "TCP"}]);
+    written.sets.extend([
+        set("infra", "younger", 2, json!([http("a", "mine.example"), http("b", "b.example")])),
+        set("infra", "older", 1, mine),
+        set("other", "strange", 0, json!([http("a", "mine.example")])),
+    ]);
+    let decision = written.decide();
+    assert!(decision.listener_sets.values().all(|set| set.problem.as_ref().unwrap().reason == "NotAllowed"), "unless it is said");
+    assert_eq!(decision.gateways[&Place::new("infra", "g")].listeners.len(), 1);
+
+    written.gateways[0].spec.allowed_listeners = serde_json::from_value(json!({"namespaces": {"from": "Same"}})).unwrap();
+    let to = |kind: &str, name: &str, section: Value| json!({"parentRefs": [{"kind": kind, "name": name, "sectionName": section}], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]});
+    let written = written
+        .route("infra", "of-gateway", 0, to("Gateway", "g", json!(null)))
+        .route("infra", "of-set", 1, to("ListenerSet", "older", json!("own")))
+        .route("infra", "lost", 2, to("ListenerSet", "younger", json!("a")))
+        .route("infra", "not-its", 3, to("Gateway", "g", json!("b")));
+    let decision = written.decide();
+    let of = |name: &str| decision.listener_sets[&Place::new("infra", name)].problem.as_ref().map(|problem| problem.reason);
+    assert_eq!((of("older"), of("younger")), (None, None));
+    assert!(decision.listener_sets[&Place::new("other", "strange")].problem.is_some());
+    let listeners = &decision.gateways[&Place::new("infra", "g")].listeners;
+    let names: Vec<_> =
+        listeners.iter().map(|one| (one.name.as_str(), one.conflict.as_ref().map(|problem| problem.reason))).collect();
+    let (host, protocol) = (Some("HostnameConflict"), Some("ProtocolConflict"));
+    assert_eq!(names, [("own", None), ("own", None), ("taken", host), ("tcp", protocol), ("a", host), ("b", None)]);
+    assert_eq!(listeners.iter().map(|listener| listener.attached.len()).collect::<Vec<_>>(), [1, 1, 0, 0, 0, 0]);
+    let problems: Vec<_> =
+        decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
+    assert_eq!(problems, [None, None, Some("Pending"), Some("NoMatchingParent")]);
 }

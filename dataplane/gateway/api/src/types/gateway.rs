@@ -73,6 +73,18 @@ pub struct GatewaySpec {
     /// What is asked of clients that come by TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTls>,
+    /// Which ListenerSets may add listeners; none if this is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_listeners: Option<AllowedListeners>,
+}
+
+/// Which ListenerSets may add listeners.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedListeners {
+    /// Of which namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<Namespaces>,
 }
 
 /// What is asked of clients that come by TLS.
@@ -164,17 +176,17 @@ pub struct ListenerTls {
 pub struct AllowedRoutes {
     /// Of which namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<RouteNamespaces>,
+    pub namespaces: Option<Namespaces>,
     /// Of which kinds; all that the protocol allows if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<RouteGroupKind>,
 }
 
-/// Of which namespaces Routes may be attached.
+/// Of which namespaces objects are let.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct RouteNamespaces {
-    /// All, Same or Selector; Same if none.
+pub struct Namespaces {
+    /// All, Same, Selector or None; of Routes Same if none, of ListenerSets None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// By their labels.
@@ -230,9 +242,12 @@ pub struct GatewayStatus {
     /// Of the whole.
     #[serde(default)]
     pub conditions: Vec<Condition>,
-    /// Of its listeners.
+    /// Of its own listeners.
     #[serde(default)]
     pub listeners: Vec<ListenerStatus>,
+    /// How many ListenerSets add to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_listener_sets: Option<i32>,
 }
 
 /// What became of a listener.

@@ -4,6 +4,7 @@ mod gateway;
 mod grant;
 mod grpc_route;
 mod http_route;
+mod listener_set;
 mod meta;
 mod stream_route;
 
@@ -11,5 +12,6 @@ pub use self::gateway::*;
 pub use self::grant::*;
 pub use self::grpc_route::*;
 pub use self::http_route::*;
+pub use self::listener_set::*;
 pub use self::meta::*;
 pub use self::stream_route::*;

@@ -1,4 +1,4 @@
-//! TLSRoute and TCPRoute: Routes that pass on what comes.
+//! TLSRoute, TCPRoute and UDPRoute: Routes that pass on what comes.
 
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,30 @@ pub struct TcpRouteSpec {
     pub rules: Vec<StreamRouteRule>,
 }
 
-/// To whom connections are passed on.
+/// What becomes of datagrams to a port.
+#[derive(CustomResource, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "gateway.networking.k8s.io",
+    version = "v1",
+    kind = "UDPRoute",
+    plural = "udproutes",
+    namespaced,
+    status = "RouteStatus",
+    schema = "disabled",
+    root = "UdpRoute",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct UdpRouteSpec {
+    /// What it is attached to.
+    #[serde(default)]
+    pub parent_refs: Vec<ParentReference>,
+    /// To whom they are passed on.
+    #[serde(default)]
+    pub rules: Vec<StreamRouteRule>,
+}
+
+/// To whom connections, or datagrams, are passed on.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamRouteRule {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use eddy_certificates::Certificate;
 use eddy_crds::RouteProtocol;
 use eddy_gateway_api::{BackendPort, Decision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
-use eddy_router::{Filters, HostMap, Redirect, Rule, Table};
+use eddy_router::{Filters, HostMap, Port, Redirect, Rule, Table};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::admission::Requirement;
@@ -55,6 +55,8 @@ pub(crate) enum Comes {
     Named,
     /// It is passed on; to nobody if there is no Route.
     Passed(Option<Arc<RouteEntry>>),
+    /// The same of what is in its TLS.
+    Ended(Option<Arc<RouteEntry>>),
 }
 
 impl ApiPort {
@@ -66,10 +68,10 @@ impl ApiPort {
     /// What becomes of what comes.
     pub(crate) fn comes(&self) -> Comes {
         let speaks = |protocol| self.listeners.values().any(|listener| listener.protocol == protocol);
-        if speaks(Protocol::Tcp) {
+        if speaks(Protocol::Tcp) || speaks(Protocol::Udp) {
             return Comes::Passed(self.passed(""));
         }
-        match (speaks(Protocol::Tls), speaks(Protocol::Https)) {
+        match (speaks(Protocol::Tls) || speaks(Protocol::TlsEnded), speaks(Protocol::Https)) {
             (true, _) => Comes::Named,
             (false, true) => Comes::Tls,
             (false, false) => Comes::Requests,
@@ -81,11 +83,13 @@ impl ApiPort {
         let name = name.unwrap_or_default();
         match self.listener(name).map(|listener| listener.protocol) {
             Some(Protocol::Https) => Comes::Tls,
+            Some(Protocol::TlsEnded) => Comes::Ended(self.passed(name)),
             _ => Comes::Passed(self.passed(name)),
         }
     }
 
-    fn passed(&self, name: &str) -> Option<Arc<RouteEntry>> {
+    /// By whom what comes for a name, or for none, is passed on as it is.
+    pub(crate) fn passed(&self, name: &str) -> Option<Arc<RouteEntry>> {
         self.listener(name)?.passes.find(name).cloned()
     }
 
@@ -106,7 +110,7 @@ impl ApiPort {
 #[derive(Debug, Default)]
 pub(crate) struct Compiled {
     /// By the port that is opened.
-    pub(crate) ports: HashMap<u16, Arc<ApiPort>>,
+    pub(crate) ports: HashMap<Port, Arc<ApiPort>>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are served somewhere.
@@ -120,14 +124,14 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
     let (mut rules, mut passing) = gather(&decision, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
     // While the Service of a Gateway that was made anew is still there, both lead to the same.
-    let mut doors: BTreeMap<(&Place, u16), Vec<u16>> = BTreeMap::new();
+    let mut doors: BTreeMap<(&Place, Port), Vec<Port>> = BTreeMap::new();
     for (gateway, door) in inputs.doors() {
-        doors.entry((gateway, door.port)).or_default().push(door.opened);
+        doors.entry((gateway, door.of())).or_default().push(door.opened());
     }
     for (place, gateway) in &decision.gateways {
         for port in gateway.ports() {
             let Some(opened) = doors.get(&(place, port)) else { continue };
-            let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port == port && one.is_accepted());
+            let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port() == Some(port) && one.is_accepted());
             let mut listeners = HostMap::default();
             for (number, listener) in at_port {
                 let Some(protocol) = listener.protocol else { continue };
@@ -147,7 +151,7 @@ pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>,
                     Entry::Vacant(free) => drop(free.insert(port.clone())),
                     // Neither's clients are to be answered by the other's Routes.
                     Entry::Occupied(_) => {
-                        tracing::error!(gateway = %place, opened, "left out: its port is opened for another Gateway");
+                        tracing::error!(gateway = %place, %opened, "left out: its port is opened for another Gateway");
                     }
                 }
             }
@@ -168,7 +172,7 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Pa
         if at().next().is_none() {
             continue;
         }
-        if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp) {
+        if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp) {
             if let Some(rule) = route.rules.first() {
                 let value = Arc::new(entry(route, rule, None, registry));
                 for attachment in at() {
@@ -191,7 +195,7 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Pa
                     if let (Some(redirect), Some(listener)) = (&redirect, listener) {
                         // Whoever is sent to no other scheme or port stays at the listener's.
                         let mut of_listener = entry(route, rule, matched.clone(), registry);
-                        of_listener.filters.redirect = Some(Redirect { port: Some(listener.port), ..redirect.clone() });
+                        of_listener.filters.redirect = Some(Redirect { port: Some(listener.number), ..redirect.clone() });
                         value = Arc::new(of_listener);
                     }
                     let of_listener = rules.entry((&attachment.gateway, attachment.listener)).or_default();
@@ -225,9 +229,11 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         RouteKind::Grpc => RouteProtocol::GRPC,
         RouteKind::Tls => RouteProtocol::TLS,
         RouteKind::Tcp => RouteProtocol::TCP,
+        RouteKind::Udp => RouteProtocol::UDP,
     };
     let idle_timeout = match route.kind {
         RouteKind::Tls | RouteKind::Tcp => IDLE_PASSED,
+        RouteKind::Udp => IDLE,
         // Who gives a request longer waits longer.
         RouteKind::Http | RouteKind::Grpc => {
             IDLE.max(rule.request_timeout.unwrap_or_default()).max(rule.try_timeout.unwrap_or_default())

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, GrpcRoute, HttpRoute, ReferenceGrant, TcpRoute, TlsRoute};
+use eddy_gateway_api::types::{
+    Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+};
 use eddy_gateway_api::{CONTROLLER, Door, Place, ServiceInput, World, place_of};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -25,10 +27,12 @@ pub(crate) enum Turn<T> {
 pub(crate) enum ApiChange {
     Classes(Turn<GatewayClass>),
     Gateways(Turn<Gateway>),
+    ListenerSets(Turn<ListenerSet>),
     HttpRoutes(Turn<HttpRoute>),
     GrpcRoutes(Turn<GrpcRoute>),
     TlsRoutes(Turn<TlsRoute>),
     TcpRoutes(Turn<TcpRoute>),
+    UdpRoutes(Turn<UdpRoute>),
     Grants(Turn<ReferenceGrant>),
     Namespaces(Turn<Namespace>),
     Services(Turn<Service>),
@@ -41,6 +45,8 @@ pub(crate) struct ApiInputs {
     classes: BTreeMap<String, bool>,
     #[serde(with = "by_place")]
     gateways: BTreeMap<Place, Gateway>,
+    #[serde(with = "by_place", default)]
+    listener_sets: BTreeMap<Place, ListenerSet>,
     #[serde(with = "by_place")]
     http_routes: BTreeMap<Place, HttpRoute>,
     #[serde(with = "by_place", default)]
@@ -49,6 +55,8 @@ pub(crate) struct ApiInputs {
     tls_routes: BTreeMap<Place, TlsRoute>,
     #[serde(with = "by_place", default)]
     tcp_routes: BTreeMap<Place, TcpRoute>,
+    #[serde(with = "by_place", default)]
+    udp_routes: BTreeMap<Place, UdpRoute>,
     #[serde(with = "by_place")]
     grants: BTreeMap<Place, ReferenceGrant>,
     /// Labels by name.
@@ -91,10 +99,12 @@ impl ApiInputs {
                 |class| class.spec.controller_name == CONTROLLER && class.spec.parameters_ref.is_none(),
             ),
             ApiChange::Gateways(turn) => apply_objects(&mut self.gateways, turn, |gateway| gateway.status = None),
+            ApiChange::ListenerSets(turn) => apply_objects(&mut self.listener_sets, turn, |set| set.status = None),
             ApiChange::HttpRoutes(turn) => apply_objects(&mut self.http_routes, turn, |route| route.status = None),
             ApiChange::GrpcRoutes(turn) => apply_objects(&mut self.grpc_routes, turn, |route| route.status = None),
             ApiChange::TlsRoutes(turn) => apply_objects(&mut self.tls_routes, turn, |route| route.status = None),
             ApiChange::TcpRoutes(turn) => apply_objects(&mut self.tcp_routes, turn, |route| route.status = None),
+            ApiChange::UdpRoutes(turn) => apply_objects(&mut self.udp_routes, turn, |route| route.status = None),
             ApiChange::Grants(turn) => apply_objects(&mut self.grants, turn, |_| {}),
             ApiChange::Namespaces(turn) => {
                 let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
@@ -141,10 +151,12 @@ impl ApiInputs {
         let (namespaces, services) = (&self.namespaces, &self.services);
         decide(&World {
             gateways: &gateways,
+            listener_sets: &self.listener_sets.values().collect::<Vec<_>>(),
             http_routes: &http_routes,
             grpc_routes: &grpc_routes,
             tls_routes: &self.tls_routes.values().collect::<Vec<_>>(),
             tcp_routes: &self.tcp_routes.values().collect::<Vec<_>>(),
+            udp_routes: &self.udp_routes.values().collect::<Vec<_>>(),
             grants: &grants,
             namespaces,
             services,

@@ -20,7 +20,7 @@ pub(crate) struct Kinds(u16);
 
 impl Kinds {
     /// All of them.
-    const ALL: u16 = 0b1_1111_1111;
+    const ALL: u16 = 0b111_1111_1111;
 
     /// Takes note of what a change lists.
     pub(crate) fn note(&mut self, change: &ApiChange) {
@@ -34,6 +34,8 @@ impl Kinds {
             ApiChange::GrpcRoutes(Turn::All(_)) => 1 << 6,
             ApiChange::TlsRoutes(Turn::All(_)) => 1 << 7,
             ApiChange::TcpRoutes(Turn::All(_)) => 1 << 8,
+            ApiChange::UdpRoutes(Turn::All(_)) => 1 << 9,
+            ApiChange::ListenerSets(Turn::All(_)) => 1 << 10,
             _ => 0,
         };
     }
@@ -54,10 +56,12 @@ pub(crate) async fn follow(client: Client, changes: mpsc::Sender<Change>, metric
     tokio::join!(
         follow!(Classes, "GatewayClasses"),
         follow!(Gateways, "Gateways"),
+        follow!(ListenerSets, "ListenerSets"),
         follow!(HttpRoutes, "HTTPRoutes"),
         follow!(GrpcRoutes, "GRPCRoutes"),
         follow!(TlsRoutes, "TLSRoutes"),
         follow!(TcpRoutes, "TCPRoutes"),
+        follow!(UdpRoutes, "UDPRoutes"),
         follow!(Grants, "ReferenceGrants"),
         follow!(Namespaces, "Namespaces"),
         follow!(Services, "Services"),
