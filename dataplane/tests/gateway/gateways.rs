@@ -222,6 +222,9 @@ async fn datagrams_are_passed_on_by_routes_of_their_own() {
     written["services"][0][1]["ports"][0]["is_udp"] = json!(true);
     written["udp_routes"] =
         json!([object("UDPRoute", "u", 1, rules("first", json!([{"backendRefs": [{"name": "web", "port": 80}]}])))]);
+    // Whoever writes Routes for a port that is opened for a Gateway has nothing of it.
+    let spec = json!({"protocol": "UDP", "port": port, "backends": [{"container": "hers", "port": 53}]});
+    inputs["routes"] = json!([{"place": {"namespace": "u-eve", "name": "r"}, "created": 0, "spec": spec}]);
     inputs["slices"][0]["datagrams"] = json!({"ready": inputs["slices"][0]["ready"], "leaving": {}});
     let mut gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::types::{Gateway, GatewayAddress};
-use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, Place, doors, place_of};
+use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, GatewayDecision, Place, doors, place_of};
 use eddy_router::{Port, Transport};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -40,7 +40,7 @@ pub(super) struct Plan {
 #[derive(Clone, Debug)]
 struct Assigned {
     opened: u16,
-    /// Of the Gateway.
+    /// Of whoever wants it: a Gateway, or a ListenerSet.
     namespace: String,
 }
 
@@ -48,8 +48,8 @@ struct Assigned {
 pub(super) struct Planned {
     /// None where nothing is served: it stays as it is.
     pub(super) service: Option<Service>,
-    /// No more can be opened for it.
-    pub(super) is_short: bool,
+    /// Those that cannot be opened, since there are as many as may be.
+    pub(super) missing: BTreeSet<Port>,
 }
 
 impl Plan {
@@ -75,23 +75,34 @@ impl Plan {
         self.assigned.values().map(|assigned| assigned.opened).collect()
     }
 
-    /// The Service of a Gateway that has these ports.
+    /// The Service of a Gateway. What its own listeners are for comes before what ListenerSets add.
     pub(super) fn service(
         &mut self,
         gateway: &Gateway,
-        ports: &BTreeSet<Port>,
+        decided: &GatewayDecision,
         namespace: &str,
         settings: &GatewayApi,
     ) -> Planned {
         let place = place_of(gateway);
         let name = name(gateway);
+        let ports = decided.ports();
         // What is served no more is closed.
         self.assigned.retain(|(service, port), _| *service != name || ports.contains(port));
-        let opened: Vec<(Port, u16)> =
-            ports.iter().filter_map(|port| Some((*port, self.opened(&name, &place, *port)?))).collect();
-        let is_short = opened.len() < ports.len();
+        let mut opened: BTreeMap<Port, u16> = BTreeMap::new();
+        let mut missing = BTreeSet::new();
+        for (port, set) in decided.opened() {
+            if opened.contains_key(&port) {
+                continue;
+            }
+            match self.opened(&name, &set.unwrap_or(&place).namespace, port) {
+                Some(number) => drop(opened.insert(port, number)),
+                // Another of the same port may be of a namespace that has room.
+                None => drop(missing.insert(port)),
+            }
+        }
+        missing.retain(|port| !opened.contains_key(port));
         if opened.is_empty() {
-            return Planned { service: None, is_short };
+            return Planned { service: None, missing };
         }
         let service_port = |(port, opened): (Port, u16)| {
             let (name, protocol) = match port.transport {
@@ -134,15 +145,17 @@ impl Plan {
             annotations: Some(annotations),
             ..ObjectMeta::default()
         };
-        Planned { service: Some(Service { metadata, spec: Some(spec), status: None }), is_short }
+        Planned { service: Some(Service { metadata, spec: Some(spec), status: None }), missing }
     }
 
-    fn opened(&mut self, name: &str, gateway: &Place, port: Port) -> Option<u16> {
+    fn opened(&mut self, name: &str, namespace: &str, port: Port) -> Option<u16> {
         let key = (name.to_owned(), port);
-        if let Some(known) = self.assigned.get(&key) {
+        if let Some(known) = self.assigned.get_mut(&key) {
+            // Of what is there already it is known only whose Gateway's it is.
+            namespace.clone_into(&mut known.namespace);
             return Some(known.opened);
         }
-        if self.assigned.values().filter(|assigned| assigned.namespace == gateway.namespace).count() >= DOORS_A_NAMESPACE_MAX {
+        if self.assigned.values().filter(|assigned| assigned.namespace == namespace).count() >= DOORS_A_NAMESPACE_MAX {
             return None;
         }
         let taken = self.taken();
@@ -150,7 +163,7 @@ impl Plan {
         let after = (last..=*DOOR_PORTS.end()).skip(1).chain(DOOR_PORTS);
         let free = after.into_iter().find(|port| !taken.contains(port))?;
         self.last = Some(free);
-        self.assigned.insert(key, Assigned { opened: free, namespace: gateway.namespace.clone() });
+        self.assigned.insert(key, Assigned { opened: free, namespace: namespace.to_owned() });
         Some(free)
     }
 }
@@ -177,6 +190,7 @@ pub(super) fn addresses(service: &Service) -> Vec<GatewayAddress> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use eddy_gateway_api::{ListenerDecision, Protocol};
     use serde_json::json;
 
     fn gateway(name: &str) -> Gateway {
@@ -191,8 +205,24 @@ mod tests {
     fn settings() -> GatewayApi {
         GatewayApi { service_type: "LoadBalancer".into(), domains: vec!["lb.example".into()] }
     }
+    /// What is decided of a Gateway with these ports, each for one of its own listeners or for a ListenerSet of another namespace.
+    fn decided(ports: &[(Port, bool)]) -> GatewayDecision {
+        let mut gateway = GatewayDecision::default();
+        for (port, is_own) in ports {
+            let protocol = if port.transport == Transport::Udp { Protocol::Udp } else { Protocol::Http };
+            let set = (!is_own).then(|| Place::new("other", "set"));
+            gateway.listeners.push(ListenerDecision {
+                number: port.number,
+                protocol: Some(protocol),
+                set,
+                ..ListenerDecision::default()
+            });
+        }
+        gateway
+    }
     fn planned(plan: &mut Plan, name: &str, ports: &[u16]) -> Option<Service> {
-        plan.service(&gateway(name), &ports.iter().copied().map(Port::tcp).collect(), "eddy-system", &settings()).service
+        let ports: Vec<_> = ports.iter().map(|number| (Port::tcp(*number), true)).collect();
+        plan.service(&gateway(name), &decided(&ports), "eddy-system", &settings()).service
     }
     fn opened(service: &Service) -> Vec<(u16, u16)> {
         doors(service).unwrap().1.iter().map(|door| (door.port, door.opened)).collect()
@@ -231,11 +261,17 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_has_so_many() {
+    fn a_namespace_has_so_many_and_whoever_adds_listeners_has_its_own() {
         let mut plan = Plan::default();
-        let ports: BTreeSet<Port> = (1..=150).flat_map(|number| [Port::tcp(number), Port::udp(number)]).collect();
-        let planned = plan.service(&gateway("a"), &ports, "eddy-system", &settings());
-        assert!(planned.is_short && opened(&planned.service.unwrap()).len() == DOORS_A_NAMESPACE_MAX);
+        let added: Vec<_> = (1000..1300).map(|number| (Port::udp(number), false)).collect();
+        let own: Vec<_> = (1..=DOORS_A_NAMESPACE_MAX as u16).map(|number| (Port::tcp(number), true)).collect();
+        let planned = plan.service(&gateway("a"), &decided(&[own, added].concat()), "eddy-system", &settings());
+        assert_eq!(opened(&planned.service.unwrap()).len(), 2 * DOORS_A_NAMESPACE_MAX);
+        assert_eq!(planned.missing.len(), 300 - DOORS_A_NAMESPACE_MAX);
+        assert!(planned.missing.iter().all(|port| port.number >= 1000));
+        let planned =
+            plan.service(&gateway("b"), &decided(&[(Port::tcp(80), true), (Port::udp(1), false)]), "eddy-system", &settings());
+        assert!(planned.service.is_none() && planned.missing.len() == 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use eddy_gateway_api::types::{Gateway, GatewayClass, ListenerSet, RouteStatus};
 use eddy_gateway_api::{Decision, ListenerSetDecision, Place, RouteDecision, RouteKind, World, decide, place_of};
+use eddy_router::Port;
 use eddy_telemetry::error_chain;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
@@ -156,7 +157,7 @@ impl Engine {
             keep_first(&mut failed, self.write_gateway(gateway, &decision, &opened).await);
         }
         for set in &listener_sets {
-            keep_first(&mut failed, self.write_listener_set(set, &decision, &opened).await);
+            keep_first(&mut failed, self.write_listener_set(set, &known, &decision, &opened).await);
         }
         let decided: BTreeMap<(RouteKind, &Place), _> =
             decision.routes.iter().map(|decided| ((decided.kind, &decided.route), decided)).collect();
@@ -193,10 +194,8 @@ impl Engine {
             let Some(decided) = decision.gateways.get(&place) else { continue };
             let name = doors::name(gateway);
             let observed = services.iter().find(|service| service.name_any() == name).copied();
-            let planned = self.plan.service(gateway, &decided.ports(), &self.context.system_namespace, &self.settings);
-            if planned.is_short {
-                opened.short.insert(place.clone());
-            }
+            let planned = self.plan.service(gateway, decided, &self.context.system_namespace, &self.settings);
+            opened.missing.insert(place.clone(), planned.missing);
             let applied = match &planned.service {
                 Some(desired) => self.context.applier.apply(desired, observed).await,
                 // Its addresses stay while it is mended.
@@ -259,10 +258,16 @@ impl Engine {
         write(&api, gateway, &after).await
     }
 
-    async fn write_listener_set(&self, set: &ListenerSet, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
+    async fn write_listener_set(
+        &self,
+        set: &ListenerSet,
+        known: &Known,
+        decision: &Decision,
+        opened: &Opened,
+    ) -> Result<(), ReconcileError> {
         let place = place_of(set);
-        let Some(decided) = decision.listener_sets.get(&place) else { return Ok(()) };
-        let Some(gateway) = decision.gateways.get(&decided.gateway) else { return Ok(()) };
+        let decided = decision.listener_sets.get(&place).and_then(|set| Some((set, decision.gateways.get(&set.gateway)?)));
+        let Some((decided, gateway)) = decided else { return self.write_parentless(set, known).await };
         let wrong = |secret: &Place| self.certificates.problem(secret);
         let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), wrong, Timestamp::now());
         if set.status.as_ref() == Some(&after) {
@@ -272,18 +277,30 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Of a ListenerSet whose Gateway is gone nobody says any more that it is served. Those of Gateways that others run are theirs.
+    async fn write_parentless(&self, set: &ListenerSet, known: &Known) -> Result<(), ReconcileError> {
+        let Some(after) =
+            set.status.as_ref().filter(|_| !known.has_parent(set)).and_then(|_| status::parentless(set, Timestamp::now()))
+        else {
+            return Ok(());
+        };
+        write(&Api::<ListenerSet>::namespaced(self.client.clone(), &place_of(set).namespace), set, &after).await
+    }
+}
+
 /// What is open for Gateways.
 #[derive(Default)]
 struct Opened {
     services: BTreeMap<Place, Service>,
-    /// For which no more can be opened.
-    short: BTreeSet<Place>,
+    /// The ports that cannot be.
+    missing: BTreeMap<Place, BTreeSet<Port>>,
 }
 
 impl Opened {
     fn of(&self, gateway: &Place) -> Opening {
         let addresses = self.services.get(gateway).map(doors::addresses).unwrap_or_default();
-        Opening { addresses, is_short: self.short.contains(gateway) }
+        Opening { addresses, missing: self.missing.get(gateway).cloned().unwrap_or_default() }
     }
 }
 

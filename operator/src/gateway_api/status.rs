@@ -1,13 +1,18 @@
 //! What is said of Gateways, their classes and their Routes.
 
+use std::collections::BTreeSet;
+
 use eddy_gateway_api::types::{
     Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet, ListenerSetStatus, ListenerStatus,
     RouteParentStatus, RouteStatus, SupportedFeature,
 };
 use eddy_gateway_api::{
-    CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, ListenerSetDecision, Place, Problem, RouteDecision, place_of,
+    CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, ListenerSetDecision, Place, Problem, Protocol, RouteDecision,
+    place_of,
 };
+use eddy_router::Port;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::Conditions;
 
@@ -36,8 +41,8 @@ pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus 
 /// What is open for a Gateway.
 pub(super) struct Opening {
     pub(super) addresses: Vec<GatewayAddress>,
-    /// No more ports can be opened for it.
-    pub(super) is_short: bool,
+    /// The ports that cannot be, since there are as many as may be.
+    pub(super) missing: BTreeSet<Port>,
 }
 
 /// `sets` is how many ListenerSets add to it, and `wrong` says what is wrong with a Secret.
@@ -51,7 +56,7 @@ pub(super) fn gateway(
 ) -> GatewayStatus {
     let before = gateway.status.clone().unwrap_or_default();
     let generation = gateway.metadata.generation;
-    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, wrong, now);
+    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, (&wrong, opening), now);
     let accepted = decided.listeners_of(None).filter(|listener| listener.is_accepted()).count();
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     match &decided.problem {
@@ -65,7 +70,8 @@ pub(super) fn gateway(
     if decided.problem.is_some() || accepted == 0 {
         conditions.put("Programmed", false, "Invalid", "it is not accepted");
     } else {
-        conditions.unless(opening.problem().as_ref(), "Programmed", ("Programmed", "its ports are open at its addresses"));
+        let problem = opening.problem(decided.listeners_of(None));
+        conditions.unless(problem.as_ref(), "Programmed", ("Programmed", "its ports are open at its addresses"));
     }
     GatewayStatus {
         addresses: opening.addresses.clone(),
@@ -76,18 +82,18 @@ pub(super) fn gateway(
 }
 
 impl Opening {
-    fn problem(&self) -> Option<Problem> {
-        let problem = |reason, message: &str| Some(Problem { reason, message: message.to_owned() });
-        match self {
-            Self { is_short: true, .. } => problem(
-                "NoResources",
-                "no more ports can be opened for Gateways of this namespace: some of its listeners are not served",
-            ),
-            Self { addresses, .. } if addresses.is_empty() => {
-                problem("AddressNotAssigned", "waiting until its Service is given an address")
-            }
-            Self { .. } => None,
+    /// Why these listeners are not all served.
+    fn problem<'a>(&self, mut listeners: impl Iterator<Item = &'a ListenerDecision>) -> Option<Problem> {
+        if listeners.any(|listener| self.is_missing(listener)) {
+            let message = "no more ports can be opened for this namespace: some of the listeners are not served";
+            return Some(Problem { reason: "NoResources", message: message.to_owned() });
         }
+        let message = "waiting until its Service is given an address".to_owned();
+        self.addresses.is_empty().then_some(Problem { reason: "AddressNotAssigned", message })
+    }
+
+    fn is_missing(&self, listener: &ListenerDecision) -> bool {
+        listener.is_accepted() && listener.port().is_some_and(|port| self.missing.contains(&port))
     }
 }
 
@@ -101,19 +107,20 @@ pub(super) fn listener_set(
 ) -> ListenerSetStatus {
     let before = set.status.clone().unwrap_or_default();
     let (generation, place) = (set.metadata.generation, place_of(set));
-    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, wrong, now);
+    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, (&wrong, opening), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let none_good = Problem { reason: "ListenersNotValid", message: "none of its listeners can be served".to_owned() };
     let is_good = has_good_listener(gateway, &place, wrong);
     let obstacle = decided.problem.as_ref().or(Some(&none_good).filter(|_| !is_good));
-    let is_whole = gateway.listeners_of(Some(&place)).all(|listener| is_good_listener(listener, wrong));
+    let is_whole = |listener: &ListenerDecision| listener.is_accepted() && unresolved(listener, &wrong).is_none();
+    let is_whole = gateway.listeners_of(Some(&place)).all(is_whole);
     let accepted = match is_whole {
         true => ("Accepted", "its listeners are added to its Gateway"),
         false => ("ListenersNotValid", "some of its listeners cannot be served"),
     };
     conditions.unless(obstacle, "Accepted", accepted);
     conditions.unless(
-        obstacle.cloned().or_else(|| opening.problem()).as_ref(),
+        obstacle.cloned().or_else(|| opening.problem(gateway.listeners_of(Some(&place)))).as_ref(),
         "Programmed",
         ("Programmed", "its ports are open at its Gateway's addresses"),
     );
@@ -125,12 +132,28 @@ pub(super) fn has_good_listener(gateway: &GatewayDecision, set: &Place, wrong: i
     gateway.listeners_of(Some(set)).any(|listener| is_good_listener(listener, wrong))
 }
 
+/// Whether some of it is served: it takes Routes, and where TLS ends there is a certificate.
 fn is_good_listener(listener: &ListenerDecision, wrong: impl Fn(&Place) -> Option<String>) -> bool {
-    listener.is_accepted() && unresolved(listener, wrong).is_none()
+    let ends_tls = matches!(listener.protocol, Some(Protocol::Https | Protocol::TlsEnded));
+    let has_certificate = || listener.certificates.iter().any(|secret| wrong(secret).is_none());
+    listener.is_accepted() && !listener.kinds.is_empty() && (!ends_tls || has_certificate())
+}
+
+/// What is said of a ListenerSet whose Gateway is gone; none where nothing has to be.
+pub(super) fn parentless(set: &ListenerSet, now: Timestamp) -> Option<ListenerSetStatus> {
+    let before = set.status.as_ref()?;
+    let is_served = |condition: &Condition| ["Accepted", "Programmed"].contains(&&*condition.type_) && condition.status == "True";
+    if !before.conditions.iter().any(is_served) {
+        return None;
+    }
+    let mut conditions = Conditions::new(&before.conditions, set.metadata.generation, now);
+    let message = "there is no such Gateway";
+    conditions.put("Accepted", false, "ParentNotAccepted", message).put("Programmed", false, "ParentNotProgrammed", message);
+    Some(ListenerSetStatus { conditions: conditions.end(), listeners: Vec::new() })
 }
 
 /// Why some of what a listener names is not there.
-fn unresolved(listener: &ListenerDecision, wrong: impl Fn(&Place) -> Option<String>) -> Option<Problem> {
+fn unresolved(listener: &ListenerDecision, wrong: &dyn Fn(&Place) -> Option<String>) -> Option<Problem> {
     let of_secret = || {
         let message = listener.certificates.iter().find_map(wrong)?;
         Some(Problem { reason: "InvalidCertificateRef", message })
@@ -143,20 +166,21 @@ fn listeners<'a>(
     before: &[ListenerStatus],
     decided: impl Iterator<Item = &'a ListenerDecision>,
     generation: Option<i64>,
-    wrong: impl Fn(&Place) -> Option<String> + Copy,
+    (wrong, opening): (&dyn Fn(&Place) -> Option<String>, &Opening),
     now: Timestamp,
 ) -> Vec<ListenerStatus> {
     let one = |decided: &ListenerDecision| {
         let before = before.iter().find(|before| before.name == decided.name);
         let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
-        listener(decided, wrong, Conditions::new(before, generation, now))
+        listener(decided, wrong, opening.is_missing(decided), Conditions::new(before, generation, now))
     };
     decided.map(one).collect()
 }
 
 fn listener(
     decided: &ListenerDecision,
-    wrong: impl Fn(&Place) -> Option<String>,
+    wrong: &dyn Fn(&Place) -> Option<String>,
+    is_missing: bool,
     mut conditions: Conditions<'_>,
 ) -> ListenerStatus {
     let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref());
@@ -170,6 +194,9 @@ fn listener(
     // It is served as far as it can be; that is said only of what is whole.
     let is_whole = obstacle.is_none() && unresolved.is_none();
     match (&decided.conflict, is_whole) {
+        (_, true) if is_missing => {
+            conditions.put("Programmed", false, "PortUnavailable", "no more ports can be opened for this namespace")
+        }
         (_, true) => conditions.put("Programmed", true, "Programmed", "its port is open"),
         // What has lost to another is told apart from what is wrong in itself.
         (Some(conflict), _) if decided.set.is_some() => conditions.put("Programmed", false, conflict.reason, &conflict.message),
@@ -236,7 +263,6 @@ mod tests {
     use super::*;
     use eddy_gateway_api::types::HttpRoute;
     use eddy_gateway_api::{World, decide};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
 
@@ -280,7 +306,7 @@ mod tests {
     fn a_gateway_is_programmed_once_it_has_an_address() {
         let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "SCTP"}]));
         let decision = decided(&it, &[], &[]);
-        let opening = |addresses| Opening { addresses, is_short: false };
+        let opening = |addresses| Opening { addresses, missing: BTreeSet::new() };
         let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening(addresses), |_| None, at(1));
         let before = of(vec![]);
         assert_eq!(said(&before.conditions, "Accepted"), is("True", "ListenersNotValid"));
@@ -299,7 +325,7 @@ mod tests {
             let spec = json!({"parentRef": {"name": "x"}, "listeners": listeners});
             let set: ListenerSet = object("ListenerSet", spec, json!({}));
             let decision = decided(&it, &[], &[&set]);
-            let (place, opening) = (Place::new("infra", "x"), Opening { addresses: vec![], is_short: false });
+            let (place, opening) = (Place::new("infra", "x"), Opening { addresses: vec![], missing: BTreeSet::new() });
             let decided = (&decision.listener_sets[&place], &decision.gateways[&place]);
             listener_set(&set, decided, &opening, |_| None, at(1))
         };
@@ -317,6 +343,29 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_whose_port_cannot_be_opened_is_not_said_to_be_served() {
+        let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "HTTP"}]));
+        let decision = decided(&it, &[], &[]);
+        let addresses = vec![GatewayAddress { kind: None, value: Some("192.0.2.1".into()) }];
+        let opening = Opening { addresses, missing: [Port::tcp(81)].into() };
+        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening, |_| None, at(1));
+        assert_eq!(said(&said_of.conditions, "Programmed"), is("False", "NoResources"));
+        assert_eq!(said(&said_of.listeners[0].conditions, "Programmed"), is("True", "Programmed"));
+        assert_eq!(said(&said_of.listeners[1].conditions, "Programmed"), is("False", "PortUnavailable"));
+    }
+
+    #[test]
+    fn a_listener_set_whose_gateway_is_gone_is_said_to_be_served_no_more() {
+        let condition = json!({"type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let set = |conditions: Value| -> ListenerSet {
+            object("ListenerSet", json!({"parentRef": {"name": "gone"}, "listeners": []}), json!({"conditions": conditions}))
+        };
+        let after = parentless(&set(json!([condition])), at(1)).unwrap();
+        assert_eq!(said(&after.conditions, "Accepted"), is("False", "ParentNotAccepted"));
+        assert!(parentless(&set(json!([])), at(1)).is_none(), "what nobody has said anything of is not ours");
+    }
+
+    #[test]
     fn a_secret_that_is_no_good_is_said_at_its_listener() {
         let it = gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
         let decision = decided(&it, &[], &[]);
@@ -325,7 +374,7 @@ mod tests {
             &it,
             &decision.gateways[&Place::new("infra", "x")],
             0,
-            &Opening { addresses: vec![], is_short: false },
+            &Opening { addresses: vec![], missing: BTreeSet::new() },
             wrong,
             at(1),
         );

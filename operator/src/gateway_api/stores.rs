@@ -173,6 +173,13 @@ impl World {
         self.grants.iter().map(|grant| &**grant).collect()
     }
 
+    /// Whether the Gateway that a ListenerSet is for is there, whoever runs it.
+    pub(super) fn has_parent(&self, set: &ListenerSet) -> bool {
+        let (place, parent) = (place_of(set), &set.spec.parent_ref);
+        let of = Place::new(parent.namespace.as_deref().unwrap_or(&place.namespace), &parent.name);
+        self.gateways.iter().any(|gateway| place_of(&**gateway) == of)
+    }
+
     /// The Services of Gateways, the oldest first.
     pub(super) fn opened(&self, system_namespace: &str) -> Vec<&Service> {
         let is_one = |service: &&Service| service.namespace().as_deref() == Some(system_namespace) && doors(service).is_some();

@@ -159,7 +159,7 @@ impl<'a> Compilation<'a> {
             tracing::warn!(%error, "a path was left out");
         }
         let Self { certificates, by_name, ports, named, served, left_out, .. } = self;
-        Snapshot { table, certificates, by_name, ports, named, served, left_out, api: HashMap::new() }
+        Snapshot { table, certificates, by_name, ports, named, served, left_out, ..Snapshot::default() }
     }
 }
 

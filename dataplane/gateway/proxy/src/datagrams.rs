@@ -16,7 +16,7 @@ use eddy_router::Port;
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, consume_budget};
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::endpoints::InFlight;
 use crate::entry::RouteEntry;
@@ -26,8 +26,13 @@ use crate::snapshot::Snapshot;
 
 /// No datagram is longer.
 const BYTES_MAX: usize = 65_535;
-/// Clients that are remembered, of all ports and threads together: each has a port of this machine's, of which there are some 28,000.
+/// Clients of Routes' ports that are remembered, of all ports and threads together: each has a port of this machine's, of which there are some
+/// 28,000.
 pub(crate) const CLIENTS_MAX: usize = 16_384;
+/// The same of the ports of Gateways, which others open.
+pub(crate) const GATEWAYS_CLIENTS_MAX: usize = 8192;
+/// However many ports Gateways have, each has room for so many, as long as there is any.
+const PORT_CLIENTS_MIN: usize = 16;
 /// To make room, so many are looked at.
 const LOOKED_AT: usize = 64;
 /// A client whose backend never answered is forgotten after so long a silence.
@@ -47,8 +52,18 @@ thread_local! {
 /// A port that datagrams come at, of one thread.
 pub(crate) struct Datagrams {
     pub(crate) port: Port,
+    pub(crate) whose: Whose,
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) shared: DatagramsShared,
+}
+
+/// Whose Routes have a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Eddy's own: whoever runs the cluster has opened it, and each has this share of the room for clients.
+    Routes(usize),
+    /// Those of the Gateway that it is opened for.
+    Gateways,
 }
 
 /// What the ports that datagrams come at have in common.
@@ -56,10 +71,9 @@ pub(crate) struct Datagrams {
 pub(crate) struct DatagramsShared {
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) metrics: Metrics,
-    /// Room for clients, of all ports,
+    /// Room for clients, of all of them and by all threads.
     pub(crate) clients: Arc<Semaphore>,
-    /// and of this one, by this thread.
-    pub(crate) clients_max: usize,
+    pub(crate) threads: usize,
     pub(crate) closed: watch::Receiver<bool>,
 }
 
@@ -128,14 +142,17 @@ impl Datagrams {
     }
 
     async fn pass_all(&self) {
-        let (mut flows, mut buffer, mut sweep) = (HashMap::new(), vec![0; BYTES_MAX], interval(SWEEP_EVERY));
+        let (mut flows, mut sweep) = (HashMap::new(), interval(SWEEP_EVERY));
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                came = self.socket.recv_from(&mut buffer) => match came {
-                    Ok((count, client)) => self.pass(&mut flows, client, &buffer[..count]).await,
+                readable = self.socket.readable() => match readable.and_then(|()| self.take(&mut flows)) {
+                    Ok(Some((client, datagram))) => self.begin_with(&mut flows, client, &datagram).await,
+                    Ok(None) => consume_budget().await,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                     Err(_) => sleep(PAUSE).await,
                 },
-                _ = sweep.tick() => {
+                _ = sweep.tick(), if !flows.is_empty() => {
                     let route = self.route();
                     flows.retain(|_, flow: &mut Flow| !flow.is_over(route.as_ref()) && !flow.is_silent());
                 }
@@ -144,20 +161,29 @@ impl Datagrams {
     }
 
     fn route(&self) -> Option<Arc<RouteEntry>> {
-        self.shared.snapshot.load().passed(self.port)
+        let snapshot = self.shared.snapshot.load();
+        match self.whose {
+            Whose::Routes(_) => snapshot.ports.get(&self.port).cloned(),
+            Whose::Gateways => snapshot.api.get(&self.port)?.passed(""),
+        }
     }
 
-    async fn pass(&self, flows: &mut HashMap<SocketAddr, Flow>, client: SocketAddr, datagram: &[u8]) {
-        let route = self.route();
-        let mut refused = None;
-        if let Some(flow) = flows.get(&client) {
-            if !flow.is_over(route.as_ref()) && flow.send(datagram) {
-                return;
-            }
-            // It is begun anew, with another backend if there is one.
-            refused = flows.remove(&client).map(|flow| flow.address);
-        }
-        let Some(route) = route else { return };
+    /// Passes one on. Returns it where its client has none to pass it on to yet, or no more.
+    fn take(&self, flows: &mut HashMap<SocketAddr, Flow>) -> std::io::Result<Option<(SocketAddr, Vec<u8>)>> {
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.resize(BYTES_MAX, 0);
+            let (count, client) = self.socket.try_recv_from(buffer)?;
+            let datagram = &buffer[..count];
+            let flow = flows.get(&client).filter(|flow| !flow.is_over(self.route().as_ref()));
+            let is_passed = flow.is_some_and(|flow| flow.send(datagram));
+            Ok((!is_passed).then(|| (client, datagram.to_vec())))
+        })
+    }
+
+    /// Begins with a client, anew if there was one before, and with another backend if there is one.
+    async fn begin_with(&self, flows: &mut HashMap<SocketAddr, Flow>, client: SocketAddr, datagram: &[u8]) {
+        let refused = flows.remove(&client).map(|flow| flow.address);
+        let Some(route) = self.route() else { return };
         match self.begin(client, route, refused, flows).await {
             Ok(flow) => {
                 flow.send(datagram);
@@ -170,9 +196,20 @@ impl Datagrams {
         }
     }
 
+    /// How many clients this port has room for, by this thread.
+    fn clients_max(&self) -> usize {
+        match self.whose {
+            Whose::Routes(share) => share,
+            Whose::Gateways => {
+                let ports = self.shared.snapshot.load().datagram_ports.max(2);
+                (GATEWAYS_CLIENTS_MAX / self.shared.threads / ports).max(PORT_CLIENTS_MIN)
+            }
+        }
+    }
+
     /// A place for one more client; who is here already makes room, of this port only.
     fn place(&self, flows: &mut HashMap<SocketAddr, Flow>) -> Option<OwnedSemaphorePermit> {
-        if flows.len() >= self.shared.clients_max {
+        if flows.len() >= self.clients_max() {
             forget_one(flows);
         }
         let place = || self.shared.clients.clone().try_acquire_owned().ok();

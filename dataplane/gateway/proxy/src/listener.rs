@@ -19,7 +19,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::datagrams::{Datagrams, DatagramsShared};
+use crate::datagrams::{Datagrams, DatagramsShared, Whose};
 use crate::entry::RouteEntry;
 use crate::gateway_api::Comes;
 use crate::head::Head;
@@ -111,7 +111,7 @@ impl Gateways {
         let address = SocketAddr::new(self.address, port.number);
         if port.transport == Transport::Udp {
             let socket = Arc::new(bind_datagrams(address)?);
-            return Ok(Opened::Datagrams(Datagrams { port, socket, shared: self.datagrams.clone() }));
+            return Ok(Opened::Datagrams(Datagrams { port, whose: Whose::Gateways, socket, shared: self.datagrams.clone() }));
         }
         let terminator = match self.terminators.lock().unwrap_or_else(PoisonError::into_inner).entry(port.number) {
             Entry::Occupied(known) => known.get().clone(),

@@ -22,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::access_log::AccessLog;
 use crate::compress::COMPRESSORS_MAX;
-use crate::datagrams::{CLIENTS_MAX, Datagrams, DatagramsShared};
+use crate::datagrams::{CLIENTS_MAX, Datagrams, DatagramsShared, GATEWAYS_CLIENTS_MAX, Whose};
 use crate::listener::{self, Acceptor, Door, Drain, Gateways, Leads};
 use crate::metrics::Metrics;
 use crate::mirror;
@@ -37,8 +37,6 @@ use crate::watch::{self as kubernetes, Compiler};
 
 /// Idle connections to backends that each thread keeps.
 const UPSTREAM_POOL: usize = 512;
-/// A port for datagrams of a Gateway has this part of the room for their clients at most.
-const GATEWAYS_PORTS_SHARE: usize = 4;
 /// Requests at once on a connection of HTTP/2.
 const HTTP2_STREAMS: u32 = 64;
 /// What is held of an answer that its client does not take.
@@ -204,14 +202,22 @@ fn start_threads(
 ) -> Result<Vec<JoinHandle<()>>, GatewayError> {
     let count = options.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1).max(1);
     let mut threads = Vec::with_capacity(count);
-    let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let room = |clients_max| Arc::new(Semaphore::new(clients_max));
+    let (clients, gateways_clients) = (room(CLIENTS_MAX), room(GATEWAYS_CLIENTS_MAX));
+    let shared = |clients: &Arc<Semaphore>| DatagramsShared {
+        snapshot: snapshot.clone(),
+        metrics: metrics.clone(),
+        clients: clients.clone(),
+        threads: count,
+        closed: closed.clone(),
+    };
     let balancers = only(&options.proxy_protocol_from)?;
     let terminators = Arc::<Mutex<HashMap<u16, Terminator>>>::default();
     for number in 0..count {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(GatewayError::Thread)?;
         let (doors, datagrams) = {
             let _entered = runtime.enter();
-            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, snapshot, metrics, (&clients, count), closed)?)
+            (doors(options, tls.as_ref(), snapshot)?, datagrams(options, &shared(&clients))?)
         };
         let gateway = gateway();
         let (metrics, connections_max) = (gateway.metrics.clone(), options.max_connections.div_ceil(count).max(1));
@@ -221,14 +227,7 @@ fn start_threads(
             opened: opened.clone(),
             snapshot: snapshot.clone(),
             terminators: terminators.clone(),
-            datagrams: DatagramsShared {
-                snapshot: snapshot.clone(),
-                metrics: metrics.clone(),
-                clients: clients.clone(),
-                // All ports of Gateways together may take what is there, one of them does not.
-                clients_max: (CLIENTS_MAX / count / GATEWAYS_PORTS_SHARE).max(1),
-                closed: closed.clone(),
-            },
+            datagrams: shared(&gateways_clients),
         };
         let drain = Drain { announced: announced.clone(), closed: closed.clone() };
         let thread = std::thread::Builder::new().name(format!("proxy-{number}")).spawn(move || {
@@ -264,22 +263,14 @@ fn doors(
 }
 
 /// A thread's ports for datagrams.
-fn datagrams(
-    options: &GatewayOptions,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    metrics: &Metrics,
-    (clients, threads): (&Arc<Semaphore>, usize),
-    closed: &watch::Receiver<bool>,
-) -> Result<Vec<Datagrams>, GatewayError> {
+fn datagrams(options: &GatewayOptions, shared: &DatagramsShared) -> Result<Vec<Datagrams>, GatewayError> {
     let ports: Vec<&Port> = options.ports.iter().filter(|port| port.transport == Transport::Udp).collect();
     // Each port, and each thread, has its share; with few ports, they leave room for others.
-    let clients_max = (CLIENTS_MAX / threads / ports.len().max(2)).max(1);
+    let share = (CLIENTS_MAX / shared.threads / ports.len().max(2)).max(1);
     let bind = |port: &Port| {
         let address = at(options, *port);
         let socket = listener::bind_datagrams(address).map_err(|source| GatewayError::Bind { address, source })?;
-        let (snapshot, metrics, closed, clients) = (snapshot.clone(), metrics.clone(), closed.clone(), clients.clone());
-        let shared = DatagramsShared { snapshot, metrics, clients, clients_max, closed };
-        Ok(Datagrams { port: *port, socket: Arc::new(socket), shared })
+        Ok(Datagrams { port: *port, whose: Whose::Routes(share), socket: Arc::new(socket), shared: shared.clone() })
     };
     ports.into_iter().map(bind).collect()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eddy_certificates::{Certificate, Certificates};
-use eddy_router::{Claimant, Claims, Port, Table};
+use eddy_router::{Claimant, Claims, Port, Table, Transport};
 
 use crate::by_name::ByName;
 use crate::compilation::Compilation;
@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) ports: HashMap<Port, Arc<RouteEntry>>,
     /// What Gateways of the Gateway API are served from, by the port that is opened.
     pub(crate) api: HashMap<Port, Arc<ApiPort>>,
+    /// How many of these are for datagrams.
+    pub(crate) datagram_ports: usize,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// How many Routes are in the table.
@@ -55,13 +57,9 @@ impl Snapshot {
     pub(crate) fn with(mut self, compiled: Compiled) -> Self {
         self.served += compiled.routes;
         self.named.extend(compiled.named);
+        self.datagram_ports = compiled.ports.keys().filter(|port| port.transport == Transport::Udp).count();
         self.api = compiled.ports;
         self
-    }
-
-    /// By whom what comes at a port is passed on, whoever says for whom it is: by a Route for that port, or one of the Gateway that it is opened for.
-    pub(crate) fn passed(&self, port: Port) -> Option<Arc<RouteEntry>> {
-        self.ports.get(&port).cloned().or_else(|| self.api.get(&port)?.passed(""))
     }
 
     /// Whether a request for a host may come on a connection that TLS was begun on for a name: both have the same certificate.

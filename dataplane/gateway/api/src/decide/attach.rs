@@ -99,7 +99,7 @@ fn attach(
         })
         .filter(|attachment| !attachment.hosts.is_empty())
         .collect();
-    let is_served = |one: &Attachment| decision.problem.is_none() && decision.listeners[one.listener].is_accepted();
+    let is_served = |one: &Attachment| decision.is_accepted() && decision.listeners[one.listener].is_accepted();
     if !at.is_empty() && !at.iter().any(is_served) {
         return Err(Problem::new("Pending", format!("the listeners of {parent_name} that it is for cannot be served")));
     }

@@ -8,6 +8,9 @@ use super::{GatewayDecision, Problem, World, namespaces};
 use crate::place::{Place, place_of};
 use crate::types::{GROUP, Gateway, ListenerSet};
 
+/// Each is compared with the others.
+const ADDED_MAX: usize = 512;
+
 /// What becomes of a ListenerSet.
 #[derive(Clone, Debug)]
 pub struct ListenerSetDecision {
@@ -35,18 +38,25 @@ pub(super) fn decide(world: &World<'_>) -> BTreeMap<Place, ListenerSetDecision> 
     world.listener_sets.iter().filter_map(one).collect()
 }
 
-/// Those whose listeners are added, the oldest first: of two that want the same, the older one has it.
+/// Those whose listeners are added, the oldest first: of two that want the same, the older one has it. What is too much is not.
 pub(super) fn added<'a>(
     world: &World<'a>,
-    decided: &BTreeMap<Place, ListenerSetDecision>,
+    decided: &mut BTreeMap<Place, ListenerSetDecision>,
 ) -> BTreeMap<Place, Vec<&'a ListenerSet>> {
+    let mut counts: BTreeMap<Place, usize> = BTreeMap::new();
     let mut sets: Vec<(Place, &ListenerSet)> = world.listener_sets.iter().map(|set| (place_of(*set), *set)).collect();
     sets.sort_by_cached_key(|(place, set)| (set.creation_timestamp().map(|time| time.0), place.clone()));
     let mut added: BTreeMap<Place, Vec<&ListenerSet>> = BTreeMap::new();
     for (place, set) in sets {
-        if let Some(decided) = decided.get(&place).filter(|decided| decided.problem.is_none()) {
-            added.entry(decided.gateway.clone()).or_default().push(set);
+        let Some(decided) = decided.get_mut(&place).filter(|decided| decided.problem.is_none()) else { continue };
+        let count = counts.entry(decided.gateway.clone()).or_default();
+        if *count + set.spec.listeners.len() > ADDED_MAX {
+            let message = format!("ListenerSets add {ADDED_MAX} listeners to a Gateway at most, those of the oldest");
+            decided.problem = Some(Problem::new("TooManyListeners", message));
+            continue;
         }
+        *count += set.spec.listeners.len();
+        added.entry(decided.gateway.clone()).or_default().push(set);
     }
     added
 }
@@ -54,7 +64,7 @@ pub(super) fn added<'a>(
 /// Those of a Gateway that is not run are not, either.
 pub(super) fn heed_parents(sets: &mut BTreeMap<Place, ListenerSetDecision>, gateways: &BTreeMap<Place, GatewayDecision>) {
     for set in sets.values_mut() {
-        let is_run = gateways.get(&set.gateway).is_some_and(|gateway| gateway.problem.is_none());
+        let is_run = gateways.get(&set.gateway).is_some_and(GatewayDecision::is_accepted);
         if !is_run {
             let message = format!("Gateway {} is not accepted", set.gateway);
             set.problem.get_or_insert_with(|| Problem::new("ParentNotAccepted", message));

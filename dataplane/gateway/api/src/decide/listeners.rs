@@ -40,7 +40,7 @@ impl Protocol {
 }
 
 /// What becomes of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ListenerDecision {
     /// The ListenerSet that adds it; the Gateway has it itself if none.
     pub set: Option<Place>,
@@ -159,7 +159,7 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants:
             "UnsupportedProtocol",
             format!("{} is not spoken here: HTTP, HTTPS, TLS, TCP and UDP are", listener.protocol),
         )),
-        Some(Protocol::Https) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
+        Some(Protocol::Https | Protocol::TlsEnded) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
             Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
         }
         Some(_) => None,
@@ -245,8 +245,14 @@ fn conflict<'a>(
     let is_it = |other: &ListenerDecision| (&other.set, &other.name) == (&listener.set, &listener.name);
     let mut others = all.into_iter().filter(|other| other.port() == listener.port() && !is_it(other));
     let conflict = |reason, other: &ListenerDecision, what: &str| {
-        let of = other.set.as_ref().map(|set| format!(" of ListenerSet {set}")).unwrap_or_default();
-        Problem::new(reason, format!("listener {}{of} has port {} {what}", other.name, other.number))
+        let namespace = |one: &ListenerDecision| one.set.as_ref().map(|set| set.namespace.clone());
+        let name = match &other.set {
+            // What others have is nobody's business.
+            Some(_) if namespace(other) != namespace(listener) => "another listener".to_owned(),
+            Some(set) => format!("listener {} of ListenerSet {set}", other.name),
+            None => format!("listener {}", other.name),
+        };
+        Problem::new(reason, format!("{name} has port {} {what}", other.number))
     };
     // Who begins TLS says for which host, whoever ends it.
     let spoken = |listener: &ListenerDecision| match listener.protocol {

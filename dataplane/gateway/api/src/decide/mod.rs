@@ -162,10 +162,20 @@ pub struct GatewayDecision {
 }
 
 impl GatewayDecision {
+    /// Whether it is run: some of what it has itself can be served.
+    pub fn is_accepted(&self) -> bool {
+        self.problem.is_none() && self.listeners_of(None).any(ListenerDecision::is_accepted)
+    }
+
     /// The ports at which something is served.
     pub fn ports(&self) -> BTreeSet<Port> {
-        let accepted = self.listeners.iter().filter(|listener| self.problem.is_none() && listener.is_accepted());
-        accepted.filter_map(ListenerDecision::port).collect()
+        self.opened().map(|(port, _)| port).collect()
+    }
+
+    /// The same, each with the ListenerSet that it is for first, if it is for one: the Gateway's own come before all others.
+    pub fn opened(&self) -> impl Iterator<Item = (Port, Option<&Place>)> {
+        let accepted = self.listeners.iter().filter(|listener| self.is_accepted() && listener.is_accepted());
+        accepted.filter_map(|listener| Some((listener.port()?, listener.set.as_ref())))
     }
 
     /// Its own listeners, or those that a ListenerSet adds.
@@ -197,7 +207,7 @@ pub struct RouteDecision {
 pub fn decide(world: &World<'_>) -> Decision {
     let grants = Grants::new(world.grants);
     let mut listener_sets = listener_sets::decide(world);
-    let mut added = listener_sets::added(world, &listener_sets);
+    let mut added = listener_sets::added(world, &mut listener_sets);
     let decide_one = |gateway: &&Gateway| {
         let place = place_of(*gateway);
         let decided = listeners::decide(gateway, &added.remove(&place).unwrap_or_default(), &grants);

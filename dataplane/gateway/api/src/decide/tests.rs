@@ -309,3 +309,35 @@ fn listeners_are_added_by_whom_the_gateway_lets() {
         decision.routes.iter().map(|route| route.parents[0].problem.as_ref().map(|problem| problem.reason)).collect();
     assert_eq!(problems, [None, None, Some("Pending"), Some("NoMatchingParent")]);
 }
+
+#[test]
+fn a_grant_for_a_gateway_is_none_for_those_who_add_listeners_and_the_reverse() {
+    let tls = json!([{"name": "x", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s", "namespace": "secrets"}]}}]);
+    for (kind, own, added) in [("Gateway", 1, 0), ("ListenerSet", 0, 1)] {
+        let mut written = Written::default().gateway("g", tls.clone());
+        written.gateways[0].spec.allowed_listeners = serde_json::from_value(json!({"namespaces": {"from": "Same"}})).unwrap();
+        let mut others = tls.clone();
+        others[0]["hostname"] = json!("a.example");
+        let spec = json!({"parentRef": {"name": "g"}, "listeners": others});
+        written.sets.push(object("ListenerSet", "infra", "set", 1, spec));
+        let grant =
+            json!({"from": [{"group": GROUP, "kind": kind, "namespace": "infra"}], "to": [{"group": "", "kind": "Secret"}]});
+        written.grants.push(object("ReferenceGrant", "secrets", "let", 0, grant));
+        let decision = written.decide();
+        let listeners = &decision.gateways[&Place::new("infra", "g")].listeners;
+        assert_eq!((listeners[0].certificates.len(), listeners[1].certificates.len()), (own, added), "{kind}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_not_run_runs_nobody_elses_listeners() {
+    let twice = json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 80, "protocol": "HTTP"}]);
+    let mut written = Written::default().gateway("g", twice);
+    written.gateways[0].spec.allowed_listeners = serde_json::from_value(json!({"namespaces": {"from": "Same"}})).unwrap();
+    let spec = json!({"parentRef": {"name": "g"}, "listeners": [{"name": "a", "port": 81, "protocol": "HTTP"}]});
+    written.sets.push(object("ListenerSet", "infra", "set", 1, spec));
+    let decision = written.decide();
+    assert!(decision.gateways[&Place::new("infra", "g")].ports().is_empty());
+    let problem = decision.listener_sets[&Place::new("infra", "set")].problem.as_ref();
+    assert_eq!(problem.unwrap().reason, "ParentNotAccepted");
+}

@@ -1,7 +1,8 @@
 //! The tables of Gateways: for each port that is opened, which listener a request is for, and which rule answers it.
 
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -245,7 +246,7 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         mirrors.map(|one| Mirror { backends: Backends::new(vec![(1, endpoints(&one.backend))]), share: one.share }).collect();
     RouteEntry {
         id: route.route.to_string().into(),
-        fingerprint: 0,
+        fingerprint: fingerprint(rule),
         is_broken: rule.filters.is_err(),
         is_tls_only: false,
         protocol,
@@ -261,4 +262,11 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         try_timeout: rule.try_timeout,
         requirement: Requirement::default(),
     }
+}
+
+/// What a rule that passes on leads to, as a number.
+fn fingerprint(rule: &HttpRule) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    rule.backends.iter().for_each(|backend| (backend.weight, &backend.port).hash(&mut hasher));
+    hasher.finish()
 }
