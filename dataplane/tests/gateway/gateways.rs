@@ -15,24 +15,24 @@ use crate::support::{GatewayProcess, backend};
 use crate::tls::{certificate, secured_backend};
 
 /// A port that is opened for Gateways, free now and given to no other test of this process.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id() as u16 % 9000;
     let mut ports = std::iter::repeat_with(|| 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
-fn object(kind: &str, name: &str, created: u32, spec: Value) -> Value {
+pub(crate) fn object(kind: &str, name: &str, created: u32, spec: Value) -> Value {
     let metadata = json!({"namespace": "infra", "name": name, "creationTimestamp": format!("2026-01-01T00:00:{created:02}Z")});
     let object = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": metadata, "spec": spec});
     json!([{"namespace": "infra", "name": name}, object])
 }
 
 /// A Gateway: its name, its listeners, and what is opened for which of its ports.
-type Written<'a> = (&'a str, Value, &'a [(u16, u16)]);
+pub(crate) type Written<'a> = (&'a str, Value, &'a [(u16, u16)]);
 
 /// What is served: Gateways with their listeners and what is opened for each port, Routes, and a Service `web` with this endpoint.
-fn inputs(gateways: &[Written<'_>], routes: &[(&str, Value)], backend: SocketAddr) -> Value {
+pub(crate) fn inputs(gateways: &[Written<'_>], routes: &[(&str, Value)], backend: SocketAddr) -> Value {
     let gateway = |(name, listeners, _): &Written<'_>| {
         object("Gateway", name, 0, json!({"gatewayClassName": "eddy", "listeners": listeners}))
     };
@@ -63,12 +63,12 @@ fn inputs(gateways: &[Written<'_>], routes: &[(&str, Value)], backend: SocketAdd
     })
 }
 
-fn rules(parent: &str, rules: Value) -> Value {
+pub(crate) fn rules(parent: &str, rules: Value) -> Value {
     json!({"parentRefs": [{"name": parent}], "rules": rules})
 }
 
 /// The status that is answered to a request for a URL, with these arguments of curl, once the port is open.
-fn status(port: u16, url: &str, arguments: &[&str]) -> String {
+pub(crate) fn status(port: u16, url: &str, arguments: &[&str]) -> String {
     wait("the port is open", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     let mut curl = Command::new("curl");
     curl.args(["-sk", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "--max-time", "20"]);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod backend_tls;
 mod filters;
 mod gateways;
 mod hostile;

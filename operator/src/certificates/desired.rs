@@ -11,16 +11,16 @@ pub(super) const NAME: &str = "eddy-gateway-certificates";
 const READERS: [&str; 2] = ["eddy-gateway", "eddy-operator"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// To read these Secrets, of which there is at least one.
-pub(crate) fn role(metadata: ObjectMeta, secrets: BTreeSet<String>) -> Role {
-    let rule = PolicyRule {
+/// To read the objects of these names, of kinds as they are called in addresses. Where a kind has none there is no rule: it would be one for all.
+pub(crate) fn role(metadata: ObjectMeta, names: impl IntoIterator<Item = (&'static str, BTreeSet<String>)>) -> Role {
+    let rule = |(kind, names): (&str, BTreeSet<String>)| PolicyRule {
         api_groups: Some(vec![String::new()]),
-        resources: Some(vec!["secrets".to_owned()]),
-        resource_names: Some(secrets.into_iter().collect()),
+        resources: Some(vec![kind.to_owned()]),
+        resource_names: Some(names.into_iter().collect()),
         verbs: ["get", "list", "watch"].map(str::to_owned).to_vec(),
         ..PolicyRule::default()
     };
-    Role { metadata, rules: Some(vec![rule]) }
+    Role { metadata, rules: Some(names.into_iter().filter(|(_, names)| !names.is_empty()).map(rule).collect()) }
 }
 
 /// Lets the gateway and the operator do what the Role of this name says.
@@ -50,7 +50,8 @@ mod tests {
     #[test]
     fn only_named_secrets_are_read_and_only_by_the_gateway_and_the_operator() {
         let user = User::new("ada", UserSpec::default());
-        let role = role(metadata(&user, NAME), ["b".to_owned(), "a".to_owned()].into());
+        let names = [("secrets", ["b".to_owned(), "a".to_owned()].into()), ("configmaps", BTreeSet::new())];
+        let role = role(metadata(&user, NAME), names);
         assert_eq!((role.namespace().as_deref(), role.name_any().as_str()), (Some("u-ada"), NAME));
         let rules = role.rules.unwrap();
         assert_eq!((rules.len(), rules[0].resource_names.as_deref().unwrap()), (1, &["a".to_owned(), "b".to_owned()][..]));

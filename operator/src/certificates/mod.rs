@@ -82,7 +82,7 @@ async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) 
         context.applier.delete(binding.as_deref()).await?;
     } else {
         let metadata = || metadata(&user, desired::NAME);
-        context.applier.apply(&desired::role(metadata(), secrets), role.as_deref()).await?;
+        context.applier.apply(&desired::role(metadata(), [("secrets", secrets)]), role.as_deref()).await?;
         context
             .applier
             .apply(&desired::binding(metadata(), desired::NAME, &context.system_namespace), binding.as_deref())

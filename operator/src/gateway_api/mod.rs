@@ -6,6 +6,7 @@
 mod certificates;
 mod conditions;
 mod doors;
+mod policy_status;
 mod status;
 mod stores;
 
@@ -14,8 +15,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eddy_gateway_api::types::{Gateway, GatewayClass, ListenerSet, RouteStatus};
-use eddy_gateway_api::{Decision, ListenerSetDecision, Place, RouteDecision, RouteKind, World, decide, place_of};
+use eddy_gateway_api::types::{BackendTlsPolicy, Gateway, GatewayClass, ListenerSet, PolicyStatus, RouteStatus};
+use eddy_gateway_api::{Decision, ListenerSetDecision, Place, PolicyDecision, RouteDecision, RouteKind, World, decide, place_of};
 use eddy_router::Port;
 use eddy_telemetry::error_chain;
 use futures::{FutureExt, StreamExt};
@@ -28,7 +29,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
-use self::certificates::Certificates;
+use self::certificates::{Certificates, Named};
 use self::doors::Plan;
 use self::status::Opening;
 use self::stores::{Stores, World as Known};
@@ -130,7 +131,8 @@ impl Engine {
     /// Makes and says all that follows from what is there.
     async fn turn(&mut self, stores: &Stores) -> Turned {
         let known = stores.known();
-        let (gateways, listener_sets, grants) = (known.gateways(), known.listener_sets(), known.grants());
+        let (gateways, listener_sets) = (known.gateways(), known.listener_sets());
+        let (grants, tls_policies) = (known.grants(), known.tls_policies());
         let (http_routes, grpc_routes) = (known.http_routes(), known.grpc_routes());
         let (tls_routes, tcp_routes, udp_routes) = (known.tls_routes(), known.tcp_routes(), known.udp_routes());
         let world = World {
@@ -141,6 +143,7 @@ impl Engine {
             tls_routes: &tls_routes,
             tcp_routes: &tcp_routes,
             udp_routes: &udp_routes,
+            tls_policies: &tls_policies,
             grants: &grants,
             namespaces: &known.namespaces,
             services: &known.services,
@@ -158,6 +161,10 @@ impl Engine {
         }
         for set in &listener_sets {
             keep_first(&mut failed, self.write_listener_set(set, &known, &decision, &opened).await);
+        }
+        let policies: BTreeMap<&Place, _> = decision.policies.iter().map(|decided| (&decided.policy, decided)).collect();
+        for policy in &tls_policies {
+            keep_first(&mut failed, self.write_policy(policy, policies.get(&place_of(*policy)).copied()).await);
         }
         let decided: BTreeMap<(RouteKind, &Place), _> =
             decision.routes.iter().map(|decided| ((decided.kind, &decided.route), decided)).collect();
@@ -245,7 +252,7 @@ impl Engine {
     async fn write_gateway(&self, gateway: &Gateway, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
         let place = place_of(gateway);
         let Some(decided) = decision.gateways.get(&place) else { return Ok(()) };
-        let wrong = |secret: &Place| self.certificates.problem(secret);
+        let wrong = |secret: &Place| self.certificates.problem(&Named::Certificate(secret.clone()));
         let of_gateway = |set: &&ListenerSetDecision| set.gateway == place && set.problem.is_none();
         let sets = decision.listener_sets.iter().filter(|(_, set)| of_gateway(set));
         let sets = sets.filter(|(set, _)| status::has_good_listener(decided, set, wrong)).count();
@@ -268,7 +275,7 @@ impl Engine {
         let place = place_of(set);
         let decided = decision.listener_sets.get(&place).and_then(|set| Some((set, decision.gateways.get(&set.gateway)?)));
         let Some((decided, gateway)) = decided else { return self.write_parentless(set, known).await };
-        let wrong = |secret: &Place| self.certificates.problem(secret);
+        let wrong = |secret: &Place| self.certificates.problem(&Named::Certificate(secret.clone()));
         let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), wrong, Timestamp::now());
         if set.status.as_ref() == Some(&after) {
             return Ok(());
@@ -278,6 +285,17 @@ impl Engine {
 }
 
 impl Engine {
+    async fn write_policy(&self, policy: &BackendTlsPolicy, decided: Option<&PolicyDecision>) -> Result<(), ReconcileError> {
+        let none = PolicyStatus::default();
+        let before = policy.status.as_ref().unwrap_or(&none);
+        let wrong = |map: &Place| self.certificates.problem(&Named::Authorities(map.clone()));
+        let after = policy_status::policy(before, policy.metadata.generation, decided, wrong, Timestamp::now());
+        if after == *before {
+            return Ok(());
+        }
+        write(&Api::namespaced(self.client.clone(), &policy.namespace().unwrap_or_default()), policy, &after).await
+    }
+
     /// Of a ListenerSet whose Gateway is gone nobody says any more that it is served. Those of Gateways that others run are theirs.
     async fn write_parentless(&self, set: &ListenerSet, known: &Known) -> Result<(), ReconcileError> {
         let Some(after) =

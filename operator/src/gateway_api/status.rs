@@ -291,6 +291,7 @@ mod tests {
         decide(&World {
             gateways: &[gateway],
             listener_sets,
+            tls_policies: &[],
             http_routes: routes,
             grpc_routes: &[],
             tls_routes: &[],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use eddy_gateway_api::types::{
-    Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
 };
 use eddy_gateway_api::{Place, ServiceInput, doors, place_of};
 use futures::stream::{BoxStream, SelectAll};
@@ -27,6 +27,7 @@ pub(super) struct Stores {
     tls_routes: Store<TlsRoute>,
     tcp_routes: Store<TcpRoute>,
     udp_routes: Store<UdpRoute>,
+    tls_policies: Store<BackendTlsPolicy>,
     grants: Store<ReferenceGrant>,
     namespaces: Store<Namespace>,
     services: Store<Service>,
@@ -44,6 +45,7 @@ pub(super) struct World {
     tls_routes: Vec<Arc<TlsRoute>>,
     tcp_routes: Vec<Arc<TcpRoute>>,
     udp_routes: Vec<Arc<UdpRoute>>,
+    tls_policies: Vec<Arc<BackendTlsPolicy>>,
     grants: Vec<Arc<ReferenceGrant>>,
     /// Labels by name.
     pub(super) namespaces: BTreeMap<String, BTreeMap<String, String>>,
@@ -71,6 +73,7 @@ impl Stores {
             tls_routes: store!(all(client), "TLSRoutes"),
             tcp_routes: store!(all(client), "TCPRoutes"),
             udp_routes: store!(all(client), "UDPRoutes"),
+            tls_policies: store!(all(client), "BackendTLSPolicies"),
             grants: store!(all(client), "ReferenceGrants"),
             namespaces: store!(all(client), "Namespaces"),
             services: store!(all(client), "Services"),
@@ -98,6 +101,7 @@ impl Stores {
             tls_routes,
             tcp_routes,
             udp_routes,
+            tls_policies,
             grants,
             namespaces,
             services,
@@ -119,6 +123,7 @@ impl Stores {
             tls_routes: self.tls_routes.state(),
             tcp_routes: self.tcp_routes.state(),
             udp_routes: self.udp_routes.state(),
+            tls_policies: self.tls_policies.state(),
             grants: self.grants.state(),
             namespaces: self.namespaces.state().into_iter().map(labels).collect(),
             services: all_services.iter().map(|service| (place_of(&**service), ServiceInput::of(service))).collect(),
@@ -167,6 +172,10 @@ impl World {
 
     pub(super) fn udp_routes(&self) -> Vec<&UdpRoute> {
         self.udp_routes.iter().map(|route| &**route).collect()
+    }
+
+    pub(super) fn tls_policies(&self) -> Vec<&BackendTlsPolicy> {
+        self.tls_policies.iter().map(|policy| &**policy).collect()
     }
 
     pub(super) fn grants(&self) -> Vec<&ReferenceGrant> {

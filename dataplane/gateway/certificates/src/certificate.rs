@@ -6,7 +6,9 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::subject::SubjectNames;
 
 /// Larger than what is served; each process of the gateway keeps them all.
 const BYTES_MAX: usize = 64 * 1024;
@@ -64,19 +66,14 @@ impl Certificate {
         }
         let first = chain.first().ok_or(CertificateError::NoCertificate(pem::Error::NoItemsFound))?;
         let (_, parsed) = X509Certificate::from_der(first).map_err(|error| CertificateError::Malformed(error.to_string()))?;
-        let names = parsed.subject_alternative_name().map_err(|error| CertificateError::Malformed(error.to_string()))?;
-        let names = names.iter().flat_map(|names| &names.value.general_names);
-        let names = names.filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
-        });
-        let names = names.collect();
+        let names =
+            SubjectNames::of(&parsed).ok_or_else(|| CertificateError::Malformed("its names cannot be read".to_owned()))?;
         let (not_before_s, not_after_s) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
         let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::NoKey)?;
         let key = any_supported_type(&key).map_err(CertificateError::Kind)?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|_| CertificateError::OfAnother)?;
-        Ok(Self { key: Arc::new(key), names, not_before_s, not_after_s })
+        Ok(Self { key: Arc::new(key), names: names.hosts, not_before_s, not_after_s })
     }
 
     /// What TLS uses.

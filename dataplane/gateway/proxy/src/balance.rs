@@ -7,6 +7,7 @@ use std::time::Instant;
 use eddy_router::{HeaderEdits, Weights};
 
 use crate::endpoints::{Endpoint, Endpoints};
+use crate::secured::Secured;
 
 /// The backends of a route.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Backends {
 pub(crate) struct Backend {
     /// None of one that is not there.
     pub(crate) endpoints: Option<Endpoints>,
+    /// How they are reached by TLS; without if none.
+    pub(crate) secured: Option<Arc<Secured>>,
     /// HTTP/2 is spoken there.
     pub(crate) is_http2: bool,
     /// What changes of the headers that it sees, besides what its Route says,
@@ -62,9 +65,9 @@ impl Backends {
         self.all.get(place)
     }
 
-    /// Whether HTTP/2 is spoken with any.
-    pub(crate) fn speak_http2(&self) -> bool {
-        self.all.iter().any(|backend| backend.is_http2)
+    /// Whether HTTP/1.1 without TLS is spoken with all.
+    pub(crate) fn are_direct(&self) -> bool {
+        !self.all.iter().any(|backend| backend.is_http2 || backend.secured.is_some())
     }
 
     /// Whether there is an endpoint with this address still.

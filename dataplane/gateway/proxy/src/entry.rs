@@ -37,8 +37,8 @@ pub(crate) struct RouteEntry {
     pub(crate) request_timeout: Option<Duration>,
     /// For one try.
     pub(crate) try_timeout: Option<Duration>,
-    /// HTTP/2 is spoken with backends, or with some.
-    pub(crate) speaks_http2: bool,
+    /// HTTP/1.1 without TLS is spoken with all its backends.
+    pub(crate) is_direct: bool,
     /// What whoever asks must hold.
     pub(crate) requirement: Requirement,
 }
@@ -90,7 +90,7 @@ pub(crate) fn entry(
         mirrors: mirrors.collect(),
         request_timeout: spec.timeouts.request_seconds.map(seconds),
         try_timeout: None,
-        speaks_http2: spec.protocol == RouteProtocol::GRPC,
+        is_direct: spec.protocol != RouteProtocol::GRPC,
         requirement,
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use eddy_crds::{Route, RouteSpec};
 pub(crate) use eddy_gateway_api::{Place, place_of};
 use eddy_router::Transport;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,14 @@ impl std::fmt::Debug for SecretInput {
     }
 }
 
+/// Authorities as a ConfigMap has them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuthorityInput {
+    pub(crate) place: Place,
+    /// `ca.crt`, as PEM.
+    pub(crate) certificates: String,
+}
+
 /// Everything that the gateway serves from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Inputs {
@@ -74,6 +82,8 @@ pub(crate) struct Inputs {
     pub(crate) slices: Vec<SliceInput>,
     #[serde(default)]
     pub(crate) secrets: Vec<SecretInput>,
+    #[serde(default)]
+    pub(crate) authorities: Vec<AuthorityInput>,
     #[serde(default)]
     pub(crate) gateway_api: ApiInputs,
 }
@@ -91,6 +101,14 @@ impl RouteInput {
     pub(crate) fn secret(&self) -> Option<Place> {
         let name = self.spec.certificate_secret()?.to_owned();
         Some(Place { namespace: self.place.namespace.clone(), name })
+    }
+}
+
+impl AuthorityInput {
+    /// What a ConfigMap holds, be it authorities or not.
+    pub(crate) fn of(map: &ConfigMap) -> Self {
+        let certificates = map.data.as_ref().and_then(|data| data.get("ca.crt")).cloned().unwrap_or_default();
+        Self { place: place_of(map), certificates }
     }
 }
 

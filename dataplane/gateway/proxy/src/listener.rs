@@ -37,7 +37,7 @@ const BACKLOG: u32 = 4096;
 /// A handshake that has begun when the listeners close ends within this.
 const HANDSHAKE_AT_END: Duration = Duration::from_secs(2);
 /// Whoever takes nothing of what is sent for so long has gone.
-const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
+pub(crate) const TAKES_NOTHING_MAX: Duration = Duration::from_secs(900);
 /// Ports have this part of all connections at most, together.
 const PORTS_SHARE: usize = 2;
 /// The wait after a port could not be opened for a Gateway.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use eddy_router::Share;
 use http::{HeaderName, HeaderValue, Version, header};
-use pingora_core::Result;
+use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::http::v1::client::HttpSession;
+use pingora_core::{ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -18,6 +19,7 @@ use crate::balance::Backends;
 use crate::pool::Pool;
 use crate::proxy::{Gateway, RequestContext};
 use crate::request::authority;
+use crate::secured::{Connector, Secured, Speaks};
 
 /// Copies under way at once, of a thread. More are left out.
 const AT_ONCE: usize = 256;
@@ -86,7 +88,9 @@ impl Gateway {
             if has_body {
                 context.copies.0.push(sender);
             }
-            let copy = Copy { address: chosen.endpoint.address, request, parts: has_body.then_some(parts), _permit: permit };
+            let secured = mirror.backends.at(chosen.backend).and_then(|backend| backend.secured.clone());
+            let address = chosen.endpoint.address;
+            let copy = Copy { address, secured, request, parts: has_body.then_some(parts), _permit: permit };
             self.metrics.mirrored.inc();
             tokio::spawn(copy.send(self.pool.clone()));
         }
@@ -122,6 +126,7 @@ fn to_http1(asked: &RequestHeader, request: &mut RequestHeader, has_body: bool) 
 /// A copy that is under way.
 struct Copy {
     address: SocketAddr,
+    secured: Option<Arc<Secured>>,
     request: RequestHeader,
     /// The body; none if there is none.
     parts: Option<mpsc::Receiver<Part>>,
@@ -139,18 +144,24 @@ impl Copy {
     }
 
     async fn try_send(&mut self, pool: &Pool) -> Result<()> {
+        if let Some(secured) = self.secured.clone() {
+            let connector = Connector { secured, speaks: Speaks::Http1 };
+            let connected = timeout(CONNECT_WITHIN, connector.connect(&self.address.into())).await;
+            let stream = connected.or_err(ErrorType::ConnectTimedout, "connecting to who takes copies")??;
+            return self.exchange(HttpSession::new(Box::new(stream)), None).await;
+        }
         // A connection that was kept may have been closed just now: without a body, another is as good.
         let mut again = self.parts.is_none();
         loop {
             let (stream, was_kept) = pool.connect(self.address, CONNECT_WITHIN).await?;
-            match self.exchange(HttpSession::new(stream), pool).await {
+            match self.exchange(HttpSession::new(stream), Some(pool)).await {
                 Err(_) if was_kept && std::mem::take(&mut again) => {}
                 ended => return ended,
             }
         }
     }
 
-    async fn exchange(&mut self, mut session: HttpSession, pool: &Pool) -> Result<()> {
+    async fn exchange(&mut self, mut session: HttpSession, pool: Option<&Pool>) -> Result<()> {
         session.write_request_header(Box::new(self.request.clone())).await?;
         if let Some(parts) = &mut self.parts {
             loop {
@@ -169,7 +180,7 @@ impl Copy {
         }
         while session.read_body_bytes().await?.is_some() {}
         session.respect_keepalive();
-        if let Some(stream) = session.reuse().await {
+        if let (Some(pool), Some(stream)) = (pool, session.reuse().await) {
             pool.keep(self.address, stream);
         }
         Ok(())

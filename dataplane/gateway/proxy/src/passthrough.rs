@@ -1,6 +1,6 @@
 //! Connections that are passed on as they are: to whom, and both ways until both have ended or nobody says anything.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,10 +9,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::client::TlsStream;
 
 use crate::endpoints::InFlight;
 use crate::entry::RouteEntry;
 use crate::metrics::Metrics;
+use crate::secured::{Secured, Speaks};
 
 /// What is on its way of one direction.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -90,12 +92,15 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
     route.lets_in(from)?;
     let (backend, _under_way) = connect(route, metrics).await?;
     metrics.passed.inc();
-    let (client, backend) = (tokio::io::split(client), backend.into_split());
-    let heard = Heard::new();
-    tokio::select! {
-        ended = async { tokio::try_join!(one_way(client.0, backend.1, &heard), one_way(backend.0, client.1, &heard)) } => {
-            ended.map(drop).map_err(PassError::Broke)
+    let (client, heard) = (tokio::io::split(client), Heard::new());
+    let both_ways = async {
+        match backend {
+            Backend::Plain(backend) => both_ways(client, backend.into_split(), &heard).await,
+            Backend::Secured(backend) => both_ways(client, tokio::io::split(backend), &heard).await,
         }
+    };
+    tokio::select! {
+        ended = both_ways => ended.map_err(PassError::Broke),
         () = heard.nothing_for(route.idle_timeout) => Err(PassError::Idle(route.idle_timeout)),
         () = async {
             let _ = closed.wait_for(|closed| *closed).await;
@@ -105,15 +110,15 @@ pub(crate) async fn pass<C: AsyncRead + AsyncWrite>(
 }
 
 /// A connection to one of a Route's backends. Nothing was sent to one that does not take it, so another may.
-async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(TcpStream, InFlight), PassError> {
+async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(Backend, InFlight), PassError> {
     let mut failed = None;
     for _ in 0..=route.retries {
-        let endpoint = route.backends.choose(failed).map_err(|_| PassError::NoEndpoint)?.endpoint;
-        let (address, under_way) = (endpoint.address, InFlight::start(endpoint));
-        match timeout(route.connect_timeout, TcpStream::connect(address)).await {
+        let chosen = route.backends.choose(failed).map_err(|_| PassError::NoEndpoint)?;
+        let secured = route.backends.at(chosen.backend).and_then(|backend| backend.secured.as_deref());
+        let (address, under_way) = (chosen.endpoint.address, InFlight::start(chosen.endpoint));
+        match timeout(route.connect_timeout, open(address, secured)).await {
             Ok(Ok(stream)) => {
                 metrics.upstream_connections.inc();
-                stream.set_nodelay(true)?;
                 under_way.trust().kept();
                 return Ok((stream, under_way));
             }
@@ -127,6 +132,30 @@ async fn connect(route: &RouteEntry, metrics: &Metrics) -> Result<(TcpStream, In
         }
     }
     Err(PassError::Connect)
+}
+
+/// A connection to a backend.
+enum Backend {
+    Plain(TcpStream),
+    Secured(Box<TlsStream<TcpStream>>),
+}
+
+async fn open(address: SocketAddr, secured: Option<&Secured>) -> std::io::Result<Backend> {
+    if let Some(secured) = secured {
+        return Ok(Backend::Secured(Box::new(secured.connect(address, Speaks::Anything).await?)));
+    }
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(Backend::Plain(stream))
+}
+
+/// Both directions, to their ends.
+async fn both_ways(
+    client: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    backend: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    heard: &Heard,
+) -> std::io::Result<()> {
+    tokio::try_join!(one_way(client.0, backend.1, heard), one_way(backend.0, client.1, heard)).map(drop)
 }
 
 /// One direction, to its end, which the other side is told: it may go on to say something itself.
@@ -207,8 +236,7 @@ mod tests {
         let (client, mut outside) = tokio::io::duplex(64);
         let (backend, mut inside) = tokio::io::duplex(64);
         let heard = Heard::new();
-        let (client, backend) = (tokio::io::split(client), tokio::io::split(backend));
-        let passed = async { tokio::try_join!(one_way(client.0, backend.1, &heard), one_way(backend.0, client.1, &heard)) };
+        let passed = both_ways(tokio::io::split(client), tokio::io::split(backend), &heard);
         let talk = async {
             outside.write_all(b"question").await.unwrap();
             outside.shutdown().await.unwrap();

@@ -70,6 +70,7 @@ mod tests {
         let ready = BTreeMap::from([(80, vec!["10.0.0.1:80".parse().unwrap()])]);
         let inputs = Inputs {
             secrets: vec![],
+            authorities: vec![],
             gateway_api: ApiInputs::default(),
             slices: vec![SliceInput {
                 slice: place,

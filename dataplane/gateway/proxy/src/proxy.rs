@@ -34,6 +34,7 @@ use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
 use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
+use crate::secured::{Connector, Speaks};
 use crate::snapshot::Snapshot;
 use crate::stream::came_to;
 use crate::tls_stream::asked_name;
@@ -162,7 +163,7 @@ impl ProxyHttp for Gateway {
                     }
                 }
                 self.mirror(session, context)?;
-                if route.speaks_http2 || !is_plain(session.req_header()) {
+                if !route.is_direct || !is_plain(session.req_header()) {
                     return Ok(false);
                 }
                 self.forward_in_time(session, context).await?;
@@ -185,10 +186,16 @@ impl ProxyHttp for Gateway {
         peer.options.read_timeout = Some(route.idle_timeout.min(left));
         peer.options.write_timeout = Some(route.idle_timeout.min(left));
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
-        if route.protocol == RouteProtocol::GRPC
-            || context.backend.and_then(|place| route.backends.at(place)).is_some_and(|backend| backend.is_http2)
-        {
-            // HTTP/2 and nothing else, without asking: there is no TLS to agree on it.
+        let backend = context.backend.and_then(|place| route.backends.at(place));
+        let is_http2 = route.protocol == RouteProtocol::GRPC || backend.is_some_and(|backend| backend.is_http2);
+        if let Some(secured) = backend.and_then(|backend| backend.secured.clone()) {
+            // Connections to the same address that somebody else was to be at are others.
+            peer.group_key = secured.id();
+            let speaks = if is_http2 { Speaks::Http2 } else { Speaks::Http1 };
+            peer.options.custom_l4 = Some(Arc::new(Connector { secured, speaks }));
+        }
+        if is_http2 {
+            // HTTP/2 and nothing else, without asking: TLS, if there is any, has agreed on it already.
             peer.options.set_http_version(2, 2);
             // One, by default: a connection a request.
             peer.options.max_h2_streams = HTTP2_STREAMS;

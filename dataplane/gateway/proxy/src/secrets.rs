@@ -1,30 +1,12 @@
-//! Certificates of tenants: each Secret that a Route names is watched by its name, since a gateway may read no others.
+//! Certificates of tenants, of the Secrets that are there.
 
 use std::collections::{HashMap, HashSet};
 
 use eddy_certificates::Certificate;
 use eddy_telemetry::error_chain;
-use eddy_watch::watch;
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client};
-use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
 
 use crate::inputs::{Place, SecretInput};
-use crate::watch::Change;
-
-/// What is known of a Secret.
-#[derive(Debug)]
-pub(crate) enum SecretChange {
-    /// It is this now.
-    Is(Box<SecretInput>),
-    /// It is not there.
-    Gone,
-    /// That cannot be known now.
-    Unknown,
-}
+use crate::named::Seen;
 
 /// The certificates of the Secrets that are there.
 #[derive(Default)]
@@ -40,22 +22,22 @@ impl Secrets {
     pub(crate) fn restore(&mut self, secrets: Vec<SecretInput>) {
         for secret in secrets {
             let place = secret.place.clone();
-            self.apply(&place, SecretChange::Is(Box::new(secret)));
+            self.apply(&place, Seen::Is(secret));
         }
     }
 
     /// Takes in a change; true if another certificate is to be served. One that cannot be used takes the place of none.
-    pub(crate) fn apply(&mut self, place: &Place, change: SecretChange) -> bool {
+    pub(crate) fn apply(&mut self, place: &Place, change: Seen<SecretInput>) -> bool {
         self.unheard.remove(place);
         match change {
-            SecretChange::Is(secret) => {
-                if self.read.get(place) == Some(&*secret) {
+            Seen::Is(secret) => {
+                if self.read.get(place) == Some(&secret) {
                     return false;
                 }
                 match Certificate::read(secret.chain.as_bytes(), secret.key.as_bytes()) {
                     Ok(certificate) => {
                         self.certificates.insert(place.clone(), certificate);
-                        self.read.insert(place.clone(), *secret);
+                        self.read.insert(place.clone(), secret);
                         true
                     }
                     Err(error) => {
@@ -64,11 +46,11 @@ impl Secrets {
                     }
                 }
             }
-            SecretChange::Gone => {
+            Seen::Gone => {
                 self.read.remove(place);
                 self.certificates.remove(place).is_some()
             }
-            SecretChange::Unknown => false,
+            Seen::Unknown => false,
         }
     }
 
@@ -94,76 +76,6 @@ impl Secrets {
     }
 }
 
-/// The watches of those that are wanted.
-pub(crate) struct Watches {
-    client: Client,
-    changes: mpsc::Sender<Change>,
-    running: HashMap<Place, AbortHandle>,
-}
-
-impl Watches {
-    pub(crate) fn new(client: Client, changes: mpsc::Sender<Change>) -> Self {
-        Self { client, changes, running: HashMap::new() }
-    }
-
-    /// Watches these and no others. Returns those that it did not before.
-    pub(crate) fn want(&mut self, wanted: &HashSet<Place>) -> Vec<Place> {
-        self.running.retain(|place, watch| {
-            let is_wanted = wanted.contains(place);
-            if !is_wanted {
-                watch.abort();
-            }
-            is_wanted
-        });
-        let new: Vec<Place> = wanted.iter().filter(|place| !self.running.contains_key(place)).cloned().collect();
-        for place in &new {
-            let task = tokio::spawn(follow(self.client.clone(), place.clone(), self.changes.clone()));
-            self.running.insert(place.clone(), task.abort_handle());
-        }
-        new
-    }
-}
-
-impl Drop for Watches {
-    fn drop(&mut self) {
-        self.running.values().for_each(AbortHandle::abort);
-    }
-}
-
-/// Passes on what a Secret is, for as long as somebody takes it.
-async fn follow(client: Client, place: Place, changes: mpsc::Sender<Change>) {
-    let api: Api<Secret> = Api::namespaced(client, &place.namespace);
-    let by_name = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
-    let mut events = std::pin::pin!(watch(api, by_name));
-    let mut is_listed = false;
-    while let Some(event) = events.next().await {
-        let is = |secret: Secret| SecretChange::Is(Box::new(SecretInput::of(&secret)));
-        let change = match event {
-            Ok(Event::Init) => {
-                is_listed = false;
-                None
-            }
-            Ok(Event::InitApply(secret)) => {
-                is_listed = true;
-                Some(is(secret))
-            }
-            Ok(Event::InitDone) if is_listed => None,
-            Ok(Event::InitDone | Event::Delete(_)) => Some(SecretChange::Gone),
-            Ok(Event::Apply(secret)) => Some(is(secret)),
-            Err(error) => {
-                // The operator lets gateways read it a moment after the Route that names it is there.
-                tracing::debug!(secret = %place, %error, "failed to watch a certificate; it is tried again");
-                Some(SecretChange::Unknown)
-            }
-        };
-        if let Some(change) = change
-            && changes.send(Change::Secret(place.clone(), change)).await.is_err()
-        {
-            return;
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -181,8 +93,8 @@ mod tests {
         SecretInput { place: place(name), chain, key: key.serialize_pem() }
     }
 
-    fn is(secret: &SecretInput) -> SecretChange {
-        SecretChange::Is(Box::new(secret.clone()))
+    fn is(secret: &SecretInput) -> Seen<SecretInput> {
+        Seen::Is(secret.clone())
     }
 
     #[test]
@@ -190,10 +102,10 @@ mod tests {
         let (mut secrets, [first, second]) = (Secrets::default(), [secret("s"), secret("s")]);
         assert!(secrets.apply(&first.place, is(&first)) && !secrets.apply(&first.place, is(&first)));
         let broken = SecretInput { key: first.key.clone(), ..second.clone() };
-        assert!(!secrets.apply(&broken.place, is(&broken)) && !secrets.apply(&first.place, SecretChange::Unknown));
+        assert!(!secrets.apply(&broken.place, is(&broken)) && !secrets.apply(&first.place, Seen::Unknown));
         assert_eq!((secrets.inputs(), secrets.certificates().len()), (vec![first.clone()], 1));
         assert!(secrets.apply(&second.place, is(&second)) && secrets.inputs() == [second.clone()]);
-        assert!(secrets.apply(&second.place, SecretChange::Gone) && !secrets.apply(&second.place, SecretChange::Gone));
+        assert!(secrets.apply(&second.place, Seen::Gone) && !secrets.apply(&second.place, Seen::Gone));
         assert!(secrets.inputs().is_empty() && secrets.certificates().is_empty());
         assert!(!format!("{first:?}").contains("PRIVATE"));
     }
@@ -205,7 +117,7 @@ mod tests {
         let wanted = [kept.place.clone(), place("new")].into_iter().collect();
         secrets.want(&wanted, [place("new")]);
         assert!(secrets.inputs() == [kept] && !secrets.are_heard());
-        secrets.apply(&place("new"), SecretChange::Unknown);
+        secrets.apply(&place("new"), Seen::Unknown);
         assert!(secrets.are_heard());
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Snapshot {
     pub(crate) datagram_ports: usize,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
+    /// The ConfigMaps that authorities are in.
+    pub(crate) config_maps: HashSet<Place>,
     /// How many Routes are in the table.
     pub(crate) served: usize,
     /// How many are not, because of a host that is not theirs or of something that cannot be done.
@@ -57,6 +59,7 @@ impl Snapshot {
     pub(crate) fn with(mut self, compiled: Compiled) -> Self {
         self.served += compiled.routes;
         self.named.extend(compiled.named);
+        self.config_maps = compiled.config_maps;
         self.datagram_ports = compiled.ports.keys().filter(|port| port.transport == Transport::Udp).count();
         self.api = compiled.ports;
         self

@@ -25,7 +25,7 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// What is agreed on for HTTP/2 (RFC 9113, section 3.2),
 pub(crate) const HTTP2: &[u8] = b"h2";
 /// and for HTTP/1.1 (RFC 7301, section 6).
-const HTTP1: &[u8] = b"http/1.1";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// Why there can be no TLS.
 #[derive(Debug, thiserror::Error)]

@@ -15,18 +15,21 @@ use eddy_telemetry::Readiness;
 use eddy_watch::watch;
 use futures::future::OptionFuture;
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::{mpsc, watch as notice};
 
+use crate::authorities::KnownAuthorities;
 use crate::endpoints::Registry;
 use crate::gateway_api::{self, ApiChange, ApiInputs, Kinds};
-use crate::inputs::{Inputs, Place, RouteInput, SliceInput, place_of};
+use crate::inputs::{AuthorityInput, Inputs, Place, RouteInput, SecretInput, SliceInput, place_of};
 use crate::metrics::Metrics;
+use crate::named::{Seen, Watches};
 use crate::persist;
-use crate::secrets::{SecretChange, Secrets, Watches};
+use crate::secrets::Secrets;
 use crate::snapshot::{Snapshot, compile};
 
 /// Changes that come this soon after one another are compiled together: a list of thousands is one compilation.
@@ -47,7 +50,8 @@ pub(crate) enum Change {
     Slice(SliceInput),
     SliceGone(Place),
     AllSlices(Vec<SliceInput>),
-    Secret(Place, SecretChange),
+    Secret(Place, Seen<SecretInput>),
+    Authorities(Place, Seen<AuthorityInput>),
     GatewayApi(Box<ApiChange>),
 }
 
@@ -58,12 +62,19 @@ pub(crate) struct Compiler {
     routes: BTreeMap<Place, RouteInput>,
     registry: Registry,
     secrets: Secrets,
+    authorities: KnownAuthorities,
     /// The Gateway API's objects, and the namespace of the Services that say what is opened for Gateways; none if those are not served.
     gateway_api: Option<(ApiInputs, String)>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     /// The ports that are to be open for Gateways.
     opened: notice::Sender<BTreeSet<Port>>,
     metrics: Metrics,
+}
+
+/// What is served from, and is watched by its name.
+struct Named {
+    secrets: HashSet<Place>,
+    config_maps: HashSet<Place>,
 }
 
 impl Compiler {
@@ -75,10 +86,11 @@ impl Compiler {
         snapshot: Arc<ArcSwap<Snapshot>>,
         metrics: Metrics,
     ) -> Self {
-        let (routes, registry, secrets) = (BTreeMap::new(), Registry::default(), Secrets::default());
+        let (routes, registry) = (BTreeMap::new(), Registry::default());
+        let (secrets, authorities) = (Secrets::default(), KnownAuthorities::default());
         let gateway_api = system_namespace.map(|namespace| (ApiInputs::default(), namespace));
         let (opened, _) = notice::channel(BTreeSet::new());
-        Self { platform, routes, registry, secrets, gateway_api, snapshot, opened, metrics }
+        Self { platform, routes, registry, secrets, authorities, gateway_api, snapshot, opened, metrics }
     }
 
     /// The ports that are to be open for Gateways, as they come and go.
@@ -90,6 +102,7 @@ impl Compiler {
     pub(crate) fn restore(&mut self, inputs: Inputs) {
         self.registry.replace(inputs.slices);
         self.secrets.restore(inputs.secrets);
+        self.authorities.restore(inputs.authorities);
         if let Some((known, _)) = &mut self.gateway_api {
             *known = inputs.gateway_api;
         }
@@ -118,19 +131,25 @@ impl Compiler {
                 self.registry.replace(slices);
                 false
             }
-            Change::Secret(place, change) => self.secrets.apply(&place, change),
+            Change::Secret(place, seen) => self.secrets.apply(&place, seen),
+            Change::Authorities(place, seen) => self.authorities.apply(&place, seen),
             Change::GatewayApi(change) => {
                 self.gateway_api.as_mut().is_some_and(|(known, system_namespace)| known.apply(*change, system_namespace))
             }
         }
     }
 
-    /// Compiles what is known. Returns the Secrets that are served from.
-    fn compile(&mut self) -> HashSet<Place> {
+    /// Compiles what is known. Returns what is served from by its name.
+    fn compile(&mut self) -> Named {
         let routes = self.platform.iter().chain(self.routes.values());
         let mut snapshot = compile(routes, self.secrets.certificates(), &mut self.registry);
         if let Some((known, _)) = &self.gateway_api {
-            snapshot = snapshot.with(gateway_api::compile(known, self.secrets.certificates(), &mut self.registry));
+            snapshot = snapshot.with(gateway_api::compile(
+                known,
+                self.secrets.certificates(),
+                &mut self.authorities,
+                &mut self.registry,
+            ));
         }
         self.metrics.compilations.inc();
         self.metrics.routes_served.set(i64::try_from(snapshot.served).unwrap_or(i64::MAX));
@@ -142,11 +161,13 @@ impl Compiler {
             hosts = snapshot.table.hosts(),
             "snapshot compiled"
         );
-        let (named, opened) = (snapshot.named.clone(), snapshot.api.keys().copied().collect());
+        let named = Named { secrets: snapshot.named.clone(), config_maps: snapshot.config_maps.clone() };
+        let opened = snapshot.api.keys().copied().collect();
         // Whoever comes to a port finds what is served there.
         self.snapshot.store(Arc::new(snapshot));
         self.opened.send_if_modified(|before| std::mem::replace(before, opened) != *before);
         self.registry.prune();
+        self.authorities.prune();
         named
     }
 
@@ -155,6 +176,7 @@ impl Compiler {
             routes: self.routes.values().cloned().collect(),
             slices: self.registry.slices(),
             secrets: self.secrets.inputs(),
+            authorities: self.authorities.inputs(),
             gateway_api: self.gateway_api.as_ref().map(|(known, _)| known.clone()).unwrap_or_default(),
         }
     }
@@ -169,7 +191,10 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
         watch_slices(client.clone(), changes.clone(), compiler.metrics.clone(), with_api),
         OptionFuture::from(with_api.then(|| gateway_api::follow(client.clone(), changes.clone(), compiler.metrics.clone()))),
     );
-    let mut watched = Watches::new(client, changes);
+    let secret = |place, seen: Seen<Secret>| Change::Secret(place, seen.map(SecretInput::of));
+    let authorities = |place, seen: Seen<ConfigMap>| Change::Authorities(place, seen.map(AuthorityInput::of));
+    let mut secrets = Watches::new(client.clone(), changes.clone(), secret);
+    let mut config_maps = Watches::new(client, changes, authorities);
     let compile = async {
         let (mut routes_listed, mut slices_listed, mut kinds_listed) = (false, false, Kinds::default());
         let (mut save_at, mut ready_at) = (None, None);
@@ -201,11 +226,12 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
             }
             if changed {
                 let named = compiler.compile();
-                let new = watched.want(&named);
-                compiler.secrets.want(&named, new);
+                compiler.secrets.want(&named.secrets, secrets.want(&named.secrets));
+                compiler.authorities.want(&named.config_maps, config_maps.want(&named.config_maps));
             }
             if routes_listed && slices_listed {
-                if compiler.secrets.are_heard() && (!with_api || kinds_listed.are_all()) {
+                let are_heard = compiler.secrets.are_heard() && compiler.authorities.are_heard();
+                if are_heard && (!with_api || kinds_listed.are_all()) {
                     readiness.ready();
                 } else if ready_at.is_none() {
                     // Hosts would have no certificate of their own for a moment, and Gateways nothing; but what is not there yet may never be.

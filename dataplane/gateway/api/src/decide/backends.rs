@@ -1,8 +1,11 @@
 //! Whom a Route's references lead to.
 
+use std::sync::Arc;
+
 use eddy_router::Transport;
 
 use super::grants::Grants;
+use super::policies::{BackendTls, Policies};
 use super::request_route::RouteKind;
 use super::{Problem, World};
 use crate::place::Place;
@@ -17,15 +20,17 @@ pub struct BackendPort {
     pub port: String,
     /// What comes there.
     pub transport: Transport,
-    /// HTTP/2 is spoken there, without TLS.
+    /// HTTP/2 is spoken there.
     pub is_http2: bool,
+    /// How it is reached by TLS; without TLS if none.
+    pub tls: Option<Arc<BackendTls>>,
 }
 
 /// Finds whom a Route of a kind and namespace leads to.
 pub(super) fn find(
     reference: &ObjectReference,
     (kind, namespace): (RouteKind, &str),
-    grants: &Grants<'_>,
+    (grants, policies): (&Grants<'_>, &Policies),
     world: &World<'_>,
 ) -> Result<BackendPort, Problem> {
     if !reference.is_core("Service", "Service") {
@@ -44,5 +49,10 @@ pub(super) fn find(
         reference.port.ok_or_else(|| Problem::new("UnsupportedValue", format!("backend {service}: a port is needed")))?;
     let port = input.ports.iter().find(|port| i32::from(port.port) == number && port.transport() == kind.transport());
     let port = port.ok_or_else(|| missing(format!("Service {service} has no port {number}")))?;
-    Ok(BackendPort { service, port: port.name.clone(), transport: kind.transport(), is_http2: port.is_http2 })
+    // What is not looked into may be TLS already.
+    let tls = match kind {
+        RouteKind::Http | RouteKind::Grpc | RouteKind::Tls => policies.find(&service, &port.name),
+        RouteKind::Tcp | RouteKind::Udp => None,
+    };
+    Ok(BackendPort { service, port: port.name.clone(), transport: kind.transport(), is_http2: port.is_http2, tls })
 }

@@ -7,6 +7,7 @@ mod grants;
 mod listener_sets;
 mod listeners;
 mod namespaces;
+mod policies;
 mod request_route;
 mod rules;
 
@@ -20,19 +21,23 @@ pub use self::attach::{Attachment, ParentDecision};
 pub use self::backends::BackendPort;
 pub use self::listener_sets::ListenerSetDecision;
 pub use self::listeners::{ListenerDecision, Protocol};
+pub use self::policies::{Authorities, BackendTls, CertificateName, PolicyDecision};
 pub use self::request_route::RouteKind;
 pub use self::rules::{Backend, HttpRule, Mirrored};
 
 use self::grants::Grants;
+use self::policies::Policies;
 use self::request_route::RequestRoute;
 use crate::place::{Place, place_of};
-use crate::types::{Gateway, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute};
+use crate::types::{BackendTlsPolicy, Gateway, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute};
 
 /// The `controllerName` of classes whose Gateways are run here.
 pub const CONTROLLER: &str = "eddy.cloud/gateway";
 
 /// What is done, as the conformance suite calls it.
-pub const FEATURES: [&str; 38] = [
+pub const FEATURES: [&str; 40] = [
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
@@ -90,6 +95,8 @@ pub struct World<'a> {
     pub tcp_routes: &'a [&'a TcpRoute],
     /// All Routes for datagrams.
     pub udp_routes: &'a [&'a UdpRoute],
+    /// How Services are reached by TLS.
+    pub tls_policies: &'a [&'a BackendTlsPolicy],
     /// Who may name what.
     pub grants: &'a [&'a ReferenceGrant],
     /// All namespaces, with their labels.
@@ -150,6 +157,8 @@ pub struct Decision {
     pub listener_sets: BTreeMap<Place, ListenerSetDecision>,
     /// Of each Route with a parent among them, in the order in which they come before one another.
     pub routes: Vec<RouteDecision>,
+    /// Of each policy.
+    pub policies: Vec<PolicyDecision>,
 }
 
 /// What becomes of a Gateway.
@@ -205,7 +214,7 @@ pub struct RouteDecision {
 
 /// Decides about all of it.
 pub fn decide(world: &World<'_>) -> Decision {
-    let grants = Grants::new(world.grants);
+    let (grants, mut policies) = (Grants::new(world.grants), Policies::new(world));
     let mut listener_sets = listener_sets::decide(world);
     let mut added = listener_sets::added(world, &mut listener_sets);
     let decide_one = |gateway: &&Gateway| {
@@ -225,16 +234,18 @@ pub fn decide(world: &World<'_>) -> Decision {
             continue;
         }
         attach::leave_to_others(route.kind, &mut parents, &routes);
-        let decided = rules::decide(&route, parents, &grants, world);
+        let decided = rules::decide(&route, parents, (&grants, &policies), world);
         // What is not served at all is attached nowhere.
         for attached in decided.parents.iter().filter(|_| decided.problem.is_none()).flat_map(|parent| &parent.at) {
             if let Some(gateway) = gateways.get_mut(&attached.gateway) {
                 gateway.listeners[attached.listener].attached.insert((decided.kind, decided.route.clone()));
             }
+            let backends = decided.rules.iter().flat_map(HttpRule::reached);
+            backends.for_each(|backend| policies.reached(&attached.gateway, &backend.service, &backend.port));
         }
         routes.push(decided);
     }
-    Decision { gateways, listener_sets, routes }
+    Decision { gateways, listener_sets, routes, policies: policies.end() }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::attach::ParentDecision;
 use super::backends::{self, BackendPort};
 use super::filters;
 use super::grants::Grants;
+use super::policies::Policies;
 use super::request_route::{RequestRoute, RouteKind};
 use super::{Problem, RouteDecision, World};
 use crate::types::{
@@ -37,6 +38,14 @@ pub struct HttpRule {
     pub try_timeout: Option<Duration>,
 }
 
+impl HttpRule {
+    /// Whoever it leads to.
+    pub(super) fn reached(&self) -> impl Iterator<Item = &BackendPort> {
+        let backends = self.backends.iter().filter_map(|backend| backend.port.as_ref());
+        backends.chain(self.mirrors.iter().map(|mirrored| &mirrored.backend))
+    }
+}
+
 /// To whom requests are passed on.
 #[derive(Clone, Debug)]
 pub struct Backend {
@@ -63,14 +72,14 @@ pub struct Mirrored {
 pub(super) fn decide(
     route: &RequestRoute<'_>,
     parents: Vec<ParentDecision>,
-    grants: &Grants<'_>,
+    known: (&Grants<'_>, &Policies),
     world: &World<'_>,
 ) -> RouteDecision {
     let (mut unresolved, mut wrong, mut problem) = (None, Vec::new(), too_large(route, &parents));
     let mut rules = Vec::with_capacity(route.rules.len());
     for rule in route.rules.iter().filter(|_| problem.is_none()) {
         let (matches, unknown) = matches(rule);
-        let mut rule = one(rule, matches, (route.kind, &route.place.namespace), grants, world, &mut unresolved);
+        let mut rule = one(rule, matches, (route.kind, &route.place.namespace), known, world, &mut unresolved);
         if let Some(unknown) = unknown {
             rule.filters = Err(unknown);
         }
@@ -125,11 +134,11 @@ fn one(
     rule: &HttpRouteRule,
     matches: Vec<Match>,
     (kind, namespace): (RouteKind, &str),
-    grants: &Grants<'_>,
+    known: (&Grants<'_>, &Policies),
     world: &World<'_>,
     unresolved: &mut Option<Problem>,
 ) -> HttpRule {
-    let mut find = |reference| match backends::find(reference, (kind, namespace), grants, world) {
+    let mut find = |reference| match backends::find(reference, (kind, namespace), known, world) {
         Ok(backend) => Some(backend),
         Err(problem) => {
             unresolved.get_or_insert(problem);

@@ -15,6 +15,7 @@ struct Written {
     tcp: Vec<TcpRoute>,
     udp: Vec<UdpRoute>,
     sets: Vec<ListenerSet>,
+    policies: Vec<BackendTlsPolicy>,
     grants: Vec<ReferenceGrant>,
 }
 
@@ -50,6 +51,7 @@ impl Written {
             tcp_routes: &self.tcp.iter().collect::<Vec<_>>(),
             udp_routes: &self.udp.iter().collect::<Vec<_>>(),
             listener_sets: &self.sets.iter().collect::<Vec<_>>(),
+            tls_policies: &self.policies.iter().collect::<Vec<_>>(),
             grants: &self.grants.iter().collect::<Vec<_>>(),
             namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
             services: &[service("infra"), service("blue")].into(),
@@ -340,4 +342,38 @@ fn a_gateway_that_is_not_run_runs_nobody_elses_listeners() {
     assert!(decision.gateways[&Place::new("infra", "g")].ports().is_empty());
     let problem = decision.listener_sets[&Place::new("infra", "set")].problem.as_ref();
     assert_eq!(problem.unwrap().reason, "ParentNotAccepted");
+}
+
+#[test]
+fn a_backend_is_reached_by_tls_as_the_oldest_policy_for_its_port_says() {
+    let policy = |name: &str, created, section: Value, references: Value| {
+        let target = json!({"group": "", "kind": "Service", "name": "web", "sectionName": section});
+        let validation = json!({"hostname": format!("{name}.example"), "caCertificateRefs": references});
+        let policy = json!({"targetRefs": [target], "validation": validation});
+        object::<BackendTlsPolicy>("BackendTLSPolicy", "infra", name, created, policy)
+    };
+    let map = |name: &str| json!([{"group": "", "kind": "ConfigMap", "name": name}]);
+    let spec = json!({"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]});
+    let of = |policies: Vec<BackendTlsPolicy>| {
+        let mut written = Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, spec.clone());
+        written.policies = policies;
+        let decision = written.decide();
+        let tls = decision.routes[0].rules[0].backends[0].port.as_ref().unwrap().tls.clone();
+        let said = |one: &PolicyDecision| (one.problem.as_ref().map(|problem| problem.reason), one.gateways.len());
+        (tls.map(|tls| (tls.hostname.clone(), tls.config_maps().len())), decision.policies.iter().map(said).collect::<Vec<_>>())
+    };
+    assert_eq!(of(Vec::new()), (None, Vec::new()));
+    let all = |name: &str, created| policy(name, created, json!(null), map("ca"));
+    let of_port = policy("port", 9, json!("http"), map("ca"));
+    let (tls, said) = of(vec![all("second", 2), all("first", 1)]);
+    assert_eq!((tls, said), (Some(("first.example".into(), 1)), vec![(None, 1), (Some("Conflicted"), 1)]));
+    assert_eq!(of(vec![all("first", 1), of_port]).0, Some(("port.example".into(), 1)), "one for the port comes first");
+    let (tls, said) = of(vec![policy("elsewhere", 1, json!("other"), map("ca"))]);
+    assert_eq!((tls, said), (None, vec![(None, 0)]), "it is for another port");
+    // Rather nobody than anybody.
+    for references in [json!([{"group": "", "kind": "Secret", "name": "ca"}]), json!([])] {
+        let (tls, said) = of(vec![policy("wrong", 1, json!(null), references)]);
+        assert_eq!(tls, Some(("wrong.example".into(), 0)));
+        assert!(said[0].0.is_some());
+    }
 }

@@ -1,5 +1,6 @@
 //! The kinds of the Gateway API v1.6, as far as they are done here: what else there is in objects is not read.
 
+mod backend_tls_policy;
 mod gateway;
 mod grant;
 mod grpc_route;
@@ -8,6 +9,7 @@ mod listener_set;
 mod meta;
 mod stream_route;
 
+pub use self::backend_tls_policy::*;
 pub use self::gateway::*;
 pub use self::grant::*;
 pub use self::grpc_route::*;

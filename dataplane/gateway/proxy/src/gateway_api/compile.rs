@@ -13,6 +13,7 @@ use eddy_router::{Filters, HostMap, Port, Redirect, Rule, Table};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::admission::Requirement;
+use crate::authorities::KnownAuthorities;
 use crate::balance::{Backend, Backends};
 use crate::compilation::by_prefix;
 use crate::endpoints::{PortKey, Registry, ServicePort};
@@ -114,16 +115,25 @@ pub(crate) struct Compiled {
     pub(crate) ports: HashMap<Port, Arc<ApiPort>>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
+    /// The ConfigMaps that authorities are in.
+    pub(crate) config_maps: HashSet<Place>,
     /// How many Routes are served somewhere.
     pub(crate) routes: usize,
 }
 
 /// Compiles all of it.
-pub(crate) fn compile(inputs: &ApiInputs, secrets: &HashMap<Place, Certificate>, registry: &mut Registry) -> Compiled {
+pub(crate) fn compile(
+    inputs: &ApiInputs,
+    secrets: &HashMap<Place, Certificate>,
+    authorities: &mut KnownAuthorities,
+    registry: &mut Registry,
+) -> Compiled {
     let decision = inputs.with_world(decide);
     let mut compiled = Compiled::default();
-    let (mut rules, mut passing) = gather(&decision, registry);
+    let (mut rules, mut passing) = gather(&decision, authorities, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
+    let counting = decision.policies.iter().filter(|policy| !policy.gateways.is_empty());
+    compiled.config_maps = counting.flat_map(|policy| policy.tls.config_maps().to_vec()).collect();
     // While the Service of a Gateway that was made anew is still there, both lead to the same.
     let mut doors: BTreeMap<(&Place, Port), Vec<Port>> = BTreeMap::new();
     for (gateway, door) in inputs.doors() {
@@ -166,7 +176,7 @@ type Passing<'a> = HashMap<(&'a Place, usize), Vec<(String, Arc<RouteEntry>)>>;
 type Rules<'a> = HashMap<(&'a Place, usize), Vec<Rule<Arc<RouteEntry>>>>;
 
 /// The rules of each listener, in the order of their Routes.
-fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Passing<'a>) {
+fn gather<'a>(decision: &'a Decision, authorities: &mut KnownAuthorities, registry: &mut Registry) -> (Rules<'a>, Passing<'a>) {
     let (mut rules, mut passing) = (Rules::new(), Passing::new());
     for route in &decision.routes {
         let at = || route.parents.iter().flat_map(|parent| &parent.at);
@@ -174,18 +184,22 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Pa
             continue;
         }
         if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp) {
-            if let Some(rule) = route.rules.first() {
-                let value = Arc::new(entry(route, rule, None, registry));
-                for attachment in at() {
-                    let of_listener = passing.entry((&attachment.gateway, attachment.listener)).or_default();
-                    of_listener.extend(attachment.hosts.iter().map(|host| (host.clone(), value.clone())));
-                }
+            let Some(rule) = route.rules.first() else { continue };
+            let within = Arc::new(entry(route, rule, None, authorities, registry));
+            // What is passed on as it comes is in its client's TLS, if it is in any.
+            let as_it_is = Arc::new(entry(route, &without_tls(rule), None, authorities, registry));
+            for attachment in at() {
+                let listener = decision.gateways.get(&attachment.gateway).and_then(|one| one.listeners.get(attachment.listener));
+                let is_ended = listener.is_some_and(|listener| listener.protocol == Some(Protocol::TlsEnded));
+                let value = if is_ended { &within } else { &as_it_is };
+                let of_listener = passing.entry((&attachment.gateway, attachment.listener)).or_default();
+                of_listener.extend(attachment.hosts.iter().map(|host| (host.clone(), value.clone())));
             }
             continue;
         }
         for rule in &route.rules {
             for (matched, matches) in by_prefix(rule.matches.clone()) {
-                let shared = entry(route, rule, matched.clone(), registry);
+                let shared = entry(route, rule, matched.clone(), authorities, registry);
                 let redirect =
                     shared.filters.redirect.clone().filter(|redirect| redirect.scheme.is_none() && redirect.port.is_none());
                 let shared = Arc::new(shared);
@@ -195,7 +209,7 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Pa
                         decision.gateways.get(&attachment.gateway).and_then(|gateway| gateway.listeners.get(attachment.listener));
                     if let (Some(redirect), Some(listener)) = (&redirect, listener) {
                         // Whoever is sent to no other scheme or port stays at the listener's.
-                        let mut of_listener = entry(route, rule, matched.clone(), registry);
+                        let mut of_listener = entry(route, rule, matched.clone(), authorities, registry);
                         of_listener.filters.redirect = Some(Redirect { port: Some(listener.number), ..redirect.clone() });
                         value = Arc::new(of_listener);
                     }
@@ -208,17 +222,39 @@ fn gather<'a>(decision: &'a Decision, registry: &mut Registry) -> (Rules<'a>, Pa
     (rules, passing)
 }
 
+/// A rule whose backends are reached without TLS.
+fn without_tls(rule: &HttpRule) -> HttpRule {
+    let mut rule = rule.clone();
+    rule.backends.iter_mut().filter_map(|backend| backend.port.as_mut()).for_each(|port| port.tls = None);
+    rule
+}
+
 /// What becomes of a rule's requests.
-fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, registry: &mut Registry) -> RouteEntry {
-    let mut endpoints = |backend: &BackendPort| {
-        let BackendPort { service, port, transport, .. } = backend.clone();
-        registry.endpoints(&ServicePort { service, transport, port: PortKey::Name(port) })
+fn entry(
+    route: &RouteDecision,
+    rule: &HttpRule,
+    matched: Option<Box<str>>,
+    authorities: &mut KnownAuthorities,
+    registry: &mut Registry,
+) -> RouteEntry {
+    let mut reached = |port: &BackendPort| {
+        // Who cannot be reached as they must be is not reached at all.
+        let secured = match &port.tls {
+            None => None,
+            Some(tls) => Some(authorities.secured(tls)?),
+        };
+        let BackendPort { service, port, transport, .. } = port.clone();
+        Some((registry.endpoints(&ServicePort { service, transport, port: PortKey::Name(port) }), secured))
     };
-    let mut backend = |backend: &eddy_gateway_api::Backend| Backend {
-        endpoints: backend.port.as_ref().map(&mut endpoints),
-        is_http2: backend.port.as_ref().is_some_and(|port| port.is_http2),
-        request_headers: backend.request_headers.clone(),
-        response_headers: backend.response_headers.clone(),
+    let mut backend = |backend: &eddy_gateway_api::Backend| {
+        let (endpoints, secured) = backend.port.as_ref().and_then(&mut reached).unzip();
+        Backend {
+            endpoints,
+            secured: secured.flatten(),
+            is_http2: backend.port.as_ref().is_some_and(|port| port.is_http2),
+            request_headers: backend.request_headers.clone(),
+            response_headers: backend.response_headers.clone(),
+        }
     };
     let mut backends: Vec<_> = rule.backends.iter().map(|one| (one.weight, backend(one))).collect();
     if backends.iter().all(|(weight, _)| *weight == 0) {
@@ -241,16 +277,19 @@ fn entry(route: &RouteDecision, rule: &HttpRule, matched: Option<Box<str>>, regi
         }
     };
     let backends = Backends::of(backends);
-    let mirrors = rule.mirrors.iter();
-    let mirrors =
-        mirrors.map(|one| Mirror { backends: Backends::new(vec![(1, endpoints(&one.backend))]), share: one.share }).collect();
+    let mirrors = rule.mirrors.iter().filter_map(|one| {
+        let (endpoints, secured) = reached(&one.backend)?;
+        let backend = Backend { endpoints: Some(endpoints), secured, ..Backend::default() };
+        Some(Mirror { backends: Backends::of(vec![(1, backend)]), share: one.share })
+    });
+    let mirrors = mirrors.collect();
     RouteEntry {
         id: route.route.to_string().into(),
         fingerprint: fingerprint(rule),
         is_broken: rule.filters.is_err(),
         is_tls_only: false,
         protocol,
-        speaks_http2: protocol == RouteProtocol::GRPC || backends.speak_http2(),
+        is_direct: protocol != RouteProtocol::GRPC && backends.are_direct(),
         backends,
         connect_timeout: CONNECT_WITHIN,
         idle_timeout,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use eddy_gateway_api::types::{
-    Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
+    BackendTlsPolicy, Gateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant, TcpRoute, TlsRoute, UdpRoute,
 };
 use eddy_gateway_api::{CONTROLLER, Door, Place, ServiceInput, World, place_of};
 use k8s_openapi::api::core::v1::{Namespace, Service};
@@ -33,6 +33,7 @@ pub(crate) enum ApiChange {
     TlsRoutes(Turn<TlsRoute>),
     TcpRoutes(Turn<TcpRoute>),
     UdpRoutes(Turn<UdpRoute>),
+    TlsPolicies(Turn<BackendTlsPolicy>),
     Grants(Turn<ReferenceGrant>),
     Namespaces(Turn<Namespace>),
     Services(Turn<Service>),
@@ -57,6 +58,8 @@ pub(crate) struct ApiInputs {
     tcp_routes: BTreeMap<Place, TcpRoute>,
     #[serde(with = "by_place", default)]
     udp_routes: BTreeMap<Place, UdpRoute>,
+    #[serde(with = "by_place", default)]
+    tls_policies: BTreeMap<Place, BackendTlsPolicy>,
     #[serde(with = "by_place")]
     grants: BTreeMap<Place, ReferenceGrant>,
     /// Labels by name.
@@ -105,6 +108,7 @@ impl ApiInputs {
             ApiChange::TlsRoutes(turn) => apply_objects(&mut self.tls_routes, turn, |route| route.status = None),
             ApiChange::TcpRoutes(turn) => apply_objects(&mut self.tcp_routes, turn, |route| route.status = None),
             ApiChange::UdpRoutes(turn) => apply_objects(&mut self.udp_routes, turn, |route| route.status = None),
+            ApiChange::TlsPolicies(turn) => apply_objects(&mut self.tls_policies, turn, |policy| policy.status = None),
             ApiChange::Grants(turn) => apply_objects(&mut self.grants, turn, |_| {}),
             ApiChange::Namespaces(turn) => {
                 let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
@@ -157,6 +161,7 @@ impl ApiInputs {
             tls_routes: &self.tls_routes.values().collect::<Vec<_>>(),
             tcp_routes: &self.tcp_routes.values().collect::<Vec<_>>(),
             udp_routes: &self.udp_routes.values().collect::<Vec<_>>(),
+            tls_policies: &self.tls_policies.values().collect::<Vec<_>>(),
             grants: &grants,
             namespaces,
             services,

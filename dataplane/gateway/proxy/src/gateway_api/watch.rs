@@ -20,7 +20,7 @@ pub(crate) struct Kinds(u16);
 
 impl Kinds {
     /// All of them.
-    const ALL: u16 = 0b111_1111_1111;
+    const ALL: u16 = 0b1111_1111_1111;
 
     /// Takes note of what a change lists.
     pub(crate) fn note(&mut self, change: &ApiChange) {
@@ -36,6 +36,7 @@ impl Kinds {
             ApiChange::TcpRoutes(Turn::All(_)) => 1 << 8,
             ApiChange::UdpRoutes(Turn::All(_)) => 1 << 9,
             ApiChange::ListenerSets(Turn::All(_)) => 1 << 10,
+            ApiChange::TlsPolicies(Turn::All(_)) => 1 << 11,
             _ => 0,
         };
     }
@@ -62,6 +63,7 @@ pub(crate) async fn follow(client: Client, changes: mpsc::Sender<Change>, metric
         follow!(TlsRoutes, "TLSRoutes"),
         follow!(TcpRoutes, "TCPRoutes"),
         follow!(UdpRoutes, "UDPRoutes"),
+        follow!(TlsPolicies, "BackendTLSPolicies"),
         follow!(Grants, "ReferenceGrants"),
         follow!(Namespaces, "Namespaces"),
         follow!(Services, "Services"),

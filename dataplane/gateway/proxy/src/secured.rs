@@ -1,0 +1,227 @@
+//! Backends that are reached by TLS: who they must be, and connections to them.
+//!
+//! Pingora is given a socket of this machine whose other end speaks TLS with the backend: what it could be given of TLS itself checks no names but
+//! the one that TLS is begun for, and finds its connections again by sockets only.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eddy_certificates::SubjectNames;
+use eddy_gateway_api::{BackendTls, CertificateName};
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use socket2::SockRef;
+use tokio::io::{AsyncWriteExt, copy};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::listener::TAKES_NOTHING_MAX;
+use crate::tls::{HTTP1, HTTP2};
+
+/// To tell a backend that this is the end, which it may not take.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a backend cannot be reached by TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecuredError {
+    /// TLS can be begun for no such name.
+    #[error("{0:?} is no name of a host")]
+    Name(String),
+    /// This program lacks what TLS needs.
+    #[error("failed to set TLS up")]
+    Setup(#[source] rustls::Error),
+    /// Nobody can be believed.
+    #[error("no authority can be believed")]
+    Authorities(#[source] rustls::client::VerifierBuilderError),
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+    /// Whatever is passed on.
+    Anything,
+}
+
+/// How some backends are reached by TLS.
+pub(crate) struct Secured {
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+    anything: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    /// Unlike that of any other: connections that were made by one are never taken for another's.
+    id: u64,
+}
+
+impl Secured {
+    /// Reaches backends as is asked for, of which one of these authorities must vouch.
+    ///
+    /// # Errors
+    /// See [`SecuredError`].
+    pub(crate) fn new(asked: &BackendTls, authorities: Arc<RootCertStore>) -> Result<Self, SecuredError> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let name = host(&asked.hostname).ok_or_else(|| SecuredError::Name(asked.hostname.clone()))?;
+        let provider = Arc::new(ring::default_provider());
+        let verifier: Arc<dyn ServerCertVerifier> = if asked.names.is_empty() {
+            let verifier = WebPkiServerVerifier::builder_with_provider(authorities, provider.clone()).build();
+            verifier.map_err(SecuredError::Authorities)?
+        } else {
+            Arc::new(ByNames { authorities, provider: provider.clone(), names: asked.names.clone() })
+        };
+        let config = |protocols: &[&[u8]]| {
+            let builder = ClientConfig::builder_with_provider(provider.clone());
+            let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(SecuredError::Setup)?;
+            let verified = builder.dangerous().with_custom_certificate_verifier(verifier.clone());
+            let mut config = verified.with_no_client_auth();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Ok::<_, SecuredError>(Arc::new(config))
+        };
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { http1: config(&[HTTP1])?, http2: config(&[HTTP2])?, anything: config(&[])?, name, id })
+    }
+
+    /// Unlike that of any other.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// A connection to a backend, who is who it must be.
+    ///
+    /// # Errors
+    /// That it cannot be made, or that the backend is somebody else.
+    pub(crate) async fn connect(&self, address: SocketAddr, speaks: Speaks) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        // Nothing else bounds how long what is passed on waits for whoever takes nothing.
+        SockRef::from(&stream).set_tcp_user_timeout(Some(TAKES_NOTHING_MAX))?;
+        let config = match speaks {
+            Speaks::Http1 => &self.http1,
+            Speaks::Http2 => &self.http2,
+            Speaks::Anything => &self.anything,
+        };
+        TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await
+    }
+}
+
+impl fmt::Debug for Secured {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secured").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+fn host(name: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(name.to_owned()).ok()
+}
+
+/// Makes Pingora's connections to backends of a kind.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    pub(crate) secured: Arc<Secured>,
+    pub(crate) speaks: Speaks,
+}
+
+#[async_trait]
+impl Connect for Connector {
+    async fn connect(&self, address: &PingoraAddress) -> Result<Stream> {
+        let Some(address) = address.as_inet() else { return Err(Error::new_up(ErrorType::ConnectError)) };
+        let connected = self.secured.connect(*address, self.speaks).await;
+        let backend = connected.or_err(ErrorType::TLSHandshakeFailure, "connecting to a backend by TLS");
+        let backend = backend.map_err(Error::into_up)?;
+        let (ours, theirs) = UnixStream::pair().or_err(ErrorType::ConnectError, "making a pair of sockets")?;
+        tokio::spawn(join(theirs, backend));
+        Ok(ours.into())
+    }
+}
+
+/// Passes on what is said both ways, until whoever asks has ended: no request is half a connection.
+async fn join(asks: UnixStream, backend: TlsStream<TcpStream>) {
+    let (mut from_asking, mut to_asking) = asks.into_split();
+    let (mut from_backend, mut to_backend) = tokio::io::split(backend);
+    let answers = async {
+        let _ = copy(&mut from_backend, &mut to_asking).await;
+        let _ = to_asking.shutdown().await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = copy(&mut from_asking, &mut to_backend) => {}
+        () = answers => {}
+    }
+    let _ = timeout(END_WITHIN, to_backend.shutdown()).await;
+}
+
+/// Believes who has one of these names, whatever TLS was begun for.
+#[derive(Debug)]
+struct ByNames {
+    authorities: Arc<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+    names: Vec<CertificateName>,
+}
+
+impl ByNames {
+    fn has_one(&self, certificate: &CertificateDer<'_>, parsed: &ParsedCertificate<'_>) -> bool {
+        let names = SubjectNames::of_der(certificate).unwrap_or_default();
+        self.names.iter().any(|name| match name {
+            CertificateName::Uri(uri) => names.uris.contains(uri),
+            // A wildcard is only had as it is.
+            CertificateName::Host(wildcard) if wildcard.starts_with("*.") => names.hosts.contains(wildcard),
+            CertificateName::Host(name) => host(name).is_some_and(|name| verify_server_name(parsed, &name).is_ok()),
+        })
+    }
+}
+
+impl ServerCertVerifier for ByNames {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.authorities, intermediates, now, algorithms)?;
+        match self.has_one(end_entity, &parsed) {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::NotValidForName.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
