@@ -37,7 +37,7 @@ impl<'a> Conditions<'a> {
 
     /// All of them, and those that others wrote.
     pub(super) fn end(mut self) -> Vec<Condition> {
-        let ours = ["Accepted", "Programmed", "Conflicted", "ResolvedRefs", "PartiallyInvalid"];
+        let ours = ["Accepted", "Programmed", "Conflicted", "ResolvedRefs", "PartiallyInvalid", "InsecureFrontendValidationMode"];
         self.all.extend(self.before.iter().filter(|before| !ours.contains(&before.type_.as_str())).cloned());
         self.all
     }

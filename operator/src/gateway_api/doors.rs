@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use eddy_crds::{MANAGED_BY, MANAGED_BY_LABEL};
 use eddy_gateway_api::types::{Gateway, GatewayAddress};
-use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, GatewayDecision, Place, doors, place_of};
+use eddy_gateway_api::{DOOR_PORTS, GATEWAY_ANNOTATION, GatewayDecision, doors, place_of};
 use eddy_router::{Port, Transport};
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -190,7 +190,7 @@ pub(super) fn addresses(service: &Service) -> Vec<GatewayAddress> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use eddy_gateway_api::{ListenerDecision, Protocol};
+    use eddy_gateway_api::{ListenerDecision, Place, Protocol};
     use serde_json::json;
 
     fn gateway(name: &str) -> Gateway {

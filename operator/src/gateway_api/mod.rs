@@ -252,12 +252,12 @@ impl Engine {
     async fn write_gateway(&self, gateway: &Gateway, decision: &Decision, opened: &Opened) -> Result<(), ReconcileError> {
         let place = place_of(gateway);
         let Some(decided) = decision.gateways.get(&place) else { return Ok(()) };
-        let wrong = |secret: &Place| self.certificates.problem(&Named::Certificate(secret.clone()));
+        let wrong = |named: &Named| self.certificates.problem(named);
         let of_gateway = |set: &&ListenerSetDecision| set.gateway == place && set.problem.is_none();
         let sets = decision.listener_sets.iter().filter(|(_, set)| of_gateway(set));
-        let sets = sets.filter(|(set, _)| status::has_good_listener(decided, set, wrong)).count();
+        let sets = sets.filter(|(set, _)| status::has_good_listener(decided, set, &wrong)).count();
         let opening = opened.of(&place);
-        let after = status::gateway(gateway, decided, sets, &opening, wrong, Timestamp::now());
+        let after = status::gateway(gateway, decided, sets, &opening, &wrong, Timestamp::now());
         if gateway.status.as_ref() == Some(&after) {
             return Ok(());
         }
@@ -275,8 +275,8 @@ impl Engine {
         let place = place_of(set);
         let decided = decision.listener_sets.get(&place).and_then(|set| Some((set, decision.gateways.get(&set.gateway)?)));
         let Some((decided, gateway)) = decided else { return self.write_parentless(set, known).await };
-        let wrong = |secret: &Place| self.certificates.problem(&Named::Certificate(secret.clone()));
-        let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), wrong, Timestamp::now());
+        let wrong = |named: &Named| self.certificates.problem(named);
+        let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), &wrong, Timestamp::now());
         if set.status.as_ref() == Some(&after) {
             return Ok(());
         }

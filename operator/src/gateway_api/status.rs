@@ -14,6 +14,7 @@ use eddy_router::Port;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::certificates::Named;
 use super::conditions::Conditions;
 
 /// Whether a class' Gateways are run here.
@@ -38,6 +39,9 @@ pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus 
     GatewayClassStatus { conditions: conditions.end(), supported_features }
 }
 
+/// What is wrong with something that is named, if anything is.
+pub(super) type Wrong<'a> = &'a dyn Fn(&Named) -> Option<String>;
+
 /// What is open for a Gateway.
 pub(super) struct Opening {
     pub(super) addresses: Vec<GatewayAddress>,
@@ -51,12 +55,12 @@ pub(super) fn gateway(
     decided: &GatewayDecision,
     sets: usize,
     opening: &Opening,
-    wrong: impl Fn(&Place) -> Option<String> + Copy,
+    wrong: Wrong<'_>,
     now: Timestamp,
 ) -> GatewayStatus {
     let before = gateway.status.clone().unwrap_or_default();
     let generation = gateway.metadata.generation;
-    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, (&wrong, opening), now);
+    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, (wrong, opening), now);
     let accepted = decided.listeners_of(None).filter(|listener| listener.is_accepted()).count();
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     match &decided.problem {
@@ -72,6 +76,16 @@ pub(super) fn gateway(
     } else {
         let problem = opening.problem(decided.listeners_of(None));
         conditions.unless(problem.as_ref(), "Programmed", ("Programmed", "its ports are open at its addresses"));
+    }
+    if let Some(shown) = &decided.client_certificate {
+        let of_secret = |message| Problem { reason: "InvalidClientCertificateRef", message };
+        let secret = |place: &Place| wrong(&Named::Certificate(place.clone())).map(of_secret);
+        let problem = shown.as_ref().map_or_else(|problem| Some(problem.clone()), secret);
+        conditions.unless(problem.as_ref(), "ResolvedRefs", ("ResolvedRefs", "backends are shown its certificate"));
+    }
+    if decided.listeners.iter().filter_map(|listener| listener.clients.as_ref()).any(|clients| clients.is_lax) {
+        let message = "spec.tls.frontend: clients may come without a certificate that anybody vouches for";
+        conditions.put("InsecureFrontendValidationMode", true, "ConfigurationChanged", message);
     }
     GatewayStatus {
         addresses: opening.addresses.clone(),
@@ -102,17 +116,17 @@ pub(super) fn listener_set(
     set: &ListenerSet,
     (decided, gateway): (&ListenerSetDecision, &GatewayDecision),
     opening: &Opening,
-    wrong: impl Fn(&Place) -> Option<String> + Copy,
+    wrong: Wrong<'_>,
     now: Timestamp,
 ) -> ListenerSetStatus {
     let before = set.status.clone().unwrap_or_default();
     let (generation, place) = (set.metadata.generation, place_of(set));
-    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, (&wrong, opening), now);
+    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, (wrong, opening), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let none_good = Problem { reason: "ListenersNotValid", message: "none of its listeners can be served".to_owned() };
     let is_good = has_good_listener(gateway, &place, wrong);
     let obstacle = decided.problem.as_ref().or(Some(&none_good).filter(|_| !is_good));
-    let is_whole = |listener: &ListenerDecision| listener.is_accepted() && unresolved(listener, &wrong).is_none();
+    let is_whole = |listener: &ListenerDecision| listener.is_accepted() && unresolved(listener, wrong).is_none();
     let is_whole = gateway.listeners_of(Some(&place)).all(is_whole);
     let accepted = match is_whole {
         true => ("Accepted", "its listeners are added to its Gateway"),
@@ -128,15 +142,15 @@ pub(super) fn listener_set(
 }
 
 /// Whether anything is added by a ListenerSet.
-pub(super) fn has_good_listener(gateway: &GatewayDecision, set: &Place, wrong: impl Fn(&Place) -> Option<String> + Copy) -> bool {
+pub(super) fn has_good_listener(gateway: &GatewayDecision, set: &Place, wrong: Wrong<'_>) -> bool {
     gateway.listeners_of(Some(set)).any(|listener| is_good_listener(listener, wrong))
 }
 
 /// Whether some of it is served: it takes Routes, and where TLS ends there is a certificate.
-fn is_good_listener(listener: &ListenerDecision, wrong: impl Fn(&Place) -> Option<String>) -> bool {
+fn is_good_listener(listener: &ListenerDecision, wrong: Wrong<'_>) -> bool {
     let ends_tls = matches!(listener.protocol, Some(Protocol::Https | Protocol::TlsEnded));
-    let has_certificate = || listener.certificates.iter().any(|secret| wrong(secret).is_none());
-    listener.is_accepted() && !listener.kinds.is_empty() && (!ends_tls || has_certificate())
+    let has_certificate = || certificates(listener).any(|secret| wrong(&secret).is_none());
+    listener.is_accepted() && !listener.kinds.is_empty() && (!ends_tls || has_certificate()) && nobody(listener, wrong).is_none()
 }
 
 /// What is said of a ListenerSet whose Gateway is gone; none where nothing has to be.
@@ -153,12 +167,33 @@ pub(super) fn parentless(set: &ListenerSet, now: Timestamp) -> Option<ListenerSe
 }
 
 /// Why some of what a listener names is not there.
-fn unresolved(listener: &ListenerDecision, wrong: &dyn Fn(&Place) -> Option<String>) -> Option<Problem> {
+fn unresolved(listener: &ListenerDecision, wrong: Wrong<'_>) -> Option<Problem> {
     let of_secret = || {
-        let message = listener.certificates.iter().find_map(wrong)?;
+        let message = certificates(listener).find_map(|secret| wrong(&secret))?;
         Some(Problem { reason: "InvalidCertificateRef", message })
     };
-    listener.unresolved.clone().or_else(of_secret)
+    let of_map = || {
+        let message = authorities(listener).find_map(|map| wrong(&map))?;
+        Some(Problem { reason: "InvalidCACertificateRef", message })
+    };
+    listener.unresolved.clone().or_else(of_secret).or_else(of_map)
+}
+
+fn certificates(listener: &ListenerDecision) -> impl Iterator<Item = Named> {
+    listener.certificates.iter().cloned().map(Named::Certificate)
+}
+
+fn authorities(listener: &ListenerDecision) -> impl Iterator<Item = Named> {
+    let clients = listener.clients.iter();
+    clients.flat_map(|clients| &clients.authorities).cloned().map(Named::Authorities)
+}
+
+/// Why no client is let in, where they are asked for certificates.
+fn nobody(listener: &ListenerDecision, wrong: Wrong<'_>) -> Option<Problem> {
+    listener.clients.as_ref()?;
+    let message = "spec.tls.frontend: none of the authorities can be used".to_owned();
+    let is_nobody = authorities(listener).all(|map| wrong(&map).is_some());
+    is_nobody.then_some(Problem { reason: "NoValidCACertificate", message })
 }
 
 /// What is said of the listeners of one object.
@@ -166,7 +201,7 @@ fn listeners<'a>(
     before: &[ListenerStatus],
     decided: impl Iterator<Item = &'a ListenerDecision>,
     generation: Option<i64>,
-    (wrong, opening): (&dyn Fn(&Place) -> Option<String>, &Opening),
+    (wrong, opening): (Wrong<'_>, &Opening),
     now: Timestamp,
 ) -> Vec<ListenerStatus> {
     let one = |decided: &ListenerDecision| {
@@ -177,13 +212,9 @@ fn listeners<'a>(
     decided.map(one).collect()
 }
 
-fn listener(
-    decided: &ListenerDecision,
-    wrong: &dyn Fn(&Place) -> Option<String>,
-    is_missing: bool,
-    mut conditions: Conditions<'_>,
-) -> ListenerStatus {
-    let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref());
+fn listener(decided: &ListenerDecision, wrong: Wrong<'_>, is_missing: bool, mut conditions: Conditions<'_>) -> ListenerStatus {
+    let nobody = nobody(decided, wrong);
+    let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref()).or(nobody.as_ref());
     let unresolved = unresolved(decided, wrong);
     conditions.unless(obstacle, "Accepted", ("Accepted", "it can be served"));
     match &decided.conflict {
@@ -308,7 +339,8 @@ mod tests {
         let it = gateways(json!([{"name": "a", "port": 80, "protocol": "HTTP"}, {"name": "b", "port": 81, "protocol": "SCTP"}]));
         let decision = decided(&it, &[], &[]);
         let opening = |addresses| Opening { addresses, missing: BTreeSet::new() };
-        let of = |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening(addresses), |_| None, at(1));
+        let of =
+            |addresses| gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening(addresses), &|_| None, at(1));
         let before = of(vec![]);
         assert_eq!(said(&before.conditions, "Accepted"), is("True", "ListenersNotValid"));
         assert_eq!(said(&before.conditions, "Programmed"), is("False", "AddressNotAssigned"));
@@ -328,7 +360,7 @@ mod tests {
             let decision = decided(&it, &[], &[&set]);
             let (place, opening) = (Place::new("infra", "x"), Opening { addresses: vec![], missing: BTreeSet::new() });
             let decided = (&decision.listener_sets[&place], &decision.gateways[&place]);
-            listener_set(&set, decided, &opening, |_| None, at(1))
+            listener_set(&set, decided, &opening, &|_| None, at(1))
         };
         let (good, taken) =
             (json!({"name": "b", "port": 81, "protocol": "HTTP"}), json!({"name": "a", "port": 80, "protocol": "HTTP"}));
@@ -349,7 +381,7 @@ mod tests {
         let decision = decided(&it, &[], &[]);
         let addresses = vec![GatewayAddress { kind: None, value: Some("192.0.2.1".into()) }];
         let opening = Opening { addresses, missing: [Port::tcp(81)].into() };
-        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening, |_| None, at(1));
+        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening, &|_| None, at(1));
         assert_eq!(said(&said_of.conditions, "Programmed"), is("False", "NoResources"));
         assert_eq!(said(&said_of.listeners[0].conditions, "Programmed"), is("True", "Programmed"));
         assert_eq!(said(&said_of.listeners[1].conditions, "Programmed"), is("False", "PortUnavailable"));
@@ -370,13 +402,13 @@ mod tests {
     fn a_secret_that_is_no_good_is_said_at_its_listener() {
         let it = gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
         let decision = decided(&it, &[], &[]);
-        let wrong = |secret: &Place| Some(format!("there is no Secret {secret}"));
+        let wrong = |named: &Named| Some(format!("there is no {named:?}"));
         let said_of = gateway(
             &it,
             &decision.gateways[&Place::new("infra", "x")],
             0,
             &Opening { addresses: vec![], missing: BTreeSet::new() },
-            wrong,
+            &wrong,
             at(1),
         );
         assert_eq!(said(&said_of.listeners[0].conditions, "ResolvedRefs"), is("False", "InvalidCertificateRef"));

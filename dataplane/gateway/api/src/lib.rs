@@ -9,9 +9,9 @@ mod place;
 pub mod types;
 
 pub use self::decide::{
-    Attachment, Authorities, Backend, BackendPort, BackendTls, CONTROLLER, CertificateName, Decision, FEATURES, GatewayDecision,
-    HttpRule, ListenerDecision, ListenerSetDecision, Mirrored, ParentDecision, PolicyDecision, Problem, Protocol, RouteDecision,
-    RouteKind, ServiceInput, ServicePortInput, World, decide,
+    Attachment, Authorities, Backend, BackendPort, BackendTls, CONTROLLER, CertificateName, Clients, Decision, FEATURES,
+    GatewayDecision, HttpRule, ListenerDecision, ListenerSetDecision, Mirrored, ParentDecision, PolicyDecision, Problem,
+    Protocol, RouteDecision, RouteKind, ServiceInput, ServicePortInput, World, decide,
 };
 pub use self::doors::{DOOR_PORTS, Door, GATEWAY_ANNOTATION, doors};
 pub use self::place::{Place, place_of};

@@ -3,11 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use eddy_certificates::read_authorities;
-use eddy_gateway_api::{Authorities, BackendTls};
+use eddy_certificates::{Certificate, read_authorities};
+use eddy_gateway_api::{Authorities, BackendTls, Clients};
 use eddy_telemetry::error_chain;
 use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
 
+use crate::clients::LetIn;
 use crate::inputs::{AuthorityInput, Place};
 use crate::named::Seen;
 use crate::secured::Secured;
@@ -19,9 +22,12 @@ pub(crate) struct KnownAuthorities {
     /// Of which nothing is known yet.
     unheard: HashSet<Place>,
     /// What was made of what is asked for, and of those authorities as they were then. Connections outlive changes of anything else.
-    secured: HashMap<(BackendTls, Vec<u64>), Made>,
+    secured: HashMap<Key, Made>,
     last: u64,
 }
+
+/// What is asked for, the revisions of the authorities, and where the certificate is that is shown.
+type Key = (BackendTls, Vec<u64>, Option<usize>);
 
 /// What is known of a ConfigMap.
 struct Known {
@@ -33,6 +39,8 @@ struct Known {
 }
 
 struct Made {
+    /// It is kept, so that no other is where it is.
+    _shown: Option<Certificate>,
     /// None where nobody can be believed.
     secured: Option<Arc<Secured>>,
     is_used: bool,
@@ -86,31 +94,50 @@ impl KnownAuthorities {
         self.read.values().map(|known| known.input.clone()).collect()
     }
 
-    /// How backends are reached as is asked for; none where nobody can be believed.
-    pub(crate) fn secured(&mut self, asked: &BackendTls) -> Option<Arc<Secured>> {
-        let known = asked.config_maps().iter().filter_map(|place| self.read.get(place));
-        let known: Vec<&Known> = known.filter(|known| known.authorities.is_some()).collect();
-        let key = (asked.clone(), known.iter().map(|known| known.revision).collect());
+    /// How backends are reached as is asked for, with this certificate; none where nobody can be believed.
+    pub(crate) fn secured(&mut self, asked: &BackendTls, shown: Option<&Certificate>) -> Option<Arc<Secured>> {
+        let revisions = self.usable(asked.config_maps()).map(|(revision, _)| revision).collect();
+        let key = (asked.clone(), revisions, shown.map(|shown| Arc::as_ptr(shown.key()) as usize));
         if let Some(made) = self.secured.get_mut(&key) {
             made.is_used = true;
             return made.secured.clone();
         }
         let believed = match asked.authorities {
             Authorities::WellKnown => well_known(),
-            Authorities::ConfigMaps(_) => {
-                let all = known.iter().filter_map(|known| known.authorities.as_ref());
-                Arc::new(RootCertStore { roots: all.flat_map(|authorities| authorities.roots.clone()).collect() })
-            }
+            Authorities::ConfigMaps(_) => Arc::new(self.all(asked.config_maps())),
         };
         let secured = if believed.is_empty() {
             None
         } else {
-            let made = Secured::new(asked, believed);
+            let made = Secured::new(asked, believed, shown);
             made.inspect_err(|error| tracing::warn!(error = error_chain(error), "backends cannot be reached by TLS")).ok()
         };
         let secured = secured.map(Arc::new);
-        self.secured.insert(key, Made { secured: secured.clone(), is_used: true });
+        self.secured.insert(key, Made { _shown: shown.cloned(), secured: secured.clone(), is_used: true });
         secured
+    }
+
+    /// Which clients may come as is asked for.
+    pub(crate) fn let_in(&self, asked: &Clients) -> LetIn {
+        let authorities = self.all(&asked.authorities);
+        if asked.is_lax {
+            return LetIn::All;
+        }
+        let provider = Arc::new(ring::default_provider());
+        // Without authorities there is none.
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
+        verifier.map_or(LetIn::Nobody, LetIn::Vouched)
+    }
+
+    /// The authorities of these ConfigMaps, of those that can be used, with their revisions.
+    fn usable(&self, places: &[Place]) -> impl Iterator<Item = (u64, &RootCertStore)> {
+        let known = places.iter().filter_map(|place| self.read.get(place));
+        known.filter_map(|known| Some((known.revision, known.authorities.as_ref()?)))
+    }
+
+    fn all(&self, places: &[Place]) -> RootCertStore {
+        let roots = self.usable(places).flat_map(|(_, authorities)| authorities.roots.clone());
+        RootCertStore { roots: roots.collect() }
     }
 
     /// Forgets what was not asked for since the last time.
@@ -156,9 +183,9 @@ mod tests {
     #[test]
     fn who_is_reached_changes_with_who_vouches_for_them_and_with_nothing_else() {
         let (mut known, first) = (KnownAuthorities::default(), authority("a"));
-        assert!(known.secured(&asked(&["a"])).is_none(), "nobody is known yet");
+        assert!(known.secured(&asked(&["a"]), None).is_none(), "nobody is known yet");
         assert!(known.apply(&first.place, Seen::Is(first.clone())) && !known.apply(&first.place, Seen::Is(first.clone())));
-        let id = |known: &mut KnownAuthorities| known.secured(&asked(&["a", "missing"])).map(|secured| secured.id());
+        let id = |known: &mut KnownAuthorities| known.secured(&asked(&["a", "missing"]), None).map(|secured| secured.id());
         let before = id(&mut known).unwrap();
         known.prune();
         assert_eq!(id(&mut known), Some(before));
@@ -174,8 +201,8 @@ mod tests {
     #[test]
     fn those_that_browsers_believe_are_known() {
         let asked = BackendTls { authorities: Authorities::WellKnown, ..asked(&[]) };
-        assert!(KnownAuthorities::default().secured(&asked).is_some());
+        assert!(KnownAuthorities::default().secured(&asked, None).is_some());
         let nameless = BackendTls { hostname: "not a name".into(), ..asked };
-        assert!(KnownAuthorities::default().secured(&nameless).is_none());
+        assert!(KnownAuthorities::default().secured(&nameless, None).is_none());
     }
 }

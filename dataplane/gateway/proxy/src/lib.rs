@@ -12,6 +12,7 @@ mod authorities;
 mod balance;
 mod by_name;
 mod client;
+mod clients;
 mod compilation;
 mod compress;
 mod datagrams;

@@ -19,6 +19,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use crate::clients::LetIn;
 use crate::datagrams::{Datagrams, DatagramsShared, Whose};
 use crate::entry::RouteEntry;
 use crate::gateway_api::Comes;
@@ -337,7 +338,7 @@ async fn begin(
         }
     }
     let ends = match leads {
-        Leads::Tls(tls) => Some(tls),
+        Leads::Tls(tls) => Some((tls, false)),
         Leads::Gateway(address, tls, snapshot) => {
             let port = snapshot.load().api.get(&Port::tcp(address.port())).cloned();
             // It has just gone.
@@ -348,19 +349,21 @@ async fn begin(
             };
             match comes {
                 Comes::Requests | Comes::Named => None,
-                Comes::Tls => Some(tls),
+                // There is nobody who could be let in.
+                Comes::Tls | Comes::Ended(_) if matches!(port.let_in, Some(LetIn::Nobody)) => return Ok(None),
+                Comes::Tls => Some((tls, port.let_in.is_some())),
                 Comes::Passed(route) => return Ok(route.map(|route| Begun::Passed(Box::new(stream), from, route))),
                 Comes::Ended(None) => return Ok(None),
                 Comes::Ended(Some(route)) => {
-                    let stream = counted(tls.accept_any(stream).await, metrics)?;
+                    let stream = counted(tls.accept(stream, true, port.let_in.is_some()).await, metrics)?;
                     return Ok(Some(Begun::Passed(Box::new(stream), from, route)));
                 }
             }
         }
         Leads::Http | Leads::Port(..) => None,
     };
-    if let Some(tls) = ends {
-        let mut stream = counted(tls.accept(stream).await, metrics)?;
+    if let Some((tls, asks)) = ends {
+        let mut stream = counted(tls.accept(stream, false, asks).await, metrics)?;
         stream.begins().await?;
         let (head, is_http2) = stream.tell();
         return Ok(Some(Begun::Served(Box::new(stream), (!is_http2).then_some(head))));

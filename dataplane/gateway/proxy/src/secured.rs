@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eddy_certificates::SubjectNames;
+use eddy_certificates::{Certificate, SubjectNames};
 use eddy_gateway_api::{BackendTls, CertificateName};
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
@@ -23,10 +23,13 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use tokio_rustls::rustls::client::{
+    ResolvesClientCert, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
@@ -70,11 +73,15 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    /// Reaches backends as is asked for, of which one of these authorities must vouch.
+    /// Reaches backends as is asked for, of which one of these authorities must vouch; those that ask are shown a certificate.
     ///
     /// # Errors
     /// See [`SecuredError`].
-    pub(crate) fn new(asked: &BackendTls, authorities: Arc<RootCertStore>) -> Result<Self, SecuredError> {
+    pub(crate) fn new(
+        asked: &BackendTls,
+        authorities: Arc<RootCertStore>,
+        shown: Option<&Certificate>,
+    ) -> Result<Self, SecuredError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let name = host(&asked.hostname).ok_or_else(|| SecuredError::Name(asked.hostname.clone()))?;
         let provider = Arc::new(ring::default_provider());
@@ -88,7 +95,10 @@ impl Secured {
             let builder = ClientConfig::builder_with_provider(provider.clone());
             let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(SecuredError::Setup)?;
             let verified = builder.dangerous().with_custom_certificate_verifier(verifier.clone());
-            let mut config = verified.with_no_client_auth();
+            let mut config = match shown {
+                None => verified.with_no_client_auth(),
+                Some(shown) => verified.with_client_cert_resolver(Arc::new(Shown(shown.key().clone()))),
+            };
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
             Ok::<_, SecuredError>(Arc::new(config))
         };
@@ -122,6 +132,20 @@ impl Secured {
 impl fmt::Debug for Secured {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Secured").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Shows backends that ask a certificate, whomever they believe.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

@@ -9,11 +9,12 @@ use eddy_tls::{Files, TlsError, Watched};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::clients::Asking;
 use crate::entry::RouteEntry;
 use crate::hello::Hello;
 use crate::snapshot::Snapshot;
@@ -55,6 +56,8 @@ pub(crate) struct Terminator {
     acceptor: TlsAcceptor,
     /// Of what is nothing but TLS: what is spoken in it is not agreed on.
     of_any: TlsAcceptor,
+    /// The same two where clients are asked for certificates; at ports of Gateways only.
+    asking: Option<(TlsAcceptor, TlsAcceptor)>,
     snapshot: Arc<ArcSwap<Snapshot>>,
 }
 
@@ -64,7 +67,9 @@ impl Terminator {
     /// # Errors
     /// See [`TerminatorError`].
     pub(crate) fn new(snapshot: Arc<ArcSwap<Snapshot>>, own: Watched<Arc<CertifiedKey>>) -> Result<Self, TerminatorError> {
-        Self::of(Arc::new(Resolver { snapshot: snapshot.clone(), own }), snapshot)
+        let resolver = Arc::new(Resolver { snapshot: snapshot.clone(), own });
+        let (acceptor, of_any) = acceptors(resolver, None)?;
+        Ok(Self { acceptor, of_any, asking: None, snapshot })
     }
 
     /// One for a port that is opened for a Gateway, with the certificates of its listeners.
@@ -72,11 +77,12 @@ impl Terminator {
     /// # Errors
     /// See [`TerminatorError`].
     pub(crate) fn of_gateway(snapshot: Arc<ArcSwap<Snapshot>>, port: u16) -> Result<Self, TerminatorError> {
-        Self::of(Arc::new(ApiResolver { snapshot: snapshot.clone(), port: Port::tcp(port) }), snapshot)
-    }
-
-    fn of(resolver: Arc<dyn ResolvesServerCert>, snapshot: Arc<ArcSwap<Snapshot>>) -> Result<Self, TerminatorError> {
-        Ok(Self { acceptor: acceptor(resolver.clone(), &[HTTP2, HTTP1])?, of_any: acceptor(resolver, &[])?, snapshot })
+        let port = Port::tcp(port);
+        let resolver = Arc::new(ApiResolver { snapshot: snapshot.clone(), port });
+        let provider = Arc::new(ring::default_provider());
+        let asking = Arc::new(Asking { snapshot: snapshot.clone(), port, provider });
+        let (acceptor, of_any) = acceptors(resolver.clone(), None)?;
+        Ok(Self { acceptor, of_any, asking: Some(acceptors(resolver, Some(asking))?), snapshot })
     }
 
     /// The Route that a connection is to be passed on by as it is, if one is for the name that its client asks for.
@@ -91,26 +97,19 @@ impl Terminator {
         Ok(self.snapshot.load().by_name.find(&name).cloned())
     }
 
-    /// Agrees on TLS with a client.
+    /// Agrees on TLS with a client, and on which HTTP is spoken unless it `is_any`thing. Where it `asks`, the client shows a certificate.
     ///
     /// # Errors
     /// See [`HandshakeError`].
-    pub(crate) async fn accept(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
-        accept(&self.acceptor, stream).await
+    pub(crate) async fn accept(&self, stream: SocketStream, is_any: bool, asks: bool) -> Result<TlsStream, HandshakeError> {
+        let (acceptor, of_any) = match &self.asking {
+            Some((acceptor, of_any)) if asks => (acceptor, of_any),
+            _ => (&self.acceptor, &self.of_any),
+        };
+        let acceptor = if is_any { of_any } else { acceptor };
+        let accepted = timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
+        Ok(TlsStream::new(accepted?))
     }
-
-    /// The same for what is no HTTP.
-    ///
-    /// # Errors
-    /// See [`HandshakeError`].
-    pub(crate) async fn accept_any(&self, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
-        accept(&self.of_any, stream).await
-    }
-}
-
-async fn accept(acceptor: &TlsAcceptor, stream: SocketStream) -> Result<TlsStream, HandshakeError> {
-    let accepted = timeout(HANDSHAKE_WITHIN, acceptor.accept(stream)).await.map_err(|_| HandshakeError::Late)?;
-    Ok(TlsStream::new(accepted?))
 }
 
 /// The name, in lower case, that a client begins TLS for, if it does and names one. It is read again by whoever speaks with it.
@@ -133,16 +132,38 @@ pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
     Ok(Arc::new(certified))
 }
 
-/// Agrees on TLS with clients, by the certificates that `resolver` finds, and on one of the protocols in it.
-fn acceptor(resolver: Arc<dyn ResolvesServerCert>, protocols: &[&[u8]]) -> Result<TlsAcceptor, TerminatorError> {
+/// Agree on TLS with clients, by the certificates that `resolver` finds: for HTTP, and for anything.
+fn acceptors(
+    resolver: Arc<dyn ResolvesServerCert>,
+    asking: Option<Arc<Asking>>,
+) -> Result<(TlsAcceptor, TlsAcceptor), TerminatorError> {
+    let one = |protocols: &[&[u8]]| acceptor(resolver.clone(), asking.clone(), protocols);
+    Ok((one(&[HTTP2, HTTP1])?, one(&[])?))
+}
+
+fn acceptor(
+    resolver: Arc<dyn ResolvesServerCert>,
+    asking: Option<Arc<Asking>>,
+    protocols: &[&[u8]],
+) -> Result<TlsAcceptor, TerminatorError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_protocol_versions(&[&TLS13, &TLS12]).map_err(TerminatorError::Setup)?;
-    let mut server = builder.with_no_client_auth().with_cert_resolver(resolver);
+    let (builder, comes_back) = match asking {
+        None => (builder.with_no_client_auth(), true),
+        // Whoever comes back would be who they were, whatever has been asked for since.
+        Some(asking) => (builder.with_client_cert_verifier(asking), false),
+    };
+    let mut server = builder.with_cert_resolver(resolver);
     server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
-    server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
-    // Without more tickets than a browser has use for: each is a write of its own.
-    server.send_tls13_tickets = 1;
+    if comes_back {
+        // Whoever comes back need not show that it has the key of the certificate again. The keys for it are drawn anew every few hours.
+        server.ticketer = ring::Ticketer::new().map_err(TerminatorError::Setup)?;
+        // Without more tickets than a browser has use for: each is a write of its own.
+        server.send_tls13_tickets = 1;
+    } else {
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+    }
     Ok(TlsAcceptor::from(Arc::new(server)))
 }
 

@@ -6,6 +6,7 @@ use eddy_certificates::{SECRETS_A_TENANT_MAX, readable};
 use eddy_router::{ANY_HOST, Port, Transport};
 use kube::ResourceExt;
 
+use super::clients::{self, Clients};
 use super::grants::Grants;
 use super::request_route::RouteKind;
 use super::{GatewayDecision, Problem};
@@ -58,6 +59,8 @@ pub struct ListenerDecision {
     pub kinds: Vec<RouteGroupKind>,
     /// The Secrets with its certificates, which it may name.
     pub certificates: Vec<Place>,
+    /// What is asked of clients that begin TLS; nothing if none.
+    pub clients: Option<Clients>,
     /// Another listener has the same, or wants it.
     pub conflict: Option<Problem>,
     /// Why it is not served.
@@ -93,39 +96,69 @@ struct Owner<'a> {
 pub(super) fn decide(gateway: &Gateway, sets: &[&ListenerSet], grants: &Grants<'_>) -> GatewayDecision {
     let namespace = gateway.namespace().unwrap_or_default();
     let own = Owner { kind: "Gateway", namespace: &namespace, set: None };
-    let mut listeners: Vec<ListenerDecision> =
-        gateway.spec.listeners.iter().map(|listener| one(listener, gateway.spec.tls.as_ref(), &own, grants)).collect();
+    let mut listeners: Vec<ListenerDecision> = gateway
+        .spec
+        .listeners
+        .iter()
+        .map(|listener| one(listener, (gateway.spec.tls.as_ref(), &namespace), &own, grants))
+        .collect();
     let conflicts: Vec<Option<Problem>> = listeners.iter().map(|listener| conflict(listener, &listeners)).collect();
     listeners.iter_mut().zip(conflicts).for_each(|(listener, conflict)| listener.conflict = conflict);
     for set in sets {
         let place = place_of(*set);
         let owner = Owner { kind: "ListenerSet", namespace: &place.namespace, set: Some(place.clone()) };
         for listener in &set.spec.listeners {
-            let mut decided = one(listener, gateway.spec.tls.as_ref(), &owner, grants);
+            let mut decided = one(listener, (gateway.spec.tls.as_ref(), &namespace), &owner, grants);
             // What the Gateway has, or wants twice, is left to nobody else, and what an older one has to no younger one.
             let has = |other: &&ListenerDecision| other.set.is_none() || other.conflict.is_none();
             decided.conflict = conflict(&decided, listeners.iter().filter(has));
             listeners.push(decided);
         }
     }
-    GatewayDecision { problem: problem(gateway), listeners }
+    GatewayDecision { problem: problem(gateway), listeners, client_certificate: clients::shown(gateway, &namespace, grants) }
 }
 
-/// Leaves out the Secrets of a namespace that are more than are read of one, by its oldest Gateways.
+/// Leaves out the Secrets and ConfigMaps of a namespace that are more than are read of one, by its oldest Gateways.
 pub(super) fn bound_certificates(oldest: &[Place], gateways: &mut BTreeMap<Place, GatewayDecision>) {
-    let named = oldest.iter().filter_map(|place| gateways.get(place)).flat_map(|gateway| &gateway.listeners);
-    let named: Vec<Place> = named.flat_map(|listener| listener.certificates.clone()).collect();
-    let readable = readable(named.iter().map(|secret| (&*secret.namespace, &*secret.name)));
-    for listener in gateways.values_mut().flat_map(|gateway| &mut gateway.listeners) {
-        let before = listener.certificates.len();
-        listener.certificates.retain(|secret| readable.contains(&(&*secret.namespace, &*secret.name)));
-        if listener.certificates.len() < before {
-            let message = format!(
-                "tls.certificateRefs: of one namespace, {SECRETS_A_TENANT_MAX} Secrets are read, those of the oldest Gateways"
-            );
-            listener.unresolved.get_or_insert_with(|| Problem::new("InvalidCertificateRef", message));
+    let oldest = || oldest.iter().filter_map(|place| gateways.get(place));
+    let of_one = |gateway: &GatewayDecision| -> Vec<Place> {
+        let of_listeners = gateway.listeners.iter().flat_map(|listener| listener.certificates.clone());
+        of_listeners.chain(gateway.client_certificate.clone().and_then(Result::ok)).collect()
+    };
+    let secrets: Vec<Place> = oldest().flat_map(of_one).collect();
+    let clients = oldest().flat_map(|gateway| &gateway.listeners).filter_map(|listener| listener.clients.as_ref());
+    let maps: Vec<Place> = clients.flat_map(|clients| clients.authorities.clone()).collect();
+    let (secrets, maps) = (read(&secrets), read(&maps));
+    for gateway in gateways.values_mut() {
+        if matches!(&gateway.client_certificate, Some(Ok(secret)) if !secrets.contains(secret)) {
+            gateway.client_certificate = Some(Err(Problem::new("InvalidClientCertificateRef", too_many("spec.tls.backend"))));
         }
     }
+    for listener in gateways.values_mut().flat_map(|gateway| &mut gateway.listeners) {
+        let before = listener.certificates.len();
+        listener.certificates.retain(|secret| secrets.contains(secret));
+        if listener.certificates.len() < before {
+            let problem = || Problem::new("InvalidCertificateRef", too_many("tls.certificateRefs"));
+            listener.unresolved.get_or_insert_with(problem);
+        }
+        let Some(clients) = &mut listener.clients else { continue };
+        let before = clients.authorities.len();
+        clients.authorities.retain(|map| maps.contains(map));
+        if clients.authorities.len() < before {
+            let problem = || Problem::new("InvalidCACertificateRef", too_many("spec.tls.frontend"));
+            listener.unresolved.get_or_insert_with(problem);
+        }
+    }
+}
+
+/// Those that are read of what is named.
+fn read(named: &[Place]) -> BTreeSet<Place> {
+    let read = readable(named.iter().map(|place| (&*place.namespace, &*place.name)));
+    read.into_iter().map(|(namespace, name)| Place::new(namespace, name)).collect()
+}
+
+fn too_many(field: &str) -> String {
+    format!("{field}: of one namespace, {SECRETS_A_TENANT_MAX} objects are read, those of the oldest Gateways")
 }
 
 /// Why a Gateway is none that is run here.
@@ -142,7 +175,12 @@ fn problem(gateway: &Gateway) -> Option<Problem> {
         .then(|| Problem::new("UnsupportedAddress", "spec.addresses: only addresses of the type IPAddress can be given"))
 }
 
-fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants: &Grants<'_>) -> ListenerDecision {
+fn one(
+    listener: &Listener,
+    (tls, gateways_namespace): (Option<&GatewayTls>, &str),
+    owner: &Owner<'_>,
+    grants: &Grants<'_>,
+) -> ListenerDecision {
     let protocol = match listener.protocol.as_str() {
         "HTTP" => Some(Protocol::Http),
         "HTTPS" => Some(Protocol::Https),
@@ -154,17 +192,11 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants:
         "UDP" => Some(Protocol::Udp),
         _ => None,
     };
-    let problem = match protocol {
-        None => Some(Problem::new(
-            "UnsupportedProtocol",
-            format!("{} is not spoken here: HTTP, HTTPS, TLS, TCP and UDP are", listener.protocol),
-        )),
-        Some(Protocol::Https | Protocol::TlsEnded) if tls.is_some_and(|tls| tls.asks_for_certificates(listener.port)) => {
-            Some(Problem::new("UnsupportedValue", "spec.tls.frontend: certificates of clients are not asked for here"))
-        }
-        Some(_) => None,
-    };
-    let supported: &[&str] = match protocol.filter(|_| problem.is_none()) {
+    let problem = protocol.is_none().then(|| {
+        let message = format!("{} is not spoken here: HTTP, HTTPS, TLS, TCP and UDP are", listener.protocol);
+        Problem::new("UnsupportedProtocol", message)
+    });
+    let supported: &[&str] = match protocol {
         Some(Protocol::Http | Protocol::Https) => &HTTP_KINDS,
         Some(Protocol::Tls | Protocol::TlsEnded) => &[RouteKind::Tls.as_str()],
         Some(Protocol::Tcp) => &[RouteKind::Tcp.as_str()],
@@ -176,6 +208,10 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants:
         (Some(Protocol::Https | Protocol::TlsEnded), ends) => certificates(ends.as_ref(), owner, grants),
         _ => (Vec::new(), None),
     };
+    let ends_tls = matches!(protocol, Some(Protocol::Https | Protocol::TlsEnded));
+    let validation = tls.filter(|_| ends_tls).and_then(|tls| tls.validation(listener.port));
+    let asked = validation.map(|validation| clients::asked(validation, gateways_namespace, grants));
+    let (clients, wrong_clients) = asked.map_or((None, None), |(clients, wrong)| (Some(clients), wrong));
     ListenerDecision {
         set: owner.set.clone(),
         name: listener.name.clone(),
@@ -185,9 +221,10 @@ fn one(listener: &Listener, tls: Option<&GatewayTls>, owner: &Owner<'_>, grants:
         route_namespaces: listener.allowed_routes.as_ref().and_then(|allowed| allowed.namespaces.clone()),
         kinds,
         certificates,
+        clients,
         conflict: None,
         problem,
-        unresolved: wrong_kind.or(wrong_certificate),
+        unresolved: wrong_kind.or(wrong_certificate).or(wrong_clients),
         attached: BTreeSet::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod backends;
+mod clients;
 mod filters;
 mod grants;
 mod listener_sets;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::attach::{Attachment, ParentDecision};
 pub use self::backends::BackendPort;
+pub use self::clients::Clients;
 pub use self::listener_sets::ListenerSetDecision;
 pub use self::listeners::{ListenerDecision, Protocol};
 pub use self::policies::{Authorities, BackendTls, CertificateName, PolicyDecision};
@@ -35,13 +37,16 @@ use crate::types::{BackendTlsPolicy, Gateway, GrpcRoute, HttpRoute, ListenerSet,
 pub const CONTROLLER: &str = "eddy.cloud/gateway";
 
 /// What is done, as the conformance suite calls it.
-pub const FEATURES: [&str; 40] = [
+pub const FEATURES: [&str; 43] = [
     "BackendTLSPolicy",
     "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",
     "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
     "GatewayPort8080",
@@ -168,6 +173,8 @@ pub struct GatewayDecision {
     pub listeners: Vec<ListenerDecision>,
     /// Of the whole.
     pub problem: Option<Problem>,
+    /// The Secret with the certificate that backends are shown that are reached by TLS, or why there is none.
+    pub client_certificate: Option<Result<Place, Problem>>,
 }
 
 impl GatewayDecision {

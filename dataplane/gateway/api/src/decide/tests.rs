@@ -224,14 +224,44 @@ fn so_many_secrets_of_a_namespace_are_read() {
 }
 
 #[test]
-fn who_asks_for_certificates_of_clients_is_not_served_without() {
-    let mut written = Written::default()
-        .gateway("g", json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
-    let frontend = json!({"frontend": {"default": {"validation": {"caCertificateRefs": []}}}});
-    written.gateways[0].spec.tls = serde_json::from_value(frontend).unwrap();
+fn certificates_of_clients_are_asked_for_where_tls_ends() {
+    let tls = json!({"certificateRefs": [{"name": "s"}]});
+    let listeners = json!([
+        {"name": "a", "port": 443, "protocol": "HTTPS", "tls": tls},
+        {"name": "b", "port": 8443, "protocol": "TLS", "tls": tls},
+        {"name": "c", "port": 80, "protocol": "HTTP"},
+        {"name": "d", "port": 9443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+        {"name": "e", "port": 10443, "protocol": "HTTPS", "tls": tls},
+    ]);
+    let map = |name: &str, more: Value| {
+        let mut reference = json!({"group": "", "kind": "ConfigMap", "name": name});
+        reference.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        reference
+    };
+    let mut written = Written::default().gateway("g", listeners);
+    let validation = |references: Value, mode: &str| json!({"validation": {"caCertificateRefs": references, "mode": mode}});
+    let per_port = json!([
+        {"port": 8443, "tls": validation(json!([map("b", json!({"namespace": "other"})), map("c", json!({}))]), "AllowInsecureFallback")},
+        {"port": 10443, "tls": {}},
+    ]);
+    let frontend =
+        json!({"default": validation(json!([map("a", json!({"kind": "Secret"}))]), "AllowValidOnly"), "perPort": per_port});
+    let backend = json!({"clientCertificateRef": {"name": "shown", "namespace": "other"}});
+    written.gateways[0].spec.tls = serde_json::from_value(json!({"frontend": frontend, "backend": backend})).unwrap();
     let decision = written.decide();
-    let problem = decision.gateways[&Place::new("infra", "g")].listeners[0].problem.clone();
-    assert_eq!(problem.unwrap().reason, "UnsupportedValue");
+    let gateway = &decision.gateways[&Place::new("infra", "g")];
+    let asked: Vec<_> = gateway
+        .listeners
+        .iter()
+        .map(|one| one.clients.as_ref().map(|clients| (clients.authorities.len(), clients.is_lax)))
+        .collect();
+    assert_eq!(asked, [Some((0, false)), Some((1, true)), None, None, None]);
+    let wrong: Vec<_> = gateway.listeners.iter().map(|one| one.unresolved.as_ref().map(|problem| problem.reason)).collect();
+    assert_eq!(wrong, [Some("InvalidCACertificateKind"), Some("RefNotPermitted"), None, None, None]);
+    assert_eq!(gateway.client_certificate.as_ref().unwrap().as_ref().unwrap_err().reason, "RefNotPermitted");
+    let written = written.grant("other", ("Gateway", "infra"), "Secret");
+    let shown = written.decide().gateways[&Place::new("infra", "g")].client_certificate.clone();
+    assert_eq!(shown, Some(Ok(Place::new("other", "shown"))));
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub struct GatewaySpec {
     /// What its Service is to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure: Option<Infrastructure>,
-    /// What is asked of clients that come by TLS.
+    /// Certificates besides those that listeners have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<GatewayTls>,
     /// Which ListenerSets may add listeners; none if this is none.
@@ -87,13 +87,25 @@ pub struct AllowedListeners {
     pub namespaces: Option<Namespaces>,
 }
 
-/// What is asked of clients that come by TLS.
+/// Certificates besides those that listeners have.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct GatewayTls {
-    /// Of those of all listeners, or of some.
+    /// What is shown to backends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendClientTls>,
+    /// What is asked of clients that come by TLS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frontend: Option<FrontendTls>,
+}
+
+/// What is shown to backends.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendClientTls {
+    /// The Secret with the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<ObjectReference>,
 }
 
 /// What is asked of clients.
@@ -122,18 +134,29 @@ pub struct PortTls {
 /// Whether clients show certificates.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct Validating {
-    /// Those of which authorities; any client comes if none.
+    /// Which; any client comes if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation: Option<serde_json::Value>,
+    pub validation: Option<ClientValidation>,
+}
+
+/// Which certificates clients show.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientValidation {
+    /// Those that one of these authorities vouches for.
+    #[serde(default, rename = "caCertificateRefs")]
+    pub ca_certificate_refs: Vec<ObjectReference>,
+    /// AllowValidOnly or AllowInsecureFallback; the former if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
 }
 
 impl GatewayTls {
-    /// Whether clients are to show certificates at a port.
-    pub fn asks_for_certificates(&self, port: i32) -> bool {
-        self.frontend.as_ref().is_some_and(|frontend| {
-            let of_port = frontend.per_port.iter().find(|one| one.port == port).map(|one| &one.tls);
-            of_port.unwrap_or(&frontend.default).validation.is_some()
-        })
+    /// Which certificates clients show at a port.
+    pub fn validation(&self, port: i32) -> Option<&ClientValidation> {
+        let frontend = self.frontend.as_ref()?;
+        let of_port = frontend.per_port.iter().find(|one| one.port == port).map(|one| &one.tls);
+        of_port.unwrap_or(&frontend.default).validation.as_ref()
     }
 }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use eddy_certificates::Certificate;
 use eddy_crds::RouteProtocol;
-use eddy_gateway_api::{BackendPort, Decision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
+use eddy_gateway_api::{Attachment, BackendPort, Decision, HttpRule, Place, Protocol, RouteDecision, RouteKind, decide};
 use eddy_router::{Filters, HostMap, Port, Redirect, Rule, Table};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::admission::Requirement;
 use crate::authorities::KnownAuthorities;
 use crate::balance::{Backend, Backends};
+use crate::clients::LetIn;
 use crate::compilation::by_prefix;
 use crate::endpoints::{PortKey, Registry, ServicePort};
 use crate::entry::RouteEntry;
@@ -33,6 +34,8 @@ const RETRIES: u32 = 2;
 /// A port that is opened for a Gateway.
 #[derive(Debug)]
 pub(crate) struct ApiPort {
+    /// Which clients may begin TLS; all if none, and they are asked for nothing.
+    pub(crate) let_in: Option<LetIn>,
     listeners: HostMap<Arc<ApiListener>>,
 }
 
@@ -130,7 +133,7 @@ pub(crate) fn compile(
 ) -> Compiled {
     let decision = inputs.with_world(decide);
     let mut compiled = Compiled::default();
-    let (mut rules, mut passing) = gather(&decision, authorities, registry);
+    let (mut rules, mut passing) = gather(&decision, secrets, authorities, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
     let counting = decision.policies.iter().filter(|policy| !policy.gateways.is_empty());
     compiled.config_maps = counting.flat_map(|policy| policy.tls.config_maps().to_vec()).collect();
@@ -140,10 +143,11 @@ pub(crate) fn compile(
         doors.entry((gateway, door.of())).or_default().push(door.opened());
     }
     for (place, gateway) in &decision.gateways {
+        compiled.named.extend(gateway.client_certificate.iter().filter_map(|shown| shown.as_ref().ok()).cloned());
         for port in gateway.ports() {
             let Some(opened) = doors.get(&(place, port)) else { continue };
             let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port() == Some(port) && one.is_accepted());
-            let mut listeners = HostMap::default();
+            let (mut listeners, mut let_in) = (HostMap::default(), None);
             for (number, listener) in at_port {
                 let Some(protocol) = listener.protocol else { continue };
                 let mut passes = HostMap::default();
@@ -153,10 +157,15 @@ pub(crate) fn compile(
                 let (table, errors) = Table::compile(rules.remove(&(place, number)).unwrap_or_default());
                 errors.iter().for_each(|error| tracing::warn!(gateway = %place, %error, "a path was left out"));
                 compiled.named.extend(listener.certificates.iter().cloned());
+                if let Some(clients) = &listener.clients {
+                    compiled.config_maps.extend(clients.authorities.iter().cloned());
+                    // All listeners of a port ask for the same.
+                    let_in = Some(authorities.let_in(clients));
+                }
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
-            let port = Arc::new(ApiPort { listeners });
+            let port = Arc::new(ApiPort { let_in, listeners });
             for opened in opened {
                 match compiled.ports.entry(*opened) {
                     Entry::Vacant(free) => drop(free.insert(port.clone())),
@@ -176,8 +185,15 @@ type Passing<'a> = HashMap<(&'a Place, usize), Vec<(String, Arc<RouteEntry>)>>;
 type Rules<'a> = HashMap<(&'a Place, usize), Vec<Rule<Arc<RouteEntry>>>>;
 
 /// The rules of each listener, in the order of their Routes.
-fn gather<'a>(decision: &'a Decision, authorities: &mut KnownAuthorities, registry: &mut Registry) -> (Rules<'a>, Passing<'a>) {
+fn gather<'a>(
+    decision: &'a Decision,
+    secrets: &HashMap<Place, Certificate>,
+    authorities: &mut KnownAuthorities,
+    registry: &mut Registry,
+) -> (Rules<'a>, Passing<'a>) {
     let (mut rules, mut passing) = (Rules::new(), Passing::new());
+    let shown = |gateway: &Place| secrets.get(decision.gateways.get(gateway)?.client_certificate.as_ref()?.as_ref().ok()?);
+    let listener = |at: &Attachment| decision.gateways.get(&at.gateway).and_then(|gateway| gateway.listeners.get(at.listener));
     for route in &decision.routes {
         let at = || route.parents.iter().flat_map(|parent| &parent.at);
         if at().next().is_none() {
@@ -185,13 +201,14 @@ fn gather<'a>(decision: &'a Decision, authorities: &mut KnownAuthorities, regist
         }
         if matches!(route.kind, RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp) {
             let Some(rule) = route.rules.first() else { continue };
-            let within = Arc::new(entry(route, rule, None, authorities, registry));
             // What is passed on as it comes is in its client's TLS, if it is in any.
-            let as_it_is = Arc::new(entry(route, &without_tls(rule), None, authorities, registry));
+            let as_it_is = Arc::new(entry(route, &without_tls(rule), None, (authorities, None), registry));
             for attachment in at() {
-                let listener = decision.gateways.get(&attachment.gateway).and_then(|one| one.listeners.get(attachment.listener));
-                let is_ended = listener.is_some_and(|listener| listener.protocol == Some(Protocol::TlsEnded));
-                let value = if is_ended { &within } else { &as_it_is };
+                let is_ended = listener(attachment).is_some_and(|listener| listener.protocol == Some(Protocol::TlsEnded));
+                let value = match is_ended {
+                    true => Arc::new(entry(route, rule, None, (&mut *authorities, shown(&attachment.gateway)), registry)),
+                    false => as_it_is.clone(),
+                };
                 let of_listener = passing.entry((&attachment.gateway, attachment.listener)).or_default();
                 of_listener.extend(attachment.hosts.iter().map(|host| (host.clone(), value.clone())));
             }
@@ -199,22 +216,24 @@ fn gather<'a>(decision: &'a Decision, authorities: &mut KnownAuthorities, regist
         }
         for rule in &route.rules {
             for (matched, matches) in by_prefix(rule.matches.clone()) {
-                let shared = entry(route, rule, matched.clone(), authorities, registry);
-                let redirect =
-                    shared.filters.redirect.clone().filter(|redirect| redirect.scheme.is_none() && redirect.port.is_none());
-                let shared = Arc::new(shared);
+                // One for all listeners, but for what differs: whoever is sent to no other scheme or port stays at the listener's, and
+                // Gateways show backends certificates of their own.
+                let mut shared: BTreeMap<(Option<u16>, Option<&Place>), Arc<RouteEntry>> = BTreeMap::new();
+                let redirect = rule.filters.as_ref().ok().and_then(|filters| filters.redirect.clone());
+                let redirect = redirect.filter(|redirect| redirect.scheme.is_none() && redirect.port.is_none());
                 for attachment in at() {
-                    let mut value = shared.clone();
-                    let listener =
-                        decision.gateways.get(&attachment.gateway).and_then(|gateway| gateway.listeners.get(attachment.listener));
-                    if let (Some(redirect), Some(listener)) = (&redirect, listener) {
-                        // Whoever is sent to no other scheme or port stays at the listener's.
-                        let mut of_listener = entry(route, rule, matched.clone(), authorities, registry);
-                        of_listener.filters.redirect = Some(Redirect { port: Some(listener.number), ..redirect.clone() });
-                        value = Arc::new(of_listener);
-                    }
+                    let shown = shown(&attachment.gateway);
+                    let port = redirect.as_ref().and(listener(attachment)).map(|listener| listener.number);
+                    let key = (port, shown.map(|_| &attachment.gateway));
+                    let value = shared.entry(key).or_insert_with(|| {
+                        let mut value = entry(route, rule, matched.clone(), (&mut *authorities, shown), registry);
+                        if let (Some(redirect), Some(port)) = (&redirect, port) {
+                            value.filters.redirect = Some(Redirect { port: Some(port), ..redirect.clone() });
+                        }
+                        Arc::new(value)
+                    });
                     let of_listener = rules.entry((&attachment.gateway, attachment.listener)).or_default();
-                    of_listener.push(Rule { hosts: attachment.hosts.clone(), matches: matches.clone(), value });
+                    of_listener.push(Rule { hosts: attachment.hosts.clone(), matches: matches.clone(), value: value.clone() });
                 }
             }
         }
@@ -234,14 +253,14 @@ fn entry(
     route: &RouteDecision,
     rule: &HttpRule,
     matched: Option<Box<str>>,
-    authorities: &mut KnownAuthorities,
+    (authorities, shown): (&mut KnownAuthorities, Option<&Certificate>),
     registry: &mut Registry,
 ) -> RouteEntry {
     let mut reached = |port: &BackendPort| {
         // Who cannot be reached as they must be is not reached at all.
         let secured = match &port.tls {
             None => None,
-            Some(tls) => Some(authorities.secured(tls)?),
+            Some(tls) => Some(authorities.secured(tls, shown)?),
         };
         let BackendPort { service, port, transport, .. } = port.clone();
         Some((registry.endpoints(&ServicePort { service, transport, port: PortKey::Name(port) }), secured))
