@@ -1,8 +1,21 @@
 //! Backends that are reached by TLS, and that must be who they are said to be.
 
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use eddy_e2e::wait;
 use rcgen::{CertificateParams, KeyPair, SanType};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::server::TlsStream;
 
 use crate::gateways::{free_port, inputs, object, rules, status};
 use crate::support::GatewayProcess;
@@ -62,6 +75,106 @@ async fn a_backend_that_a_policy_is_for_is_reached_by_tls_if_it_is_who_it_must_b
             wait("the gateway ends", || gateway.end());
         });
     }
+}
+
+/// What is served of one Route to a backend that has this certificate.
+fn reached(theirs: &(String, String), backend: SocketAddr, port: u16) -> Value {
+    let listeners = json!([{"name": "http", "port": 80, "protocol": "HTTP"}]);
+    let route = rules("first", json!([{"backendRefs": [{"name": "web", "port": 80}]}]));
+    let mut inputs = inputs(&[("first", listeners, &[(80, port)])], &[("r", route)], backend);
+    let reference = json!([{"group": "", "kind": "ConfigMap", "name": "ca"}]);
+    let validation = json!({"hostname": "backend.example", "caCertificateRefs": reference});
+    let policy = json!({"targetRefs": [{"group": "", "kind": "Service", "name": "web"}], "validation": validation});
+    inputs["gateway_api"]["tls_policies"] = json!([object("BackendTLSPolicy", "p", 1, policy)]);
+    inputs["authorities"] = json!([{"place": {"namespace": "infra", "name": "ca"}, "certificates": theirs.0}]);
+    inputs
+}
+
+/// A backend whose connections are answered by this; how many there were is counted.
+async fn counted<F>(
+    (chain, key): &(String, String),
+    answer: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>)
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let certificate = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(server.with_single_cert(vec![certificate], key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counting = count.clone();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            counting.fetch_add(1, Ordering::Relaxed);
+            let accepted = acceptor.accept(connection).await.unwrap();
+            tokio::spawn(answer(accepted));
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_by_tls_are_used_again() {
+    let theirs = backends(&["backend.example"]);
+    let (backend, count) = counted(&theirs, |mut connection| async move {
+        let mut request = Vec::new();
+        while connection.read_buf(&mut request).await? > 0 {
+            if request.ends_with(b"\r\n\r\n") {
+                request.clear();
+                connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await?;
+                connection.flush().await?;
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let port = free_port();
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&reached(&theirs, backend, port), &["--gateway-api"]));
+    for _ in 0..5 {
+        tokio::task::block_in_place(|| assert_eq!(status(port, "http://any.example/", &[]), "200"));
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_may_not_be_whole_is_not_passed_on_as_if_it_were() {
+    let theirs = backends(&["backend.example"]);
+    for says_so in [true, false] {
+        let (backend, _) = counted(&theirs, move |mut connection| async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
+            connection.write_all(b"HTTP/1.1 200 OK\r\n\r\nsome of it").await?;
+            connection.flush().await?;
+            // To end without saying so is what whoever is on the way can do as well.
+            if says_so { connection.shutdown().await } else { connection.get_mut().0.shutdown().await }
+        })
+        .await;
+        let port = free_port();
+        let _gateway =
+            tokio::task::block_in_place(|| GatewayProcess::start(&reached(&theirs, backend, port), &["--gateway-api"]));
+        tokio::task::block_in_place(|| {
+            wait("the port is open", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+            let url = format!("http://127.0.0.1:{port}/");
+            let said = Command::new("curl").args(["-s", "--max-time", "20", &url]).output().unwrap();
+            // Or it is not begun with at all: 502 says so as well.
+            let is_whole = said.status.success() && said.stdout == b"some of it";
+            assert_eq!(is_whole, says_so, "{}", String::from_utf8_lossy(&said.stdout));
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_must_be_reached_by_tls_is_not_reached_before_that_is_known() {
+    let theirs = backends(&["backend.example"]);
+    let backend = secured_backend(&theirs, 3).await;
+    let port = free_port();
+    let mut inputs = reached(&theirs, backend, port);
+    inputs["gateway_api"].as_object_mut().unwrap().remove("tls_policies");
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+    tokio::task::block_in_place(|| assert_eq!(status(port, "http://any.example/", &[]), "500"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,6 +56,7 @@ pub(crate) fn inputs(gateways: &[Written<'_>], routes: &[(&str, Value)], backend
             "gateways": gateways.iter().map(gateway).collect::<Vec<_>>(),
             "http_routes": routes.iter().enumerate().map(route).collect::<Vec<_>>(),
             "grants": [],
+            "tls_policies": [],
             "namespaces": {"infra": {}},
             "services": [[{"namespace": "infra", "name": "web"}, {"ports": [{"port": 80, "name": "http", "is_udp": false}]}]],
             "doors": gateways.iter().map(doors).collect::<Vec<_>>(),

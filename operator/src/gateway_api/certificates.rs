@@ -135,7 +135,7 @@ fn named(decision: &Decision) -> BTreeSet<Named> {
     let listeners = || decision.gateways.values().flat_map(|gateway| &gateway.listeners);
     let shown = decision.gateways.values().filter_map(|gateway| gateway.client_certificate.as_ref()?.as_ref().ok());
     let certificates = listeners().flat_map(|listener| &listener.certificates).chain(shown).cloned().map(Named::Certificate);
-    let policies = decision.policies.iter().filter(|policy| !policy.gateways.is_empty());
+    let policies = decision.policies.iter().filter(|policy| policy.counts());
     let of_backends = policies.flat_map(|policy| policy.tls.config_maps());
     let of_clients = listeners().filter_map(|listener| listener.clients.as_ref()).flat_map(|clients| &clients.authorities);
     certificates.chain(of_backends.chain(of_clients).cloned().map(Named::Authorities)).collect()

@@ -150,13 +150,17 @@ impl Plan {
 
     fn opened(&mut self, name: &str, namespace: &str, port: Port) -> Option<u16> {
         let key = (name.to_owned(), port);
-        if let Some(known) = self.assigned.get_mut(&key) {
-            // Of what is there already it is known only whose Gateway's it is.
-            namespace.clone_into(&mut known.namespace);
-            return Some(known.opened);
+        let known = self.assigned.get(&key).map(|known| (known.opened, known.namespace == namespace));
+        if let Some((opened, true)) = known {
+            return Some(opened);
         }
         if self.assigned.values().filter(|assigned| assigned.namespace == namespace).count() >= DOORS_A_NAMESPACE_MAX {
             return None;
+        }
+        if let Some((opened, false)) = known {
+            // Of what was there already it is known only whose Gateway's it is, and a listener may have another owner now.
+            self.assigned.insert(key, Assigned { opened, namespace: namespace.to_owned() });
+            return Some(opened);
         }
         let taken = self.taken();
         let last = self.last.unwrap_or(*DOOR_PORTS.end());

@@ -52,7 +52,7 @@ pub(crate) async fn run(client: Client, context: Arc<Context>, stop: impl Future
     let Some(settings) = context.gateway_api.clone() else { return stop.await };
     let (stores, mut changes) = Stores::watch(&client);
     let (certificates, plan) = (Certificates::new(client.clone()), Plan::default());
-    let mut engine = Engine { client, context, certificates, plan, settings };
+    let mut engine = Engine { client, context, certificates, plan, settings, own_sets: BTreeSet::new() };
     let mut stop = std::pin::pin!(stop);
     let mut next: Option<Instant> = None;
     loop {
@@ -125,6 +125,8 @@ struct Engine {
     certificates: Certificates,
     plan: Plan,
     settings: GatewayApi,
+    /// ListenerSets that were for Gateways that are run here.
+    own_sets: BTreeSet<Place>,
 }
 
 impl Engine {
@@ -143,7 +145,7 @@ impl Engine {
             tls_routes: &tls_routes,
             tcp_routes: &tcp_routes,
             udp_routes: &udp_routes,
-            tls_policies: &tls_policies,
+            tls_policies: Some(&tls_policies),
             grants: &grants,
             namespaces: &known.namespaces,
             services: &known.services,
@@ -266,7 +268,7 @@ impl Engine {
     }
 
     async fn write_listener_set(
-        &self,
+        &mut self,
         set: &ListenerSet,
         known: &Known,
         decision: &Decision,
@@ -274,7 +276,10 @@ impl Engine {
     ) -> Result<(), ReconcileError> {
         let place = place_of(set);
         let decided = decision.listener_sets.get(&place).and_then(|set| Some((set, decision.gateways.get(&set.gateway)?)));
-        let Some((decided, gateway)) = decided else { return self.write_parentless(set, known).await };
+        let Some((decided, gateway)) = decided else {
+            return if self.own_sets.remove(&place) { self.write_parentless(set, known).await } else { Ok(()) };
+        };
+        self.own_sets.insert(place.clone());
         let wrong = |named: &Named| self.certificates.problem(named);
         let after = status::listener_set(set, (decided, gateway), &opened.of(&decided.gateway), &wrong, Timestamp::now());
         if set.status.as_ref() == Some(&after) {

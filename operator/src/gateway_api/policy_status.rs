@@ -27,7 +27,11 @@ pub(super) fn policy(
     let is_nobody = !matches!(decided.tls.authorities, Authorities::WellKnown) && wrongs.len() == maps.len();
     let nobody = is_nobody.then(|| problem("NoValidCACertificate", "validation.caCertificateRefs: none can be used"));
     let obstacle = decided.problem.clone().or(nobody);
-    for gateway in &decided.gateways {
+    let won = decided.gateways.iter().map(|gateway| (gateway, decided.lost.get(gateway)));
+    let lost = decided.lost.iter().filter(|(gateway, _)| !decided.gateways.contains(*gateway));
+    for (gateway, older) in won.chain(lost.map(|(gateway, older)| (gateway, Some(older)))) {
+        let conflict = older.map(|older| problem("Conflicted", &format!("BackendTLSPolicy {older} is older and for the same")));
+        let obstacle = conflict.as_ref().or(obstacle.as_ref());
         let ancestor_ref = ParentReference {
             group: Some(GROUP.to_owned()),
             kind: Some("Gateway".to_owned()),
@@ -38,7 +42,7 @@ pub(super) fn policy(
         };
         let known = before.ancestors.iter().filter(is_ours).find(|status| status.ancestor_ref == ancestor_ref);
         let mut conditions = Conditions::new(known.map(|known| &*known.conditions).unwrap_or_default(), generation, now);
-        conditions.unless(obstacle.as_ref(), "Accepted", ("Accepted", "backends are reached by TLS as it says"));
+        conditions.unless(obstacle, "Accepted", ("Accepted", "backends are reached by TLS as it says"));
         conditions.unless(unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
         let status = PolicyAncestorStatus { ancestor_ref, controller_name: CONTROLLER.to_owned(), conditions: conditions.end() };
         if ancestors.len() < ANCESTORS_MAX {
@@ -70,6 +74,7 @@ mod tests {
             problem: None,
             unresolved: None,
             gateways: [Place::new("infra", "g")].into(),
+            lost: Default::default(),
         }
     }
 
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!(said(&partly), is([("True", "Accepted"), ("False", "InvalidCACertificateRef")]));
         let none = of(&decided(&["a"]), &good, "a", 2);
         assert_eq!(said(&none), is([("False", "NoValidCACertificate"), ("False", "InvalidCACertificateRef")]));
-        let lost = PolicyDecision { problem: Some(problem("Conflicted", "")), ..decided(&["a"]) };
+        let lost = PolicyDecision { lost: [(Place::new("infra", "g"), Place::new("infra", "older"))].into(), ..decided(&["a"]) };
         assert_eq!(said(&of(&lost, &good, "", 2))[0].1, "Conflicted");
         let nowhere = PolicyDecision { gateways: Default::default(), ..decided(&["a"]) };
         assert_eq!(of(&nowhere, &good, "", 2), before);

@@ -322,7 +322,7 @@ mod tests {
         decide(&World {
             gateways: &[gateway],
             listener_sets,
-            tls_policies: &[],
+            tls_policies: Some(&[]),
             http_routes: routes,
             grpc_routes: &[],
             tls_routes: &[],

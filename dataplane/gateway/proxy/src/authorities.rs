@@ -23,6 +23,8 @@ pub(crate) struct KnownAuthorities {
     unheard: HashSet<Place>,
     /// What was made of what is asked for, and of those authorities as they were then. Connections outlive changes of anything else.
     secured: HashMap<Key, Made>,
+    /// Authorities of several ConfigMaps, by the revisions of each.
+    joined: HashMap<Vec<u64>, Arc<RootCertStore>>,
     last: u64,
 }
 
@@ -35,7 +37,7 @@ struct Known {
     /// Another with each change.
     revision: u64,
     /// None where it cannot be used.
-    authorities: Option<RootCertStore>,
+    authorities: Option<Arc<RootCertStore>>,
 }
 
 struct Made {
@@ -68,7 +70,8 @@ impl KnownAuthorities {
                     .inspect_err(
                         |error| tracing::warn!(config_map = %place, error = error_chain(error), "authorities cannot be used"),
                     )
-                    .ok();
+                    .ok()
+                    .map(Arc::new);
                 self.last += 1;
                 self.read.insert(place.clone(), Known { input, revision: self.last, authorities });
                 true
@@ -104,7 +107,7 @@ impl KnownAuthorities {
         }
         let believed = match asked.authorities {
             Authorities::WellKnown => well_known(),
-            Authorities::ConfigMaps(_) => Arc::new(self.all(asked.config_maps())),
+            Authorities::ConfigMaps(_) => self.all(asked.config_maps()),
         };
         let secured = if believed.is_empty() {
             None
@@ -118,31 +121,38 @@ impl KnownAuthorities {
     }
 
     /// Which clients may come as is asked for.
-    pub(crate) fn let_in(&self, asked: &Clients) -> LetIn {
-        let authorities = self.all(&asked.authorities);
+    pub(crate) fn let_in(&mut self, asked: &Clients) -> LetIn {
         if asked.is_lax {
             return LetIn::All;
         }
+        let authorities = self.all(&asked.authorities);
         let provider = Arc::new(ring::default_provider());
         // Without authorities there is none.
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider).build();
+        let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider).build();
         verifier.map_or(LetIn::Nobody, LetIn::Vouched)
     }
 
     /// The authorities of these ConfigMaps, of those that can be used, with their revisions.
-    fn usable(&self, places: &[Place]) -> impl Iterator<Item = (u64, &RootCertStore)> {
+    fn usable(&self, places: &[Place]) -> impl Iterator<Item = (u64, &Arc<RootCertStore>)> {
         let known = places.iter().filter_map(|place| self.read.get(place));
         known.filter_map(|known| Some((known.revision, known.authorities.as_ref()?)))
     }
 
-    fn all(&self, places: &[Place]) -> RootCertStore {
-        let roots = self.usable(places).flat_map(|(_, authorities)| authorities.roots.clone());
-        RootCertStore { roots: roots.collect() }
+    /// All of them together. Whoever believes the same has them once.
+    fn all(&mut self, places: &[Place]) -> Arc<RootCertStore> {
+        let usable: Vec<_> = self.usable(places).map(|(revision, authorities)| (revision, authorities.clone())).collect();
+        if let [(_, only)] = usable.as_slice() {
+            return only.clone();
+        }
+        let revisions: Vec<u64> = usable.iter().map(|(revision, _)| *revision).collect();
+        let join = || Arc::new(RootCertStore { roots: usable.iter().flat_map(|(_, one)| one.roots.clone()).collect() });
+        self.joined.entry(revisions).or_insert_with(join).clone()
     }
 
     /// Forgets what was not asked for since the last time.
     pub(crate) fn prune(&mut self) {
         self.secured.retain(|_, made| std::mem::take(&mut made.is_used));
+        self.joined.retain(|_, joined| Arc::strong_count(joined) > 1);
     }
 }
 

@@ -31,8 +31,6 @@ const BYTES_MAX: usize = 65_535;
 pub(crate) const CLIENTS_MAX: usize = 16_384;
 /// The same of the ports of Gateways, which others open.
 pub(crate) const GATEWAYS_CLIENTS_MAX: usize = 8192;
-/// However many ports Gateways have, each has room for so many, as long as there is any.
-const PORT_CLIENTS_MIN: usize = 16;
 /// To make room, so many are looked at.
 const LOOKED_AT: usize = 64;
 /// A client whose backend never answered is forgotten after so long a silence.
@@ -201,8 +199,8 @@ impl Datagrams {
         match self.whose {
             Whose::Routes(share) => share,
             Whose::Gateways => {
-                let ports = self.shared.snapshot.load().datagram_ports.max(2);
-                (GATEWAYS_CLIENTS_MAX / self.shared.threads / ports).max(PORT_CLIENTS_MIN)
+                let parts = self.shared.snapshot.load().datagram_shares.get(&self.port).copied().unwrap_or(1);
+                (GATEWAYS_CLIENTS_MAX / self.shared.threads / parts).max(1)
             }
         }
     }

@@ -10,6 +10,7 @@ mod ahead;
 mod attempt;
 mod authorities;
 mod balance;
+mod bridge;
 mod by_name;
 mod client;
 mod clients;

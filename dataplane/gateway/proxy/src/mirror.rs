@@ -16,10 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::balance::Backends;
+use crate::bridge::{Bridges, Connector};
 use crate::pool::Pool;
 use crate::proxy::{Gateway, RequestContext};
 use crate::request::authority;
-use crate::secured::{Connector, Secured, Speaks};
+use crate::secured::{Secured, Speaks};
 
 /// Copies under way at once, of a thread. More are left out.
 const AT_ONCE: usize = 256;
@@ -89,6 +90,7 @@ impl Gateway {
                 context.copies.0.push(sender);
             }
             let secured = mirror.backends.at(chosen.backend).and_then(|backend| backend.secured.clone());
+            let secured = secured.map(|secured| (secured, self.bridges.clone()));
             let address = chosen.endpoint.address;
             let copy = Copy { address, secured, request, parts: has_body.then_some(parts), _permit: permit };
             self.metrics.mirrored.inc();
@@ -126,7 +128,8 @@ fn to_http1(asked: &RequestHeader, request: &mut RequestHeader, has_body: bool) 
 /// A copy that is under way.
 struct Copy {
     address: SocketAddr,
-    secured: Option<Arc<Secured>>,
+    /// How it is reached by TLS, if it is.
+    secured: Option<(Arc<Secured>, Arc<Bridges>)>,
     request: RequestHeader,
     /// The body; none if there is none.
     parts: Option<mpsc::Receiver<Part>>,
@@ -144,8 +147,8 @@ impl Copy {
     }
 
     async fn try_send(&mut self, pool: &Pool) -> Result<()> {
-        if let Some(secured) = self.secured.clone() {
-            let connector = Connector { secured, speaks: Speaks::Http1 };
+        if let Some((secured, bridges)) = self.secured.clone() {
+            let connector = Connector { secured, address: self.address, speaks: Speaks::Http1, bridges };
             let connected = timeout(CONNECT_WITHIN, connector.connect(&self.address.into())).await;
             let stream = connected.or_err(ErrorType::ConnectTimedout, "connecting to who takes copies")??;
             return self.exchange(HttpSession::new(Box::new(stream)), None).await;

@@ -1,6 +1,6 @@
 //! What happens to one request: find its route, choose an endpoint, send it on, count and log it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Line};
 use crate::attempt::check_switch;
+use crate::bridge::{Bridge, Bridges, Connector};
 use crate::client::Client;
 use crate::compress::Compressor;
 use crate::direct::is_plain;
@@ -34,7 +35,7 @@ use crate::pool::{Pool, UPSTREAM_KEEPALIVE};
 use crate::rate::Rates;
 use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
-use crate::secured::{Connector, Speaks};
+use crate::secured::Speaks;
 use crate::snapshot::Snapshot;
 use crate::stream::came_to;
 use crate::tls_stream::asked_name;
@@ -68,6 +69,8 @@ pub(crate) struct Gateway {
     pub(crate) compressors: Arc<Semaphore>,
     /// Room for copies of requests.
     pub(crate) copies: Arc<Semaphore>,
+    /// Connections to backends that are reached by TLS.
+    pub(crate) bridges: Arc<Bridges>,
 }
 
 /// What is known of a request so far.
@@ -94,6 +97,10 @@ pub(crate) struct RequestContext {
     pub(crate) body_bytes: u64,
     /// What makes the answer smaller, if anything does.
     compressor: Option<Compressor>,
+    /// The bridge to the backend, if it is reached by one.
+    bridge: Option<Arc<Bridge>>,
+    /// The answer ends with the backend's connection.
+    ends_with_connection: bool,
     /// Who is sent the body besides.
     pub(crate) copies: Copies,
     pub(crate) request_id: String,
@@ -120,6 +127,8 @@ impl ProxyHttp for Gateway {
             retry_after: None,
             body_bytes: 0,
             compressor: None,
+            bridge: None,
+            ends_with_connection: false,
             copies: Copies::default(),
             request_id: String::new(),
             trace: None,
@@ -178,7 +187,12 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _: &mut Session, context: &mut RequestContext) -> Result<Box<HttpPeer>> {
         let (route, address) = self.choose(context)?;
-        let mut peer = HttpPeer::new(address, false, String::new());
+        let backend = context.backend.and_then(|place| route.backends.at(place));
+        let is_http2 = route.protocol == RouteProtocol::GRPC || backend.is_some_and(|backend| backend.is_http2);
+        let secured = backend.and_then(|backend| backend.secured.clone());
+        // Of what is reached by a bridge, Pingora does not find the address again.
+        let asked = secured.as_ref().map_or(address, |_| (Ipv4Addr::UNSPECIFIED, 0).into());
+        let mut peer = HttpPeer::new(asked, false, String::new());
         // Every one of these is without limit by default.
         let left = context.left().unwrap_or(Duration::MAX).min(route.try_timeout.unwrap_or(Duration::MAX));
         peer.options.connection_timeout = Some(route.connect_timeout.min(left));
@@ -186,13 +200,11 @@ impl ProxyHttp for Gateway {
         peer.options.read_timeout = Some(route.idle_timeout.min(left));
         peer.options.write_timeout = Some(route.idle_timeout.min(left));
         peer.options.idle_timeout = Some(UPSTREAM_KEEPALIVE);
-        let backend = context.backend.and_then(|place| route.backends.at(place));
-        let is_http2 = route.protocol == RouteProtocol::GRPC || backend.is_some_and(|backend| backend.is_http2);
-        if let Some(secured) = backend.and_then(|backend| backend.secured.clone()) {
-            // Connections to the same address that somebody else was to be at are others.
-            peer.group_key = secured.id();
+        if let Some(secured) = secured {
+            peer.group_key = self.bridges.key(&secured, address);
             let speaks = if is_http2 { Speaks::Http2 } else { Speaks::Http1 };
-            peer.options.custom_l4 = Some(Arc::new(Connector { secured, speaks }));
+            let bridges = self.bridges.clone();
+            peer.options.custom_l4 = Some(Arc::new(Connector { secured, address, speaks, bridges }));
         }
         if is_http2 {
             // HTTP/2 and nothing else, without asking: TLS, if there is any, has agreed on it already.
@@ -209,10 +221,13 @@ impl ProxyHttp for Gateway {
         _: &mut Session,
         reused: bool,
         _: &HttpPeer,
-        _: std::os::fd::RawFd,
+        end: std::os::fd::RawFd,
         _: Option<&pingora_core::protocols::Digest>,
-        _: &mut RequestContext,
+        context: &mut RequestContext,
     ) -> Result<()> {
+        let backend = context.backend.and_then(|place| context.route.as_ref()?.backends.at(place));
+        let is_secured = backend.is_some_and(|backend| backend.secured.is_some());
+        context.bridge = is_secured.then(|| self.bridges.at(end)).flatten();
         if !reused {
             self.metrics.upstream_connections.inc();
         }
@@ -256,6 +271,10 @@ impl ProxyHttp for Gateway {
             |route: &Arc<RouteEntry>| route.try_timeout.is_some_and(|within| context.try_started.elapsed() > within);
         if !is_end && (context.left().is_some_and(|left| left.is_zero()) || context.route.as_ref().is_some_and(try_is_over)) {
             return Err(Error::new(ErrorType::ReadTimedout).into_up());
+        }
+        // What nothing but the connection's end ends is whole only if that was meant (RFC 9112, section 9.8).
+        if is_end && context.ends_with_connection && context.bridge.as_ref().is_some_and(|bridge| bridge.is_broken()) {
+            return Err(Error::new(ErrorType::ConnectionClosed).into_up());
         }
         Ok(None)
     }
@@ -301,6 +320,8 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<()> {
         context.answered();
+        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+        context.ends_with_connection = !framing.iter().any(|name| response.headers.contains_key(name));
         check_switch(session.req_header().headers.contains_key(header::UPGRADE), response)
     }
 

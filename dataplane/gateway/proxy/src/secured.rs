@@ -1,25 +1,14 @@
 //! Backends that are reached by TLS: who they must be, and connections to them.
-//!
-//! Pingora is given a socket of this machine whose other end speaks TLS with the backend: what it could be given of TLS itself checks no names but
-//! the one that TLS is begun for, and finds its connections again by sockets only.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use async_trait::async_trait;
 use eddy_certificates::{Certificate, SubjectNames};
 use eddy_gateway_api::{BackendTls, CertificateName};
-use pingora_core::connectors::l4::Connect;
-use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
-use pingora_core::protocols::l4::stream::Stream;
-use pingora_core::{Error, ErrorType, OrErr, Result};
 use socket2::SockRef;
-use tokio::io::{AsyncWriteExt, copy};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -35,9 +24,6 @@ use tokio_rustls::rustls::{self, CertificateError, ClientConfig, DigitallySigned
 
 use crate::listener::TAKES_NOTHING_MAX;
 use crate::tls::{HTTP1, HTTP2};
-
-/// To tell a backend that this is the end, which it may not take.
-const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a backend cannot be reached by TLS.
 #[derive(Debug, thiserror::Error)]
@@ -125,7 +111,12 @@ impl Secured {
             Speaks::Http2 => &self.http2,
             Speaks::Anything => &self.anything,
         };
-        TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await
+        let stream = TlsConnector::from(config.clone()).connect(self.name.clone(), stream).await?;
+        // Who agrees on nothing speaks HTTP/1.1.
+        if speaks == Speaks::Http2 && stream.get_ref().1.alpn_protocol() != Some(HTTP2) {
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "it does not agree on HTTP/2"));
+        }
+        Ok(stream)
     }
 }
 
@@ -151,42 +142,6 @@ impl ResolvesClientCert for Shown {
 
 fn host(name: &str) -> Option<ServerName<'static>> {
     ServerName::try_from(name.to_owned()).ok()
-}
-
-/// Makes Pingora's connections to backends of a kind.
-#[derive(Debug)]
-pub(crate) struct Connector {
-    pub(crate) secured: Arc<Secured>,
-    pub(crate) speaks: Speaks,
-}
-
-#[async_trait]
-impl Connect for Connector {
-    async fn connect(&self, address: &PingoraAddress) -> Result<Stream> {
-        let Some(address) = address.as_inet() else { return Err(Error::new_up(ErrorType::ConnectError)) };
-        let connected = self.secured.connect(*address, self.speaks).await;
-        let backend = connected.or_err(ErrorType::TLSHandshakeFailure, "connecting to a backend by TLS");
-        let backend = backend.map_err(Error::into_up)?;
-        let (ours, theirs) = UnixStream::pair().or_err(ErrorType::ConnectError, "making a pair of sockets")?;
-        tokio::spawn(join(theirs, backend));
-        Ok(ours.into())
-    }
-}
-
-/// Passes on what is said both ways, until whoever asks has ended: no request is half a connection.
-async fn join(asks: UnixStream, backend: TlsStream<TcpStream>) {
-    let (mut from_asking, mut to_asking) = asks.into_split();
-    let (mut from_backend, mut to_backend) = tokio::io::split(backend);
-    let answers = async {
-        let _ = copy(&mut from_backend, &mut to_asking).await;
-        let _ = to_asking.shutdown().await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        _ = copy(&mut from_asking, &mut to_backend) => {}
-        () = answers => {}
-    }
-    let _ = timeout(END_WITHIN, to_backend.shutdown()).await;
 }
 
 /// Believes who has one of these names, whatever TLS was begun for.

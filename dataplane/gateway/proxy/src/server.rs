@@ -126,6 +126,7 @@ pub async fn run(options: GatewayOptions, tracer: Option<Tracer>, shutdown: Shut
         tls_public_port: options.tls_public_port,
         rates: rates.clone(),
         copies: mirror::room(),
+        bridges: Arc::default(),
         compressors: compressors.clone(),
     };
     check_ports(&options)?;

@@ -25,8 +25,8 @@ pub(crate) struct Snapshot {
     pub(crate) ports: HashMap<Port, Arc<RouteEntry>>,
     /// What Gateways of the Gateway API are served from, by the port that is opened.
     pub(crate) api: HashMap<Port, Arc<ApiPort>>,
-    /// How many of these are for datagrams.
-    pub(crate) datagram_ports: usize,
+    /// Of the room for clients of those that are for datagrams, each has one part of so many.
+    pub(crate) datagram_shares: HashMap<Port, usize>,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// The ConfigMaps that authorities are in.
@@ -60,7 +60,7 @@ impl Snapshot {
         self.served += compiled.routes;
         self.named.extend(compiled.named);
         self.config_maps = compiled.config_maps;
-        self.datagram_ports = compiled.ports.keys().filter(|port| port.transport == Transport::Udp).count();
+        self.datagram_shares = shares(&compiled.ports);
         self.api = compiled.ports;
         self
     }
@@ -71,6 +71,15 @@ impl Snapshot {
         // What is for a host whose TLS is passed on was begun before that was so, or for another.
         self.by_name.find(host).is_none() && (name == host || of(name) == of(host))
     }
+}
+
+/// Namespaces have as much as one another, and so have the ports of one.
+fn shares(ports: &HashMap<Port, Arc<ApiPort>>) -> HashMap<Port, usize> {
+    let datagrams = || ports.iter().filter(|(port, _)| port.transport == Transport::Udp);
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    datagrams().for_each(|(_, port)| *counts.entry(&port.namespace).or_default() += 1);
+    let namespaces = counts.len().max(2);
+    datagrams().map(|(port, of)| (*port, namespaces * counts.get(&*of.namespace).copied().unwrap_or(1))).collect()
 }
 
 fn claimant(route: &RouteInput) -> Claimant {

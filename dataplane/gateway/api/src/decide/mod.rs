@@ -100,8 +100,8 @@ pub struct World<'a> {
     pub tcp_routes: &'a [&'a TcpRoute],
     /// All Routes for datagrams.
     pub udp_routes: &'a [&'a UdpRoute],
-    /// How Services are reached by TLS.
-    pub tls_policies: &'a [&'a BackendTlsPolicy],
+    /// How Services are reached by TLS; none where that is not known yet, and who must be reached so neither.
+    pub tls_policies: Option<&'a [&'a BackendTlsPolicy]>,
     /// Who may name what.
     pub grants: &'a [&'a ReferenceGrant],
     /// All namespaces, with their labels.
@@ -244,10 +244,16 @@ pub fn decide(world: &World<'_>) -> Decision {
         let decided = rules::decide(&route, parents, (&grants, &policies), world);
         // What is not served at all is attached nowhere.
         for attached in decided.parents.iter().filter(|_| decided.problem.is_none()).flat_map(|parent| &parent.at) {
-            if let Some(gateway) = gateways.get_mut(&attached.gateway) {
-                gateway.listeners[attached.listener].attached.insert((decided.kind, decided.route.clone()));
-            }
-            let backends = decided.rules.iter().flat_map(HttpRule::reached);
+            let Some(gateway) = gateways.get_mut(&attached.gateway) else { continue };
+            let listener = &mut gateway.listeners[attached.listener];
+            listener.attached.insert((decided.kind, decided.route.clone()));
+            // What is passed on as it comes is reached as it comes.
+            let is_looked_into = match decided.kind {
+                RouteKind::Http | RouteKind::Grpc => true,
+                RouteKind::Tls => listener.protocol == Some(Protocol::TlsEnded),
+                RouteKind::Tcp | RouteKind::Udp => false,
+            };
+            let backends = decided.rules.iter().filter(|_| is_looked_into).flat_map(HttpRule::reached);
             backends.for_each(|backend| policies.reached(&attached.gateway, &backend.service, &backend.port));
         }
         routes.push(decided);

@@ -1,6 +1,7 @@
 //! Which backends are reached by TLS, and who they must be.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use eddy_certificates::{SECRETS_A_TENANT_MAX, readable};
@@ -9,6 +10,9 @@ use kube::ResourceExt;
 use super::{Problem, World};
 use crate::place::{Place, place_of};
 use crate::types::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
+
+/// A namespace has so many policies, the oldest: what others are for is not reached at all.
+const POLICIES_MAX: usize = 256;
 
 /// How a backend is reached by TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,65 +54,88 @@ pub struct PolicyDecision {
     pub problem: Option<Problem>,
     /// Why some of what it names is not there, as far as that is known without ConfigMaps.
     pub unresolved: Option<Problem>,
-    /// The Gateways that reach Services by it, or would.
+    /// The Gateways that reach Services by it,
     pub gateways: BTreeSet<Place>,
+    /// and those that do by an older one instead.
+    pub lost: BTreeMap<Place, Place>,
+}
+
+impl PolicyDecision {
+    /// Whether anybody is reached by it.
+    pub fn counts(&self) -> bool {
+        !self.gateways.is_empty()
+    }
 }
 
 /// All of them, and which ports of Services they are for.
+#[derive(Default)]
 pub(super) struct Policies {
     all: Vec<PolicyDecision>,
-    /// By a Service: for which of its ports, or for all, which counts or would.
-    targets: HashMap<Place, Vec<Target>>,
+    /// By a Service, and one of its ports or all.
+    targets: HashMap<(Place, Option<String>), Target>,
+    /// It is not known which there are.
+    are_unknown: bool,
 }
 
+/// Of those that are for the same, by their place among all.
 struct Target {
-    port: Option<String>,
-    policy: usize,
-    /// No older one is for the same.
-    counts: bool,
+    /// The oldest; none of those that are too many counts, and nobody is reached instead.
+    counts: Option<usize>,
+    younger: Vec<usize>,
 }
 
 impl Policies {
     pub(super) fn new(world: &World<'_>) -> Self {
-        let mut policies: Vec<(Place, &BackendTlsPolicy)> =
-            world.tls_policies.iter().map(|policy| (place_of(*policy), *policy)).collect();
+        let Some(policies) = world.tls_policies else { return Self { are_unknown: true, ..Self::default() } };
+        let mut policies: Vec<(Place, &BackendTlsPolicy)> = policies.iter().map(|policy| (place_of(*policy), *policy)).collect();
         // Of two for the same, the older one counts.
         policies.sort_by_cached_key(|(place, policy)| (policy.creation_timestamp().map(|time| time.0), place.clone()));
         let mut all: Vec<PolicyDecision> = policies.iter().map(|(place, policy)| one(place, policy)).collect();
         bound(&mut all);
-        let mut targets: HashMap<Place, Vec<Target>> = HashMap::new();
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        let mut targets: HashMap<(Place, Option<String>), Target> = HashMap::new();
         for (number, (place, policy)) in policies.iter().enumerate() {
-            let (mut counts_somewhere, mut older) = (false, None);
+            let of_namespace = counts.entry(place.namespace.clone()).or_default();
+            *of_namespace += 1;
+            let is_read = *of_namespace <= POLICIES_MAX;
             for target in policy.spec.target_refs.iter().filter(|target| target.group.is_empty() && target.kind == "Service") {
-                let of_service = targets.entry(Place::new(&place.namespace, &target.name)).or_default();
-                let same = of_service.iter().find(|other| other.counts && other.port == target.section_name);
-                older = older.or(same.map(|same| same.policy));
-                let counts = same.is_none();
-                counts_somewhere |= counts;
-                of_service.push(Target { port: target.section_name.clone(), policy: number, counts });
-            }
-            if let Some(older) = older.filter(|_| !counts_somewhere) {
-                let message = format!("BackendTLSPolicy {} is older and for the same", policies[older].0);
-                all[number].problem = Some(Problem::new("Conflicted", message));
+                let key = (Place::new(&place.namespace, &target.name), target.section_name.clone());
+                match targets.entry(key) {
+                    Entry::Vacant(free) => {
+                        free.insert(Target { counts: is_read.then_some(number), younger: Vec::new() });
+                    }
+                    Entry::Occupied(mut known) if is_read => known.get_mut().younger.push(number),
+                    Entry::Occupied(_) => {}
+                }
             }
         }
-        Self { all, targets }
+        Self { all, targets, are_unknown: false }
     }
 
-    /// How a port of a Service is reached; without TLS if none. One that is for the port comes before one that is for all.
+    /// What there is for a port of a Service: for itself, or else for all.
+    fn target(&self, service: &Place, port: &str) -> Option<&Target> {
+        let of_port = self.targets.get(&(service.clone(), Some(port.to_owned())));
+        of_port.or_else(|| self.targets.get(&(service.clone(), None)))
+    }
+
+    /// How a port of a Service is reached; without TLS if none.
     pub(super) fn find(&self, service: &Place, port: &str) -> Option<Arc<BackendTls>> {
-        let counting = || self.targets.get(service).into_iter().flatten().filter(|target| target.counts);
-        let of_port = counting().find(|target| target.port.as_deref() == Some(port));
-        let found = of_port.or_else(|| counting().find(|target| target.port.is_none()))?;
-        Some(self.all[found.policy].tls.clone())
+        if self.are_unknown {
+            return Some(Arc::new(BackendTls::nobody()));
+        }
+        let found = self.target(service, port)?;
+        let policy = found.counts.map(|counts| self.all[counts].tls.clone());
+        Some(policy.unwrap_or_else(|| Arc::new(BackendTls::nobody())))
     }
 
-    /// Takes note that a Gateway reaches a port of a Service.
+    /// Takes note that a Gateway reaches a port of a Service, by TLS where that is asked for.
     pub(super) fn reached(&mut self, gateway: &Place, service: &Place, port: &str) {
-        for target in self.targets.get(service).into_iter().flatten() {
-            if target.port.as_deref().is_none_or(|of| of == port) {
-                self.all[target.policy].gateways.insert(gateway.clone());
-            }
+        let Some(target) = self.target(service, port) else { return };
+        let (Some(counts), younger) = (target.counts, target.younger.clone()) else { return };
+        let older = self.all[counts].policy.clone();
+        self.all[counts].gateways.insert(gateway.clone());
+        for lost in younger.into_iter().filter(|lost| *lost != counts) {
+            self.all[lost].lost.insert(gateway.clone(), older.clone());
         }
     }
 
@@ -135,7 +162,7 @@ fn one(place: &Place, policy: &BackendTlsPolicy) -> PolicyDecision {
     }
     let hostname = validation.hostname.to_ascii_lowercase();
     let tls = Arc::new(BackendTls { authorities, hostname, names });
-    PolicyDecision { policy: place.clone(), tls, problem, unresolved, gateways: BTreeSet::new() }
+    PolicyDecision { policy: place.clone(), tls, problem, unresolved, gateways: BTreeSet::new(), lost: BTreeMap::new() }
 }
 
 fn read(name: &SubjectAltName) -> Option<CertificateName> {
@@ -192,6 +219,11 @@ fn bound(all: &mut [PolicyDecision]) {
 }
 
 impl BackendTls {
+    /// Nobody is believed.
+    fn nobody() -> Self {
+        Self { authorities: Authorities::ConfigMaps(Vec::new()), hostname: String::new(), names: Vec::new() }
+    }
+
     /// The ConfigMaps with authorities.
     pub fn config_maps(&self) -> &[Place] {
         match &self.authorities {

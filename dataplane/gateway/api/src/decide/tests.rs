@@ -51,7 +51,7 @@ impl Written {
             tcp_routes: &self.tcp.iter().collect::<Vec<_>>(),
             udp_routes: &self.udp.iter().collect::<Vec<_>>(),
             listener_sets: &self.sets.iter().collect::<Vec<_>>(),
-            tls_policies: &self.policies.iter().collect::<Vec<_>>(),
+            tls_policies: Some(&self.policies.iter().collect::<Vec<_>>()),
             grants: &self.grants.iter().collect::<Vec<_>>(),
             namespaces: &[("blue".to_owned(), [("team".to_owned(), "blue".to_owned())].into())].into(),
             services: &[service("infra"), service("blue")].into(),
@@ -389,21 +389,54 @@ fn a_backend_is_reached_by_tls_as_the_oldest_policy_for_its_port_says() {
         written.policies = policies;
         let decision = written.decide();
         let tls = decision.routes[0].rules[0].backends[0].port.as_ref().unwrap().tls.clone();
-        let said = |one: &PolicyDecision| (one.problem.as_ref().map(|problem| problem.reason), one.gateways.len());
+        let said =
+            |one: &PolicyDecision| (one.problem.as_ref().map(|problem| problem.reason), one.gateways.len(), one.lost.len());
         (tls.map(|tls| (tls.hostname.clone(), tls.config_maps().len())), decision.policies.iter().map(said).collect::<Vec<_>>())
     };
     assert_eq!(of(Vec::new()), (None, Vec::new()));
     let all = |name: &str, created| policy(name, created, json!(null), map("ca"));
     let of_port = policy("port", 9, json!("http"), map("ca"));
     let (tls, said) = of(vec![all("second", 2), all("first", 1)]);
-    assert_eq!((tls, said), (Some(("first.example".into(), 1)), vec![(None, 1), (Some("Conflicted"), 1)]));
+    assert_eq!((tls, said), (Some(("first.example".into(), 1)), vec![(None, 1, 0), (None, 0, 1)]));
     assert_eq!(of(vec![all("first", 1), of_port]).0, Some(("port.example".into(), 1)), "one for the port comes first");
     let (tls, said) = of(vec![policy("elsewhere", 1, json!("other"), map("ca"))]);
-    assert_eq!((tls, said), (None, vec![(None, 0)]), "it is for another port");
+    assert_eq!((tls, said), (None, vec![(None, 0, 0)]), "it is for another port");
     // Rather nobody than anybody.
     for references in [json!([{"group": "", "kind": "Secret", "name": "ca"}]), json!([])] {
         let (tls, said) = of(vec![policy("wrong", 1, json!(null), references)]);
         assert_eq!(tls, Some(("wrong.example".into(), 0)));
         assert!(said[0].0.is_some());
     }
+}
+
+#[test]
+fn who_is_reached_as_it_is_is_reached_by_no_policy() {
+    let target = json!([{"group": "", "kind": "Service", "name": "web"}]);
+    let validation = json!({"hostname": "a.example", "wellKnownCACertificates": "System"});
+    let policy = || object("BackendTLSPolicy", "infra", "p", 1, json!({"targetRefs": target, "validation": validation}));
+    let tls = |mode: Value| json!([{"name": "t", "port": 443, "protocol": "TLS", "tls": mode}]);
+    let to = json!({"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": [{"name": "web", "port": 8080}]}]});
+    for (listeners, reached) in [(tls(json!({"mode": "Passthrough"})), 0), (tls(json!({"certificateRefs": [{"name": "s"}]})), 1)]
+    {
+        let mut written = Written::default().gateway("g", listeners);
+        written.tls.push(object("TLSRoute", "infra", "r", 0, to.clone()));
+        written.policies.push(policy());
+        assert_eq!(written.decide().policies[0].gateways.len(), reached);
+    }
+}
+
+#[test]
+fn what_younger_policies_than_are_read_are_for_is_not_reached_at_all() {
+    let mut written = Written::default().gateway("g", http(json!({}))).route("infra", "r", 0, to_web(json!({"name": "g"})));
+    let policy = |number: u32, service: &str| {
+        let target = json!([{"group": "", "kind": "Service", "name": service}]);
+        let validation = json!({"hostname": "a.example", "wellKnownCACertificates": "System"});
+        let name = format!("p{number:04}");
+        object::<BackendTlsPolicy>("BackendTLSPolicy", "infra", &name, 1, json!({"targetRefs": target, "validation": validation}))
+    };
+    let tls = |written: &Written| written.decide().routes[0].rules[0].backends[0].port.as_ref().unwrap().tls.clone().unwrap();
+    written.policies.push(policy(9999, "web"));
+    assert_eq!(tls(&written).authorities, Authorities::WellKnown);
+    written.policies.extend((0..256).map(|number| policy(number, "other")));
+    assert_eq!(tls(&written).authorities, Authorities::ConfigMaps(Vec::new()));
 }

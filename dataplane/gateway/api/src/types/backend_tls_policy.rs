@@ -27,6 +27,7 @@ pub struct BackendTlsPolicySpec {
     #[serde(default)]
     pub target_refs: Vec<PolicyTarget>,
     /// Who they must be.
+    #[serde(default)]
     pub validation: BackendTlsValidation,
     /// What no controller has in common.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,6 +61,7 @@ pub struct BackendTlsValidation {
     #[serde(default, rename = "wellKnownCACertificates", skip_serializing_if = "Option::is_none")]
     pub well_known_ca_certificates: Option<String>,
     /// The name that TLS is begun for, and that they must have unless there are names below.
+    #[serde(default)]
     pub hostname: String,
     /// Names of which they must have one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

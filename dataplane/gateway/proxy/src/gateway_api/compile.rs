@@ -34,6 +34,8 @@ const RETRIES: u32 = 2;
 /// A port that is opened for a Gateway.
 #[derive(Debug)]
 pub(crate) struct ApiPort {
+    /// Of its Gateway.
+    pub(crate) namespace: Box<str>,
     /// Which clients may begin TLS; all if none, and they are asked for nothing.
     pub(crate) let_in: Option<LetIn>,
     listeners: HostMap<Arc<ApiListener>>,
@@ -135,7 +137,7 @@ pub(crate) fn compile(
     let mut compiled = Compiled::default();
     let (mut rules, mut passing) = gather(&decision, secrets, authorities, registry);
     compiled.routes = decision.routes.iter().filter(|route| route.parents.iter().any(|parent| !parent.at.is_empty())).count();
-    let counting = decision.policies.iter().filter(|policy| !policy.gateways.is_empty());
+    let counting = decision.policies.iter().filter(|policy| policy.counts());
     compiled.config_maps = counting.flat_map(|policy| policy.tls.config_maps().to_vec()).collect();
     // While the Service of a Gateway that was made anew is still there, both lead to the same.
     let mut doors: BTreeMap<(&Place, Port), Vec<Port>> = BTreeMap::new();
@@ -165,7 +167,7 @@ pub(crate) fn compile(
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
-            let port = Arc::new(ApiPort { let_in, listeners });
+            let port = Arc::new(ApiPort { namespace: place.namespace.clone().into(), let_in, listeners });
             for opened in opened {
                 match compiled.ports.entry(*opened) {
                     Entry::Vacant(free) => drop(free.insert(port.clone())),

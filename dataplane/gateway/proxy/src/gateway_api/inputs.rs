@@ -58,8 +58,9 @@ pub(crate) struct ApiInputs {
     tcp_routes: BTreeMap<Place, TcpRoute>,
     #[serde(with = "by_place", default)]
     udp_routes: BTreeMap<Place, UdpRoute>,
-    #[serde(with = "by_place", default)]
-    tls_policies: BTreeMap<Place, BackendTlsPolicy>,
+    /// None before they were listed: who must be reached by TLS is not known.
+    #[serde(default)]
+    tls_policies: Option<Policies>,
     #[serde(with = "by_place")]
     grants: BTreeMap<Place, ReferenceGrant>,
     /// Labels by name.
@@ -70,6 +71,10 @@ pub(crate) struct ApiInputs {
     #[serde(with = "by_place")]
     doors: BTreeMap<Place, (Place, Vec<Door>)>,
 }
+
+/// Policies by their place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Policies(#[serde(with = "by_place")] BTreeMap<Place, BackendTlsPolicy>);
 
 /// Keys of maps in JSON are text, which a place is not.
 mod by_place {
@@ -108,7 +113,11 @@ impl ApiInputs {
             ApiChange::TlsRoutes(turn) => apply_objects(&mut self.tls_routes, turn, |route| route.status = None),
             ApiChange::TcpRoutes(turn) => apply_objects(&mut self.tcp_routes, turn, |route| route.status = None),
             ApiChange::UdpRoutes(turn) => apply_objects(&mut self.udp_routes, turn, |route| route.status = None),
-            ApiChange::TlsPolicies(turn) => apply_objects(&mut self.tls_policies, turn, |policy| policy.status = None),
+            ApiChange::TlsPolicies(turn) => {
+                let is_first = self.tls_policies.is_none() && matches!(turn, Turn::All(_));
+                let known = &mut self.tls_policies.get_or_insert_default().0;
+                apply_objects(known, turn, |policy| policy.status = None) || is_first
+            }
             ApiChange::Grants(turn) => apply_objects(&mut self.grants, turn, |_| {}),
             ApiChange::Namespaces(turn) => {
                 let labels = |namespace: Namespace| namespace.metadata.labels.unwrap_or_default();
@@ -153,6 +162,7 @@ impl ApiInputs {
             (self.http_routes.values().collect(), self.grpc_routes.values().collect());
         let grants: Vec<_> = self.grants.values().collect();
         let (namespaces, services) = (&self.namespaces, &self.services);
+        let tls_policies: Option<Vec<_>> = self.tls_policies.as_ref().map(|policies| policies.0.values().collect());
         decide(&World {
             gateways: &gateways,
             listener_sets: &self.listener_sets.values().collect::<Vec<_>>(),
@@ -161,7 +171,7 @@ impl ApiInputs {
             tls_routes: &self.tls_routes.values().collect::<Vec<_>>(),
             tcp_routes: &self.tcp_routes.values().collect::<Vec<_>>(),
             udp_routes: &self.udp_routes.values().collect::<Vec<_>>(),
-            tls_policies: &self.tls_policies.values().collect::<Vec<_>>(),
+            tls_policies: tls_policies.as_deref(),
             grants: &grants,
             namespaces,
             services,
