@@ -90,9 +90,10 @@ fn reached(theirs: &(String, String), backend: SocketAddr, port: u16) -> Value {
     inputs
 }
 
-/// A backend whose connections are answered by this; how many there were is counted.
+/// A backend that agrees on these protocols, and whose connections are answered by this; how many there were is counted.
 async fn counted<F>(
     (chain, key): &(String, String),
+    protocols: &[&[u8]],
     answer: impl Fn(TlsStream<TcpStream>) -> F + Send + Sync + 'static,
 ) -> (SocketAddr, Arc<AtomicUsize>)
 where
@@ -102,15 +103,18 @@ where
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let server = server.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let acceptor = TlsAcceptor::from(Arc::new(server.with_single_cert(vec![certificate], key).unwrap()));
+    let mut server = server.with_single_cert(vec![certificate], key).unwrap();
+    server.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let acceptor = TlsAcceptor::from(Arc::new(server));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counting = count.clone();
     tokio::spawn(async move {
         while let Ok((connection, _)) = listener.accept().await {
             counting.fetch_add(1, Ordering::Relaxed);
-            let accepted = acceptor.accept(connection).await.unwrap();
-            tokio::spawn(answer(accepted));
+            if let Ok(accepted) = acceptor.accept(connection).await {
+                tokio::spawn(answer(accepted));
+            }
         }
     });
     (address, count)
@@ -119,7 +123,7 @@ where
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_by_tls_are_used_again() {
     let theirs = backends(&["backend.example"]);
-    let (backend, count) = counted(&theirs, |mut connection| async move {
+    let (backend, count) = counted(&theirs, &[], |mut connection| async move {
         let mut request = Vec::new();
         while connection.read_buf(&mut request).await? > 0 {
             if request.ends_with(b"\r\n\r\n") {
@@ -140,10 +144,65 @@ async fn connections_by_tls_are_used_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn http2_is_spoken_by_tls_with_backends_that_agree_on_it() {
+    let theirs = backends(&["backend.example"]);
+    for (protocols, expected, connections) in [(&[b"h2".as_slice()][..], "200", 1), (&[], "502", 0)] {
+        let (backend, count) = counted(&theirs, protocols, |connection| async move {
+            let mut connection = h2::server::handshake(connection).await.map_err(std::io::Error::other)?;
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+            Ok(())
+        })
+        .await;
+        let port = free_port();
+        let mut inputs = reached(&theirs, backend, port);
+        inputs["gateway_api"]["services"][0][1]["ports"][0]["is_http2"] = json!(true);
+        let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &["--gateway-api"]));
+        for _ in 0..3 {
+            tokio::task::block_in_place(|| assert_eq!(status(port, "http://any.example/", &[]), expected));
+        }
+        assert!(connections == 0 || count.load(Ordering::Relaxed) == connections);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_flows_by_tls() {
+    let theirs = backends(&["backend.example"]);
+    let (backend, _) = counted(&theirs, &[], |mut connection| async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
+        let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nhello";
+        connection.write_all(switch.as_bytes()).await?;
+        connection.flush().await?;
+        let mut echoed = vec![0; 100_000];
+        connection.read_exact(&mut echoed).await?;
+        connection.write_all(&echoed).await?;
+        connection.shutdown().await
+    })
+    .await;
+    let port = free_port();
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&reached(&theirs, backend, port), &["--gateway-api"]));
+    tokio::task::block_in_place(|| wait("the port is open", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
+    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let asks = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    client.write_all(asks.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello") {
+        assert!(client.read_buf(&mut answer).await.unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    let sent: Vec<u8> = (0..100_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    client.write_all(&sent).await.unwrap();
+    let mut echoed = Vec::new();
+    client.read_to_end(&mut echoed).await.unwrap();
+    assert!(echoed == sent, "{} bytes came back", echoed.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_may_not_be_whole_is_not_passed_on_as_if_it_were() {
     let theirs = backends(&["backend.example"]);
     for says_so in [true, false] {
-        let (backend, _) = counted(&theirs, move |mut connection| async move {
+        let (backend, _) = counted(&theirs, &[], move |mut connection| async move {
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
             connection.write_all(b"HTTP/1.1 200 OK\r\n\r\nsome of it").await?;

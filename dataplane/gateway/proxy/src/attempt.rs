@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::{Error, ErrorSource, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
@@ -20,6 +20,14 @@ use crate::request::{X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, authority
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Whom a request was let in as, where its Route requires scopes.
 static X_EDDY_USER: HeaderName = HeaderName::from_static("x-eddy-user");
+
+/// Whether nothing but the end of a backend's connection ends its answer (RFC 9112, section 6.3).
+pub(crate) fn ends_with_connection(request: &RequestHeader, response: &ResponseHeader) -> bool {
+    let bodyless = [StatusCode::SWITCHING_PROTOCOLS, StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    let has_body = request.method != Method::HEAD && !bodyless.contains(&response.status);
+    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    has_body && response.version < Version::HTTP_2 && !framing.iter().any(|name| response.headers.contains_key(name))
+}
 
 impl Gateway {
     /// Picks an endpoint of the request's route, and counts the request as under way there.

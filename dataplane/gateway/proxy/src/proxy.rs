@@ -20,7 +20,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use tokio::sync::Semaphore;
 
 use crate::access_log::{AccessLog, Line};
-use crate::attempt::check_switch;
+use crate::attempt::{check_switch, ends_with_connection};
 use crate::bridge::{Bridge, Bridges, Connector};
 use crate::client::Client;
 use crate::compress::Compressor;
@@ -320,8 +320,7 @@ impl ProxyHttp for Gateway {
         context: &mut RequestContext,
     ) -> Result<()> {
         context.answered();
-        let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-        context.ends_with_connection = !framing.iter().any(|name| response.headers.contains_key(name));
+        context.ends_with_connection = ends_with_connection(session.req_header(), response);
         check_switch(session.req_header().headers.contains_key(header::UPGRADE), response)
     }
 
