@@ -29,7 +29,7 @@ use crate::passthrough::pass;
 use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
-use crate::stream::SocketStream;
+use crate::stream::{CameTo, SocketStream};
 use crate::tls::{HandshakeError, Terminator, TerminatorError, asked};
 use crate::tls_stream::TlsStream;
 
@@ -321,7 +321,16 @@ async fn begin(
 ) -> Result<Option<Begun>, BeginError> {
     let said = if is_balancer { proxy_protocol::read(&mut stream).await? } else { None };
     let from = said.unwrap_or(client);
-    let came_to = if let Leads::Gateway(address, ..) = leads { Some(*address) } else { None };
+    let gateways = match leads {
+        Leads::Gateway(address, _, snapshot) => {
+            let port = snapshot.load().api.get(&Port::tcp(address.port())).cloned();
+            // It has just gone.
+            let Some(port) = port else { return Ok(None) };
+            Some((CameTo { port: address.port(), owner: port.owner }, port))
+        }
+        Leads::Http | Leads::Tls(_) | Leads::Port(..) => None,
+    };
+    let came_to = gateways.as_ref().map(|(came_to, _)| *came_to);
     let mut stream = SocketStream::at(stream, from, came_to)?;
     if let Leads::Port(port, snapshot) = leads {
         let route = snapshot.load().ports.get(port).cloned();
@@ -337,12 +346,9 @@ async fn begin(
             }
         }
     }
-    let ends = match leads {
-        Leads::Tls(tls) => Some((tls, false)),
-        Leads::Gateway(address, tls, snapshot) => {
-            let port = snapshot.load().api.get(&Port::tcp(address.port())).cloned();
-            // It has just gone.
-            let Some(port) = port else { return Ok(None) };
+    let ends = match (leads, gateways) {
+        (Leads::Tls(tls), _) => Some((tls, false)),
+        (Leads::Gateway(_, tls, _), Some((_, port))) => {
             let comes = match port.comes() {
                 Comes::Named => port.comes_for(asked(&mut stream).await?.as_deref()),
                 other => other,
@@ -360,7 +366,7 @@ async fn begin(
                 }
             }
         }
-        Leads::Http | Leads::Port(..) => None,
+        _ => None,
     };
     if let Some((tls, asks)) = ends {
         let mut stream = counted(tls.accept(stream, false, asks).await, metrics)?;

@@ -37,7 +37,7 @@ use crate::refusal::Refusal;
 use crate::request::{authority, request_id};
 use crate::secured::Speaks;
 use crate::snapshot::Snapshot;
-use crate::stream::came_to;
+use crate::stream::{CameTo, came_to};
 use crate::tls_stream::asked_name;
 use crate::trace::RequestTrace;
 
@@ -406,7 +406,7 @@ impl RequestContext {
 
 impl Gateway {
     /// The Route of a request, on a connection that TLS was begun on for a host of this name, and that came to this port of a Gateway's.
-    fn route(&self, request: &RequestHeader, name: Option<&str>, came_to: Option<u16>) -> Result<Arc<RouteEntry>, Refusal> {
+    fn route(&self, request: &RequestHeader, name: Option<&str>, came_to: Option<CameTo>) -> Result<Arc<RouteEntry>, Refusal> {
         let path = request.uri.path();
         let host = authority(request).and_then(|authority| normalize_host(authority).ok()).ok_or(Refusal::BadRequest)?;
         check_path(path).map_err(|_| Refusal::BadRequest)?;
@@ -414,8 +414,8 @@ impl Gateway {
         let snapshot = self.snapshot.load();
         let (is_directed, listener) = match came_to {
             None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), None),
-            Some(port) => {
-                let port = snapshot.api.get(&Port::tcp(port)).ok_or(Refusal::NoRoute)?;
+            Some(CameTo { port, owner }) => {
+                let port = snapshot.api.get(&Port::tcp(port)).filter(|port| port.owner == owner).ok_or(Refusal::NoRoute)?;
                 let listener = port.listener(&host).ok_or(Refusal::NoRoute)?;
                 (name.is_none_or(|name| port.is_directed(name, &host)), Some(listener))
             }

@@ -7,7 +7,7 @@
 //! flushed.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,13 +57,13 @@ impl SocketStream {
     }
 
     /// The same of one that came to a port which is opened for a Gateway: [`came_to`] tells later.
-    pub(crate) fn at(stream: TcpStream, peer: SocketAddr, came_to: Option<SocketAddr>) -> std::io::Result<Self> {
+    pub(crate) fn at(stream: TcpStream, peer: SocketAddr, came_to: Option<CameTo>) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         let id = stream.as_raw_fd();
         let socket = SocketDigest::from_raw_fd(id);
         // Known already: without this, each request would ask the kernel again.
         let _ = socket.peer_addr.set(Some(peer.into()));
-        let _ = socket.local_addr.set(came_to.map(Into::into));
+        let _ = socket.local_addr.set(came_to.map(|came_to| came_to.as_address().into()));
         let (held, ahead) = (Vec::new(), Ahead::default());
         let (established, socket) = (SystemTime::now(), Arc::new(socket));
         Ok(Self { stream, held, written: 0, ahead, head: None, id, established, socket })
@@ -201,10 +201,31 @@ impl GetSocketDigest for SocketStream {
     }
 }
 
-/// The port, of those that are opened for Gateways, that a session's client came to; none where they came to one of the gateway's own.
-pub(crate) fn came_to(session: &Session) -> Option<u16> {
+/// Where a client of a Gateway came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CameTo {
+    /// The port that is opened.
+    pub(crate) port: u16,
+    /// For whom it was then: who comes to one Gateway is not answered by another that is given its port later.
+    pub(crate) owner: u64,
+}
+
+impl CameTo {
+    /// Pingora keeps nothing else of a connection than addresses: this one is nobody's.
+    fn as_address(self) -> SocketAddr {
+        (Ipv6Addr::from(u128::from(self.owner)), self.port).into()
+    }
+
+    fn of_address(address: SocketAddr) -> Option<Self> {
+        let SocketAddr::V6(address) = address else { return None };
+        Some(Self { port: address.port(), owner: u64::try_from(u128::from(*address.ip())).ok()? })
+    }
+}
+
+/// Where a session's client came to, of what is opened for Gateways; none where they came to one of the gateway's own ports.
+pub(crate) fn came_to(session: &Session) -> Option<CameTo> {
     let digest = session.digest()?.socket_digest.as_ref()?;
-    Some(digest.local_addr.get()?.as_ref()?.as_inet()?.port())
+    CameTo::of_address(*digest.local_addr.get()?.as_ref()?.as_inet()?)
 }
 
 #[cfg(test)]
@@ -219,6 +240,15 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
         (SocketStream::new(ours.unwrap(), address).unwrap(), theirs.unwrap().0)
+    }
+
+    #[test]
+    fn where_a_client_came_to_is_known_again() {
+        for owner in [0, 7, u64::MAX] {
+            let came_to = CameTo { port: 20_001, owner };
+            assert_eq!(CameTo::of_address(came_to.as_address()), Some(came_to));
+        }
+        assert_eq!(CameTo::of_address(([192, 0, 2, 1], 80).into()), None);
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use eddy_certificates::Certificate;
@@ -36,6 +36,8 @@ const RETRIES: u32 = 2;
 pub(crate) struct ApiPort {
     /// Of its Gateway.
     pub(crate) namespace: Box<str>,
+    /// Unlike that of any other Gateway.
+    pub(crate) owner: u64,
     /// Which clients may begin TLS; all if none, and they are asked for nothing.
     pub(crate) let_in: Option<LetIn>,
     listeners: HostMap<Arc<ApiListener>>,
@@ -167,7 +169,7 @@ pub(crate) fn compile(
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
-            let port = Arc::new(ApiPort { namespace: place.namespace.clone().into(), let_in, listeners });
+            let port = Arc::new(ApiPort { namespace: place.namespace.clone().into(), owner: owner(place), let_in, listeners });
             for opened in opened {
                 match compiled.ports.entry(*opened) {
                     Entry::Vacant(free) => drop(free.insert(port.clone())),
@@ -329,4 +331,10 @@ fn fingerprint(rule: &HttpRule) -> u64 {
     let mut hasher = DefaultHasher::new();
     rule.backends.iter().for_each(|backend| (backend.weight, &backend.port).hash(&mut hasher));
     hasher.finish()
+}
+
+/// A number for a Gateway, which nobody knows beforehand.
+fn owner(gateway: &Place) -> u64 {
+    static KEYS: OnceLock<RandomState> = OnceLock::new();
+    KEYS.get_or_init(RandomState::new).hash_one(gateway)
 }
