@@ -6,6 +6,7 @@
 mod certificates;
 mod conditions;
 mod doors;
+mod listener_status;
 mod policy_status;
 mod status;
 mod stores;
@@ -31,7 +32,7 @@ use tokio::time::{Instant, timeout};
 
 use self::certificates::{Certificates, Named};
 use self::doors::Plan;
-use self::status::Opening;
+use self::listener_status::Opening;
 use self::stores::{Stores, World as Known};
 use crate::context::{Context, GatewayApi};
 use crate::error::ReconcileError;

@@ -1,21 +1,18 @@
 //! What is said of Gateways, their classes and their Routes.
 
-use std::collections::BTreeSet;
-
 use eddy_gateway_api::types::{
-    Gateway, GatewayAddress, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet, ListenerSetStatus, ListenerStatus,
-    RouteParentStatus, RouteStatus, SupportedFeature,
+    Gateway, GatewayClass, GatewayClassStatus, GatewayStatus, ListenerSet, ListenerSetStatus, RouteParentStatus, RouteStatus,
+    SupportedFeature,
 };
 use eddy_gateway_api::{
-    CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, ListenerSetDecision, Place, Problem, Protocol, RouteDecision,
-    place_of,
+    CONTROLLER, FEATURES, GatewayDecision, ListenerDecision, ListenerSetDecision, Place, Problem, RouteDecision, place_of,
 };
-use eddy_router::Port;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::certificates::Named;
 use super::conditions::Conditions;
+use super::listener_status::{self, Opening, Wrong};
 
 /// Whether a class' Gateways are run here.
 pub(super) fn is_ours(class: &GatewayClass) -> bool {
@@ -39,16 +36,6 @@ pub(super) fn class(class: &GatewayClass, now: Timestamp) -> GatewayClassStatus 
     GatewayClassStatus { conditions: conditions.end(), supported_features }
 }
 
-/// What is wrong with something that is named, if anything is.
-pub(super) type Wrong<'a> = &'a dyn Fn(&Named) -> Option<String>;
-
-/// What is open for a Gateway.
-pub(super) struct Opening {
-    pub(super) addresses: Vec<GatewayAddress>,
-    /// The ports that cannot be, since there are as many as may be.
-    pub(super) missing: BTreeSet<Port>,
-}
-
 /// `sets` is how many ListenerSets add to it, and `wrong` says what is wrong with a Secret.
 pub(super) fn gateway(
     gateway: &Gateway,
@@ -60,7 +47,7 @@ pub(super) fn gateway(
 ) -> GatewayStatus {
     let before = gateway.status.clone().unwrap_or_default();
     let generation = gateway.metadata.generation;
-    let listeners = listeners(&before.listeners, decided.listeners_of(None), generation, (wrong, opening), now);
+    let listeners = listener_status::statuses(&before.listeners, decided.listeners_of(None), generation, (wrong, opening), now);
     let accepted = decided.listeners_of(None).filter(|listener| listener.is_accepted()).count();
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     match &decided.problem {
@@ -95,22 +82,6 @@ pub(super) fn gateway(
     }
 }
 
-impl Opening {
-    /// Why these listeners are not all served.
-    fn problem<'a>(&self, mut listeners: impl Iterator<Item = &'a ListenerDecision>) -> Option<Problem> {
-        if listeners.any(|listener| self.is_missing(listener)) {
-            let message = "no more ports can be opened for this namespace: some of the listeners are not served";
-            return Some(Problem { reason: "NoResources", message: message.to_owned() });
-        }
-        let message = "waiting until its Service is given an address".to_owned();
-        self.addresses.is_empty().then_some(Problem { reason: "AddressNotAssigned", message })
-    }
-
-    fn is_missing(&self, listener: &ListenerDecision) -> bool {
-        listener.is_accepted() && listener.port().is_some_and(|port| self.missing.contains(&port))
-    }
-}
-
 /// What is said of a ListenerSet for a Gateway that is run here.
 pub(super) fn listener_set(
     set: &ListenerSet,
@@ -121,12 +92,13 @@ pub(super) fn listener_set(
 ) -> ListenerSetStatus {
     let before = set.status.clone().unwrap_or_default();
     let (generation, place) = (set.metadata.generation, place_of(set));
-    let listeners = listeners(&before.listeners, gateway.listeners_of(Some(&place)), generation, (wrong, opening), now);
+    let listeners =
+        listener_status::statuses(&before.listeners, gateway.listeners_of(Some(&place)), generation, (wrong, opening), now);
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     let none_good = Problem { reason: "ListenersNotValid", message: "none of its listeners can be served".to_owned() };
     let is_good = has_good_listener(gateway, &place, wrong);
     let obstacle = decided.problem.as_ref().or(Some(&none_good).filter(|_| !is_good));
-    let is_whole = |listener: &ListenerDecision| listener.is_accepted() && unresolved(listener, wrong).is_none();
+    let is_whole = |listener: &ListenerDecision| listener.is_accepted() && listener_status::unresolved(listener, wrong).is_none();
     let is_whole = gateway.listeners_of(Some(&place)).all(is_whole);
     let accepted = match is_whole {
         true => ("Accepted", "its listeners are added to its Gateway"),
@@ -143,14 +115,7 @@ pub(super) fn listener_set(
 
 /// Whether anything is added by a ListenerSet.
 pub(super) fn has_good_listener(gateway: &GatewayDecision, set: &Place, wrong: Wrong<'_>) -> bool {
-    gateway.listeners_of(Some(set)).any(|listener| is_good_listener(listener, wrong))
-}
-
-/// Whether some of it is served: it takes Routes, and where TLS ends there is a certificate.
-fn is_good_listener(listener: &ListenerDecision, wrong: Wrong<'_>) -> bool {
-    let ends_tls = matches!(listener.protocol, Some(Protocol::Https | Protocol::TlsEnded));
-    let has_certificate = || certificates(listener).any(|secret| wrong(&secret).is_none());
-    listener.is_accepted() && !listener.kinds.is_empty() && (!ends_tls || has_certificate()) && nobody(listener, wrong).is_none()
+    gateway.listeners_of(Some(set)).any(|listener| listener_status::is_good(listener, wrong))
 }
 
 /// What is said of a ListenerSet whose Gateway is gone; none where nothing has to be.
@@ -164,81 +129,6 @@ pub(super) fn parentless(set: &ListenerSet, now: Timestamp) -> Option<ListenerSe
     let message = "there is no such Gateway";
     conditions.put("Accepted", false, "ParentNotAccepted", message).put("Programmed", false, "ParentNotProgrammed", message);
     Some(ListenerSetStatus { conditions: conditions.end(), listeners: Vec::new() })
-}
-
-/// Why some of what a listener names is not there.
-fn unresolved(listener: &ListenerDecision, wrong: Wrong<'_>) -> Option<Problem> {
-    let of_secret = || {
-        let message = certificates(listener).find_map(|secret| wrong(&secret))?;
-        Some(Problem { reason: "InvalidCertificateRef", message })
-    };
-    let of_map = || {
-        let message = authorities(listener).find_map(|map| wrong(&map))?;
-        Some(Problem { reason: "InvalidCACertificateRef", message })
-    };
-    listener.unresolved.clone().or_else(of_secret).or_else(of_map)
-}
-
-fn certificates(listener: &ListenerDecision) -> impl Iterator<Item = Named> {
-    listener.certificates.iter().cloned().map(Named::Certificate)
-}
-
-fn authorities(listener: &ListenerDecision) -> impl Iterator<Item = Named> {
-    let clients = listener.clients.iter();
-    clients.flat_map(|clients| &clients.authorities).cloned().map(Named::Authorities)
-}
-
-/// Why no client is let in, where they are asked for certificates.
-fn nobody(listener: &ListenerDecision, wrong: Wrong<'_>) -> Option<Problem> {
-    listener.clients.as_ref()?;
-    let message = "spec.tls.frontend: none of the authorities can be used".to_owned();
-    let is_nobody = authorities(listener).all(|map| wrong(&map).is_some());
-    is_nobody.then_some(Problem { reason: "NoValidCACertificate", message })
-}
-
-/// What is said of the listeners of one object.
-fn listeners<'a>(
-    before: &[ListenerStatus],
-    decided: impl Iterator<Item = &'a ListenerDecision>,
-    generation: Option<i64>,
-    (wrong, opening): (Wrong<'_>, &Opening),
-    now: Timestamp,
-) -> Vec<ListenerStatus> {
-    let one = |decided: &ListenerDecision| {
-        let before = before.iter().find(|before| before.name == decided.name);
-        let before = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
-        listener(decided, wrong, opening.is_missing(decided), Conditions::new(before, generation, now))
-    };
-    decided.map(one).collect()
-}
-
-fn listener(decided: &ListenerDecision, wrong: Wrong<'_>, is_missing: bool, mut conditions: Conditions<'_>) -> ListenerStatus {
-    let nobody = nobody(decided, wrong);
-    let obstacle = decided.conflict.as_ref().or(decided.problem.as_ref()).or(nobody.as_ref());
-    let unresolved = unresolved(decided, wrong);
-    conditions.unless(obstacle, "Accepted", ("Accepted", "it can be served"));
-    match &decided.conflict {
-        Some(conflict) => conditions.put("Conflicted", true, conflict.reason, &conflict.message),
-        None => conditions.put("Conflicted", false, "NoConflicts", "no other listener has the same"),
-    };
-    conditions.unless(unresolved.as_ref(), "ResolvedRefs", ("ResolvedRefs", "all that it names is there"));
-    // It is served as far as it can be; that is said only of what is whole.
-    let is_whole = obstacle.is_none() && unresolved.is_none();
-    match (&decided.conflict, is_whole) {
-        (_, true) if is_missing => {
-            conditions.put("Programmed", false, "PortUnavailable", "no more ports can be opened for this namespace")
-        }
-        (_, true) => conditions.put("Programmed", true, "Programmed", "its port is open"),
-        // What has lost to another is told apart from what is wrong in itself.
-        (Some(conflict), _) if decided.set.is_some() => conditions.put("Programmed", false, conflict.reason, &conflict.message),
-        _ => conditions.put("Programmed", false, "Invalid", "something in it is wrong, as its other conditions say"),
-    };
-    ListenerStatus {
-        name: decided.name.clone(),
-        supported_kinds: decided.kinds.clone(),
-        attached_routes: i32::try_from(decided.attached.len()).unwrap_or(i32::MAX),
-        conditions: conditions.end(),
-    }
 }
 
 /// What is said of a Route at Gateways that are run here. What others say stays.
@@ -292,10 +182,13 @@ pub(super) fn route(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use eddy_gateway_api::types::GatewayAddress;
     use eddy_gateway_api::types::HttpRoute;
     use eddy_gateway_api::{World, decide};
+    use eddy_router::Port;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     fn object<T: serde::de::DeserializeOwned>(kind: &str, spec: Value, status: Value) -> T {
         let metadata = json!({"namespace": "infra", "name": "x", "generation": 3});

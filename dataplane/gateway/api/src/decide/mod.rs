@@ -2,6 +2,7 @@
 
 mod attach;
 mod backends;
+mod bounds;
 mod clients;
 mod filters;
 mod grants;
@@ -233,7 +234,7 @@ pub fn decide(world: &World<'_>) -> Decision {
     listener_sets::heed_parents(&mut listener_sets, &gateways);
     let mut oldest: Vec<&&Gateway> = world.gateways.iter().collect();
     oldest.sort_by_cached_key(|gateway| (gateway.creation_timestamp().map(|time| time.0), place_of(**gateway)));
-    listeners::bound_certificates(&oldest.iter().map(|gateway| place_of(**gateway)).collect::<Vec<_>>(), &mut gateways);
+    bounds::leave_out(&oldest.iter().map(|gateway| place_of(**gateway)).collect::<Vec<_>>(), &mut gateways);
     let mut routes = Vec::new();
     for route in RequestRoute::all(world) {
         let mut parents = attach::decide(&route, (&gateways, &listener_sets), world);
