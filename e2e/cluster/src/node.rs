@@ -167,6 +167,8 @@ state = "{folder}/run"
             "clusterDNS": [self.cluster.addresses().dns_service()], "clusterDomain": "cluster.local", "resolvConf": "",
             // Nodes share one disk and memory with the machine: only real shortage may evict.
             "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
+            // For the same reason no image may be removed: from then on, there are none to pull them from.
+            "imageGCHighThresholdPercent": 100,
             "podCIDR": self.cluster.addresses().pods_of_node(self.number),
             // A kubelet removes the logs of pods that it does not know, those of other nodes among them.
             "podLogsDir": self.folder().join("pod-logs"),

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use eddy_authz::Token;
-use eddy_kv::{KeyRange, Read, ReadResult, Row, Scan, Store, Transaction, Value};
+use eddy_kv::{KeyRange, Read, ReadResult, Row, Scan, Store, Transaction, Value, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -145,6 +145,7 @@ impl People {
             let transaction = self.put_account(transaction, user, account, read.as_ref())?;
             let transaction = self.put(transaction, rows::session(&session.id), &session)?;
             let transaction = transaction.put(rows::session_of(user.name, &session.id), Bytes::new());
+            let transaction = transaction.put(rows::sessions_changed(), Bytes::new());
             match self.commit(transaction).await {
                 Err(error) if error.is_conflict_of(&rows::account(user.name)) => {}
                 done => return done.map(|()| Some((session, secret, said))),
@@ -156,6 +157,11 @@ impl People {
     /// A session, whether it goes on or not.
     pub(crate) async fn session(&self, id: &str) -> Result<Option<Session>, PeopleError> {
         self.row(&rows::session(id)).await
+    }
+
+    /// When any session was changed last, as the store counts; none if none ever was.
+    pub(crate) async fn sessions_changed(&self) -> Result<Option<Version>, PeopleError> {
+        Ok(self.store.get(rows::sessions_changed()).await?.map(|value| value.version))
     }
 
     /// The sessions of a user. What is not ours is left out.
@@ -180,7 +186,7 @@ impl People {
     /// Ends a session of a user; false if there is none of this id.
     pub(crate) async fn end(&self, user: &str, id: &str) -> Result<bool, PeopleError> {
         let Some(session) = self.session(id).await?.filter(|session| session.user == user) else { return Ok(false) };
-        self.store.commit(without(Transaction::new(), &session)).await?;
+        self.store.commit(without(changing(), &session)).await?;
         Ok(true)
     }
 
@@ -195,7 +201,7 @@ impl People {
                 break;
             }
             for some in rest.chunks(PAGE / 2) {
-                let transaction = some.iter().fold(Transaction::new(), |transaction, session| without(transaction, session));
+                let transaction = some.iter().fold(changing(), |transaction, session| without(transaction, session));
                 self.store.commit(transaction).await?;
             }
             ended.extend(rest.into_iter().map(|session| session.id.clone()));
@@ -277,6 +283,11 @@ fn kept_elsewhere(purpose: &'static str) -> Bytes {
     format!("elsewhere/{purpose}").into()
 }
 
+/// Changes sessions.
+fn changing() -> Transaction {
+    Transaction::new().put(rows::sessions_changed(), Bytes::new())
+}
+
 fn without(transaction: Transaction, session: &Session) -> Transaction {
     transaction.delete(rows::session(&session.id)).delete(rows::session_of(&session.user, &session.id))
 }
@@ -298,6 +309,23 @@ mod tests {
         let begun = people.begin(UserRef { name, since_s: 7 }, arrival(), (now_s, 50), Transaction::new(), |_| Ok(Some(())));
         let (session, secret, ()) = begun.await.unwrap().unwrap();
         (session, secret)
+    }
+
+    #[tokio::test]
+    async fn what_begins_or_ends_sessions_leaves_a_mark() {
+        let (people, _folder) = people();
+        let mut marks = vec![people.sessions_changed().await.unwrap()];
+        let (first, _) = begin(&people, "ada", 1).await;
+        marks.push(people.sessions_changed().await.unwrap());
+        begin(&people, "ada", 2).await;
+        marks.push(people.sessions_changed().await.unwrap());
+        people.end("ada", &first.id).await.unwrap();
+        marks.push(people.sessions_changed().await.unwrap());
+        people.end_all("ada", None).await.unwrap();
+        marks.push(people.sessions_changed().await.unwrap());
+        assert!(marks.is_sorted_by(|before, after| before < after), "{marks:?}");
+        people.end_all("ada", None).await.unwrap();
+        assert_eq!(people.sessions_changed().await.unwrap(), marks[4], "nothing was changed");
     }
 
     #[tokio::test]

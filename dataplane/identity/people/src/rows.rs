@@ -95,6 +95,11 @@ pub(crate) fn device_code(code: &str) -> Bytes {
     format!("{PREFIX}device-code/{code}").into()
 }
 
+/// Written whenever a session begins or ends: by when that was, whoever tells others of sessions sees that it has missed something.
+pub(crate) fn sessions_changed() -> Bytes {
+    format!("{PREFIX}sessions-changed").into()
+}
+
 /// How many programs wait: a counter.
 pub(crate) fn devices_waiting() -> Bytes {
     format!("{PREFIX}devices-waiting").into()

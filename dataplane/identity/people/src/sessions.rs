@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use eddy_authz::SessionEntry;
+use eddy_kv::Version;
 use jiff::Timestamp;
 
 use crate::people::People;
@@ -36,6 +37,14 @@ impl Sessions {
         let now_s = Timestamp::now().as_second();
         let all = self.0.all_sessions().await?.into_iter().filter(|session| now_s < session.expires_s);
         Ok(all.map(|session| (session.id.clone(), signed_in(session))).collect())
+    }
+
+    /// Another with each change of any.
+    ///
+    /// # Errors
+    /// That the store cannot be read.
+    pub async fn mark(&self) -> Result<Option<Version>, PeopleError> {
+        self.0.sessions_changed().await
     }
 
     /// The one of this id, if it goes on.
