@@ -40,12 +40,12 @@ pub(super) fn leave_out(oldest: &[Place], gateways: &mut BTreeMap<Place, Gateway
     }
 }
 
-/// Those that are read of what is named.
-fn read(named: &[Place]) -> BTreeSet<Place> {
+/// Those that are read of what is named, the oldest first.
+pub(super) fn read(named: &[Place]) -> BTreeSet<Place> {
     let read = readable(named.iter().map(|place| (&*place.namespace, &*place.name)));
     read.into_iter().map(|(namespace, name)| Place::new(namespace, name)).collect()
 }
 
-fn too_many(field: &str) -> String {
-    format!("{field}: of one namespace, {SECRETS_A_TENANT_MAX} objects are read, those of the oldest Gateways")
+pub(super) fn too_many(field: &str) -> String {
+    format!("{field}: of one namespace, {SECRETS_A_TENANT_MAX} objects are read, those that the oldest name")
 }

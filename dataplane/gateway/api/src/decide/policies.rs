@@ -4,10 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use eddy_certificates::{SECRETS_A_TENANT_MAX, readable};
 use kube::ResourceExt;
 
-use super::{Problem, World};
+use super::{Problem, World, bounds};
 use crate::place::{Place, place_of};
 use crate::types::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName};
 
@@ -200,21 +199,16 @@ fn authorities(place: &Place, validation: &BackendTlsValidation) -> (Authorities
 /// Leaves out the ConfigMaps of a namespace that are more than are read of one.
 fn bound(all: &mut [PolicyDecision]) {
     let named: Vec<Place> = all.iter().flat_map(|policy| policy.tls.config_maps().to_vec()).collect();
-    let readable = readable(named.iter().map(|place| (&*place.namespace, &*place.name)));
-    let is_read = |place: &Place| readable.contains(&(&*place.namespace, &*place.name));
+    let read = bounds::read(&named);
     for policy in all {
-        if policy.tls.config_maps().iter().all(is_read) {
+        if policy.tls.config_maps().iter().all(|map| read.contains(map)) {
             continue;
         }
-        let mut tls = BackendTls::clone(&policy.tls);
-        if let Authorities::ConfigMaps(places) = &mut tls.authorities {
-            places.retain(is_read);
+        if let Authorities::ConfigMaps(places) = &mut Arc::make_mut(&mut policy.tls).authorities {
+            places.retain(|map| read.contains(map));
         }
-        policy.tls = Arc::new(tls);
-        let message = format!(
-            "validation.caCertificateRefs: of one namespace, {SECRETS_A_TENANT_MAX} ConfigMaps are read, those of the oldest policies"
-        );
-        policy.unresolved.get_or_insert_with(|| Problem::new("InvalidCACertificateRef", message));
+        let problem = || Problem::new("InvalidCACertificateRef", bounds::too_many("validation.caCertificateRefs"));
+        policy.unresolved.get_or_insert_with(problem);
     }
 }
 

@@ -71,20 +71,30 @@ impl<'a> RequestRoute<'a> {
             Self::of(RouteKind::Grpc, *route, &route.spec.parent_refs, &route.spec.hostnames, rules)
         });
         let tls = world.tls_routes.iter().map(|route| {
-            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
-            Self::of(RouteKind::Tls, *route, &route.spec.parent_refs, &route.spec.hostnames, rules)
+            Self::of_streams(RouteKind::Tls, *route, &route.spec.parent_refs, &route.spec.hostnames, &route.spec.rules)
         });
-        let tcp = world.tcp_routes.iter().map(|route| {
-            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
-            Self::of(RouteKind::Tcp, *route, &route.spec.parent_refs, &[], rules)
-        });
-        let udp = world.udp_routes.iter().map(|route| {
-            let rules = Cow::Owned(route.spec.rules.iter().map(of_connections).collect());
-            Self::of(RouteKind::Udp, *route, &route.spec.parent_refs, &[], rules)
-        });
+        let tcp = world
+            .tcp_routes
+            .iter()
+            .map(|route| Self::of_streams(RouteKind::Tcp, *route, &route.spec.parent_refs, &[], &route.spec.rules));
+        let udp = world
+            .udp_routes
+            .iter()
+            .map(|route| Self::of_streams(RouteKind::Udp, *route, &route.spec.parent_refs, &[], &route.spec.rules));
         let mut all: Vec<Self> = http.chain(grpc).chain(tls).chain(tcp).chain(udp).collect();
         all.sort_by(|one, other| (one.created, &one.place, one.kind).cmp(&(other.created, &other.place, other.kind)));
         all
+    }
+
+    /// One by which what comes is passed on.
+    fn of_streams(
+        kind: RouteKind,
+        route: &impl ResourceExt,
+        parents: &'a [ParentReference],
+        hostnames: &'a [String],
+        rules: &[StreamRouteRule],
+    ) -> Self {
+        Self::of(kind, route, parents, hostnames, Cow::Owned(rules.iter().map(of_connections).collect()))
     }
 
     fn of(
