@@ -199,6 +199,69 @@ async fn a_websocket_flows_by_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_says_last_reaches_a_backend_by_tls() {
+    const BYTES: usize = 150_000;
+    let theirs = backends(&["backend.example"]);
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (backend, _) = counted(&theirs, &[], move |mut connection| {
+        let told = told.clone();
+        async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
+            let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n";
+            connection.write_all(switch.as_bytes()).await?;
+            connection.flush().await?;
+            // It takes its time.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            let mut said = Vec::new();
+            let _ = connection.read_to_end(&mut said).await;
+            let _ = told.send(said.len());
+            Ok(())
+        }
+    })
+    .await;
+    let port = free_port();
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&reached(&theirs, backend, port), &["--gateway-api"]));
+    tokio::task::block_in_place(|| wait("the port is open", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
+    for _ in 0..8 {
+        let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let asks = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        client.write_all(asks.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert!(client.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        client.write_all(&vec![b'x'; BYTES]).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(heard.recv().await, Some(BYTES));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_length_is_known_is_whole_however_tls_ends() {
+    const BYTES: usize = 3_000_000;
+    let theirs = backends(&["backend.example"]);
+    let (backend, _) = counted(&theirs, &[], |mut connection| async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") && connection.read_buf(&mut request).await? > 0 {}
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\nConnection: close\r\n\r\n");
+        connection.write_all(head.as_bytes()).await?;
+        connection.write_all(&vec![b'x'; BYTES]).await?;
+        connection.flush().await?;
+        connection.get_mut().0.shutdown().await
+    })
+    .await;
+    let port = free_port();
+    let _gateway = tokio::task::block_in_place(|| GatewayProcess::start(&reached(&theirs, backend, port), &["--gateway-api"]));
+    tokio::task::block_in_place(|| wait("the port is open", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()));
+    // A slow client: what is on its way waits in every buffer.
+    let url = format!("http://127.0.0.1:{port}/");
+    let arguments = ["-s", "--max-time", "30", "--limit-rate", "2M", "-o", "/dev/null", "-w", "%{size_download}", &url];
+    let said = tokio::task::block_in_place(|| Command::new("curl").args(arguments).output().unwrap());
+    assert_eq!((said.status.code(), String::from_utf8_lossy(&said.stdout).into_owned()), (Some(0), BYTES.to_string()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_may_not_be_whole_is_not_passed_on_as_if_it_were() {
     let theirs = backends(&["backend.example"]);
     for says_so in [true, false] {

@@ -27,7 +27,7 @@ async fn clients_are_let_in_by_their_certificates_where_that_is_asked_for() {
     let (backend, _told) = backend().await;
     let folder = tempfile::tempdir().unwrap();
     let (ours, _others) = (client(folder.path(), "ours"), client(folder.path(), "others"));
-    let [strict, lax, nobody, plain] = [(); 4].map(|()| free_port());
+    let [strict, lax, nobody, plain, lax_for_nobody] = [(); 5].map(|()| free_port());
     let tls = json!({"certificateRefs": [{"name": "tls"}]});
     let listener = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "HTTPS", "tls": tls});
     let listeners = json!([
@@ -35,10 +35,11 @@ async fn clients_are_let_in_by_their_certificates_where_that_is_asked_for() {
         listener("lax", 444),
         listener("nobody", 445),
         listener("plain", 446),
+        listener("lax-for-nobody", 447),
         // What is passed on from TLS asks for the same.
         {"name": "ends", "port": 443, "protocol": "TLS", "hostname": "ends.example", "tls": tls},
     ]);
-    let doors = [(443, strict), (444, lax), (445, nobody), (446, plain)];
+    let doors = [(443, strict), (444, lax), (445, nobody), (446, plain), (447, lax_for_nobody)];
     let route = rules("first", json!([{"backendRefs": [{"name": "web", "port": 80}]}]));
     let mut inputs = inputs(&[("first", listeners, &doors)], &[("r", route.clone())], backend);
     inputs["gateway_api"]["tls_routes"] = json!([object("TLSRoute", "t", 2, route)]);
@@ -50,6 +51,7 @@ async fn clients_are_let_in_by_their_certificates_where_that_is_asked_for() {
         {"port": 444, "tls": validation("ca", "AllowInsecureFallback")},
         {"port": 445, "tls": validation("missing", "AllowValidOnly")},
         {"port": 446, "tls": {}},
+        {"port": 447, "tls": validation("missing", "AllowInsecureFallback")},
     ]);
     let frontend = json!({"default": validation("ca", "AllowValidOnly"), "perPort": per_port});
     inputs["gateway_api"]["gateways"][0][1]["spec"]["tls"] = json!({"frontend": frontend});
@@ -63,7 +65,13 @@ async fn clients_are_let_in_by_their_certificates_where_that_is_asked_for() {
         let url = format!("https://{host}/");
         tokio::task::block_in_place(|| status(port, &url, &arguments.iter().map(String::as_str).collect::<Vec<_>>()))
     };
-    for (port, expected) in [(strict, ["200", "000", "000"]), (lax, ["200"; 3]), (nobody, ["000"; 3]), (plain, ["200"; 3])] {
+    for (port, expected) in [
+        (strict, ["200", "000", "000"]),
+        (lax, ["200"; 3]),
+        (nobody, ["000"; 3]),
+        (plain, ["200"; 3]),
+        (lax_for_nobody, ["000"; 3]),
+    ] {
         let said = [Some("ours"), Some("others"), None].map(|name| asked(port, "a.example", name));
         assert_eq!(said, expected, "{port}");
     }

@@ -36,11 +36,16 @@ impl Opening {
     }
 }
 
+/// Whether it can be served, to anybody.
+pub(super) fn is_accepted(listener: &ListenerDecision, wrong: Wrong<'_>) -> bool {
+    listener.is_accepted() && nobody(listener, wrong).is_none()
+}
+
 /// Whether some of it is served: it takes Routes, and where TLS ends there is a certificate.
 pub(super) fn is_good(listener: &ListenerDecision, wrong: Wrong<'_>) -> bool {
     let ends_tls = matches!(listener.protocol, Some(Protocol::Https | Protocol::TlsEnded));
     let has_certificate = || certificates(listener).any(|secret| wrong(&secret).is_none());
-    listener.is_accepted() && !listener.kinds.is_empty() && (!ends_tls || has_certificate()) && nobody(listener, wrong).is_none()
+    is_accepted(listener, wrong) && !listener.kinds.is_empty() && (!ends_tls || has_certificate())
 }
 
 /// Why some of what a listener names is not there.

@@ -48,7 +48,7 @@ pub(super) fn gateway(
     let before = gateway.status.clone().unwrap_or_default();
     let generation = gateway.metadata.generation;
     let listeners = listener_status::statuses(&before.listeners, decided.listeners_of(None), generation, (wrong, opening), now);
-    let accepted = decided.listeners_of(None).filter(|listener| listener.is_accepted()).count();
+    let accepted = decided.listeners_of(None).filter(|listener| listener_status::is_accepted(listener, wrong)).count();
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     match &decided.problem {
         Some(problem) => conditions.put("Accepted", false, problem.reason, &problem.message),
@@ -241,6 +241,21 @@ mod tests {
         assert_eq!(said(&after.conditions, "Programmed"), is("True", "Programmed"));
         assert_eq!(said(&after.listeners[0].conditions, "Programmed"), is("True", "Programmed"));
         assert_eq!(said(&after.listeners[1].conditions, "Accepted"), is("False", "UnsupportedProtocol"));
+    }
+
+    #[test]
+    fn a_gateway_that_lets_no_client_in_is_not_accepted() {
+        let mut it =
+            gateways(json!([{"name": "a", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": "s"}]}}]));
+        let reference = json!([{"group": "", "kind": "ConfigMap", "name": "ca"}]);
+        let tls = json!({"frontend": {"default": {"validation": {"caCertificateRefs": reference}}}});
+        it.spec.tls = serde_json::from_value(tls).unwrap();
+        let decision = decided(&it, &[], &[]);
+        let wrong = |named: &Named| matches!(named, Named::Authorities(_)).then(|| "there is none".to_owned());
+        let opening = Opening { addresses: vec![], missing: BTreeSet::new() };
+        let said_of = gateway(&it, &decision.gateways[&Place::new("infra", "x")], 0, &opening, &wrong, at(1));
+        assert_eq!(said(&said_of.listeners[0].conditions, "Accepted"), is("False", "NoValidCACertificate"));
+        assert_eq!(said(&said_of.conditions, "Accepted"), is("False", "ListenersNotValid"));
     }
 
     #[test]

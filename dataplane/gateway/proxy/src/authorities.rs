@@ -122,14 +122,19 @@ impl KnownAuthorities {
 
     /// Which clients may come as is asked for.
     pub(crate) fn let_in(&mut self, asked: &Clients) -> LetIn {
-        if asked.is_lax {
-            return LetIn::All;
-        }
         let authorities = self.all(&asked.authorities);
         let provider = Arc::new(ring::default_provider());
-        // Without authorities there is none.
-        let verifier = WebPkiClientVerifier::builder_with_provider(authorities, provider).build();
-        verifier.map_or(LetIn::Nobody, LetIn::Vouched)
+        match WebPkiClientVerifier::builder_with_provider(authorities, provider).build() {
+            // Without authorities there is none.
+            Err(_) => LetIn::Nobody,
+            Ok(_) if asked.is_lax => LetIn::All,
+            Ok(verifier) => LetIn::Vouched(verifier),
+        }
+    }
+
+    /// Which authorities that are: others with each change of any.
+    pub(crate) fn revisions(&self, asked: &Clients) -> Vec<u64> {
+        self.usable(&asked.authorities).map(|(revision, _)| revision).collect()
     }
 
     /// The authorities of these ConfigMaps, of those that can be used, with their revisions.

@@ -4,6 +4,7 @@
 //! but the one that TLS is begun for.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
@@ -17,15 +18,16 @@ use pingora_core::protocols::l4::socket::SocketAddr as PingoraAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::upstreams::peer::{Tracer, Tracing};
 use pingora_core::{Error, ErrorType, OrErr, Result};
-use tokio::io::{AsyncWriteExt, copy};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
 
+use crate::passthrough::{Heard, one_way};
 use crate::secured::{Secured, Speaks};
 
-/// To tell a backend that this is the end, which it may not take.
+/// Once Pingora has dropped its end: to pass on what it wrote before, and to tell the backend that this is the end, which it may not take.
 const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// The bridges of a thread that are open, by Pingora's end of each.
@@ -115,20 +117,28 @@ impl Tracing for End {
 
 /// Passes on what is said both ways, until whoever asks has ended: no request is half a connection.
 async fn join(asks: UnixStream, backend: TlsStream<TcpStream>, bridge: Arc<Bridge>) {
-    let (mut from_asking, mut to_asking) = asks.into_split();
-    let (mut from_backend, mut to_backend) = tokio::io::split(backend);
+    let (mut asking, mut backend, heard) = (asks.into_split(), tokio::io::split(backend), Heard::new());
     let answers = async {
-        if copy(&mut from_backend, &mut to_asking).await.is_err() {
+        if one_way(&mut backend.0, &mut asking.1, &heard).await.is_err() {
             bridge.is_broken.store(true, Ordering::Release);
+            let _ = asking.1.shutdown().await;
         }
-        let _ = to_asking.shutdown().await;
-        std::future::pending::<()>().await;
+        pending::<()>().await;
+    };
+    let requests = async {
+        if one_way(&mut asking.0, &mut backend.1, &heard).await.is_err() {
+            // A backend that takes no more may have answered.
+            pending::<()>().await;
+        }
+    };
+    let dropped = async {
+        bridge.hung_up.notified().await;
+        // What was written before is still passed on, if the backend takes it.
+        sleep(END_WITHIN).await;
     };
     tokio::select! {
-        _ = copy(&mut from_asking, &mut to_backend) => {}
+        () = requests => {}
         () = answers => {}
-        // It is not seen while the backend takes nothing.
-        () = bridge.hung_up.notified() => {}
+        () = dropped => {}
     }
-    let _ = timeout(END_WITHIN, to_backend.shutdown()).await;
 }

@@ -207,7 +207,8 @@ impl Datagrams {
 
     /// A place for one more client; who is here already makes room, of this port only.
     fn place(&self, flows: &mut HashMap<SocketAddr, Flow>) -> Option<OwnedSemaphorePermit> {
-        if flows.len() >= self.clients_max() {
+        // Its share may be smaller than it was.
+        while flows.len() >= self.clients_max() {
             forget_one(flows);
         }
         let place = || self.shared.clients.clone().try_acquire_owned().ok();

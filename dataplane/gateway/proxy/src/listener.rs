@@ -348,7 +348,7 @@ async fn begin(
     }
     let ends = match (leads, gateways) {
         (Leads::Tls(tls), _) => Some((tls, false)),
-        (Leads::Gateway(_, tls, _), Some((_, port))) => {
+        (Leads::Gateway(_, tls, snapshot), Some((came_to, port))) => {
             let comes = match port.comes() {
                 Comes::Named => port.comes_for(asked(&mut stream).await?.as_deref()),
                 other => other,
@@ -362,6 +362,10 @@ async fn begin(
                 Comes::Ended(None) => return Ok(None),
                 Comes::Ended(Some(route)) => {
                     let stream = counted(tls.accept(stream, true, port.let_in.is_some()).await, metrics)?;
+                    let now = snapshot.load().api.get(&Port::tcp(came_to.port)).map(|port| port.owner);
+                    if now != Some(came_to.owner) {
+                        return Ok(None);
+                    }
                     return Ok(Some(Begun::Passed(Box::new(stream), from, route)));
                 }
             }

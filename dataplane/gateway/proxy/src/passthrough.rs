@@ -159,7 +159,11 @@ async fn both_ways(
 }
 
 /// One direction, to its end, which the other side is told: it may go on to say something itself.
-async fn one_way(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, heard: &Heard) -> std::io::Result<()> {
+pub(crate) async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    heard: &Heard,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
     loop {
         let count = from.read(&mut buffer).await?;

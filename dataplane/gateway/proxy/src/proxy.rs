@@ -415,7 +415,10 @@ impl Gateway {
         let (is_directed, listener) = match came_to {
             None => (name.is_none_or(|name| snapshot.is_directed(name, &host)), None),
             Some(CameTo { port, owner }) => {
-                let port = snapshot.api.get(&Port::tcp(port)).filter(|port| port.owner == owner).ok_or(Refusal::NoRoute)?;
+                let port = snapshot.api.get(&Port::tcp(port)).ok_or(Refusal::NoRoute)?;
+                if port.owner != owner {
+                    return Err(Refusal::Misdirected);
+                }
                 let listener = port.listener(&host).ok_or(Refusal::NoRoute)?;
                 (name.is_none_or(|name| port.is_directed(name, &host)), Some(listener))
             }

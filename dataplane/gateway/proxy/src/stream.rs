@@ -206,7 +206,8 @@ impl GetSocketDigest for SocketStream {
 pub(crate) struct CameTo {
     /// The port that is opened.
     pub(crate) port: u16,
-    /// For whom it was then: who comes to one Gateway is not answered by another that is given its port later.
+    /// For whom it was then, and what was asked of clients: who comes to one Gateway is not answered by another that is given its port later, nor
+    /// by one that asks for more by then.
     pub(crate) owner: u64,
 }
 

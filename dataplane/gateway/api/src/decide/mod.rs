@@ -245,21 +245,37 @@ pub fn decide(world: &World<'_>) -> Decision {
         let decided = rules::decide(&route, parents, (&grants, &policies), world);
         // What is not served at all is attached nowhere.
         for attached in decided.parents.iter().filter(|_| decided.problem.is_none()).flat_map(|parent| &parent.at) {
-            let Some(gateway) = gateways.get_mut(&attached.gateway) else { continue };
-            let listener = &mut gateway.listeners[attached.listener];
-            listener.attached.insert((decided.kind, decided.route.clone()));
-            // What is passed on as it comes is reached as it comes.
-            let is_looked_into = match decided.kind {
-                RouteKind::Http | RouteKind::Grpc => true,
-                RouteKind::Tls => listener.protocol == Some(Protocol::TlsEnded),
-                RouteKind::Tcp | RouteKind::Udp => false,
-            };
-            let backends = decided.rules.iter().filter(|_| is_looked_into).flat_map(HttpRule::reached);
-            backends.for_each(|backend| policies.reached(&attached.gateway, &backend.service, &backend.port));
+            if let Some(gateway) = gateways.get_mut(&attached.gateway) {
+                gateway.listeners[attached.listener].attached.insert((decided.kind, decided.route.clone()));
+            }
         }
         routes.push(decided);
     }
+    for (gateway, service, port) in looked_into(&routes, &gateways) {
+        policies.reached(gateway, service, port);
+    }
     Decision { gateways, listener_sets, routes, policies: policies.end() }
+}
+
+/// Which Gateways lead to which ports of Services with what they look into. What is passed on as it comes is reached as it comes.
+fn looked_into<'a>(
+    routes: &'a [RouteDecision],
+    gateways: &BTreeMap<Place, GatewayDecision>,
+) -> BTreeSet<(&'a Place, &'a Place, &'a str)> {
+    let mut reached = BTreeSet::new();
+    for route in routes.iter().filter(|route| route.problem.is_none()) {
+        for at in route.parents.iter().flat_map(|parent| &parent.at) {
+            let protocol = gateways.get(&at.gateway).and_then(|gateway| gateway.listeners[at.listener].protocol);
+            let is_looked_into = match route.kind {
+                RouteKind::Http | RouteKind::Grpc => true,
+                RouteKind::Tls => protocol == Some(Protocol::TlsEnded),
+                RouteKind::Tcp | RouteKind::Udp => false,
+            };
+            let backends = route.rules.iter().filter(|_| is_looked_into).flat_map(HttpRule::reached);
+            reached.extend(backends.map(|backend| (&at.gateway, &backend.service, backend.port.as_str())));
+        }
+    }
+    reached
 }
 
 #[cfg(test)]

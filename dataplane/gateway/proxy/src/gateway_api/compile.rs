@@ -36,7 +36,7 @@ const RETRIES: u32 = 2;
 pub(crate) struct ApiPort {
     /// Of its Gateway.
     pub(crate) namespace: Box<str>,
-    /// Unlike that of any other Gateway.
+    /// Unlike that of any other Gateway, and another whenever something else is asked of clients.
     pub(crate) owner: u64,
     /// Which clients may begin TLS; all if none, and they are asked for nothing.
     pub(crate) let_in: Option<LetIn>,
@@ -151,7 +151,7 @@ pub(crate) fn compile(
         for port in gateway.ports() {
             let Some(opened) = doors.get(&(place, port)) else { continue };
             let at_port = gateway.listeners.iter().enumerate().filter(|(_, one)| one.port() == Some(port) && one.is_accepted());
-            let (mut listeners, mut let_in) = (HostMap::default(), None);
+            let (mut listeners, mut let_in, mut asked) = (HostMap::default(), None, None);
             for (number, listener) in at_port {
                 let Some(protocol) = listener.protocol else { continue };
                 let mut passes = HostMap::default();
@@ -165,11 +165,13 @@ pub(crate) fn compile(
                     compiled.config_maps.extend(clients.authorities.iter().cloned());
                     // All listeners of a port ask for the same.
                     let_in = Some(authorities.let_in(clients));
+                    asked = Some((clients.is_lax, authorities.revisions(clients)));
                 }
                 let certificates = listener.certificates.iter().filter_map(|secret| secrets.get(secret).cloned()).collect();
                 listeners.get_or_insert_with(&listener.host, || Arc::new(ApiListener { protocol, table, certificates, passes }));
             }
-            let port = Arc::new(ApiPort { namespace: place.namespace.clone().into(), owner: owner(place), let_in, listeners });
+            let port =
+                Arc::new(ApiPort { namespace: place.namespace.clone().into(), owner: owner((place, asked)), let_in, listeners });
             for opened in opened {
                 match compiled.ports.entry(*opened) {
                     Entry::Vacant(free) => drop(free.insert(port.clone())),
@@ -333,8 +335,23 @@ fn fingerprint(rule: &HttpRule) -> u64 {
     hasher.finish()
 }
 
-/// A number for a Gateway, which nobody knows beforehand.
-fn owner(gateway: &Place) -> u64 {
+/// A number for whatever this is, which nobody knows beforehand.
+fn owner(of: impl Hash) -> u64 {
     static KEYS: OnceLock<RandomState> = OnceLock::new();
-    KEYS.get_or_init(RandomState::new).hash_one(gateway)
+    KEYS.get_or_init(RandomState::new).hash_one(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_before_are_told_apart_by_whose_a_port_was_and_what_was_asked_of_clients() {
+        let (one, other) = (Place::new("infra", "one"), Place::new("infra", "other"));
+        let (plain, strict) = (None::<(bool, Vec<u64>)>, |revision| Some((false, vec![revision])));
+        assert_eq!(owner((&one, plain.clone())), owner((&one, plain.clone())));
+        assert_ne!(owner((&one, plain.clone())), owner((&other, plain.clone())));
+        assert_ne!(owner((&one, plain)), owner((&one, strict(1))));
+        assert_ne!(owner((&one, strict(1))), owner((&one, strict(2))));
+    }
 }
