@@ -1,6 +1,6 @@
 //! Domain: a host name that a tenant brings, with its certificate.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ use crate::rules;
     validation = rules::object_name(),
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!self.host.startsWith('*.') || self.challenge == 'DNS01'")
-    .message("a wildcard host can only be proven by DNS: set spec.challenge to DNS01"))]
+#[x_kube(validation = Rule::new("!self.host.startsWith('*.') || self.challenge in ['DNS01', 'None']")
+    .message("a wildcard host can only be proven by DNS: set spec.challenge to DNS01, or to None if the Routes name a certificate"))]
 pub struct DomainSpec {
     /// The host, exact or with one leading wildcard label.
     #[schemars(length(min = 1, max = 253))]
@@ -37,6 +37,20 @@ pub struct DomainSpec {
     pub challenge: DomainChallenge,
 }
 
+impl Domain {
+    /// The Secret that a Domain's certificate is in, by the Domain's name.
+    #[must_use]
+    pub fn secret_of(name: &str) -> String {
+        format!("{name}-domain-tls")
+    }
+
+    /// When its ownership was proven, in seconds since 1970.
+    #[must_use]
+    pub fn proven_at_s(&self) -> Option<i64> {
+        Some(self.status.as_ref()?.proven_at.as_ref()?.0.as_second())
+    }
+}
+
 /// How a certificate authority is shown that a host leads here (RFC 8555, RFC 8737).
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DomainChallenge {
@@ -47,6 +61,8 @@ pub enum DomainChallenge {
     TLSALPN01,
     /// A TXT record.
     DNS01,
+    /// Not at all: no certificate is obtained, and the Routes name their own.
+    None,
 }
 
 /// What the platform last observed of a Domain.
@@ -66,12 +82,58 @@ pub struct DomainStatus {
     /// What that record must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof_value: Option<String>,
+    /// Since when ownership has been proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<Time>,
     /// The Secret that holds the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// When the certificate ends, in RFC 3339.
+    /// When the certificate ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<String>,
+    pub not_after: Option<Time>,
+    /// The certificate that is being obtained, if one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<DomainOrder>,
+    /// What went wrong last while a certificate was obtained, until one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<DomainFailure>,
+}
+
+/// A certificate that is being obtained (RFC 8555, section 7.4).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainOrder {
+    /// The order's address at the authority.
+    pub url: String,
+    /// When it began.
+    pub since: Time,
+    /// What whoever looks is answered. Gateways do; none of it is secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<DomainAnswer>,
+}
+
+/// What an authority is answered that looks whether a host leads here.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainAnswer {
+    /// Where it looks.
+    pub challenge: DomainChallenge,
+    /// What it asks for.
+    pub token: String,
+    /// What it is answered: the key authorization (RFC 8555, section 8.1).
+    pub key_authorization: String,
+}
+
+/// What went wrong while a certificate was obtained.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainFailure {
+    /// In the authority's own words, where it said something.
+    pub message: String,
+    /// How many times it did since the last certificate.
+    pub count: i32,
+    /// It is not tried again before.
+    pub next_attempt_at: Time,
 }
 
 crate::condition::conditioned!(Domain);

@@ -30,7 +30,7 @@ pub use self::container::{
     Access, Arch, Container, ContainerPort, ContainerSpec, ContainerStatus, EnvVar, PortProtocol, Resources, RestartPolicy,
     SecretKey, Ssh, VolumeMount,
 };
-pub use self::domain::{Domain, DomainChallenge, DomainSpec, DomainStatus};
+pub use self::domain::{Domain, DomainAnswer, DomainChallenge, DomainFailure, DomainOrder, DomainSpec, DomainStatus};
 pub use self::meta::{
     CONTAINER_LABEL, FIELD_MANAGER, GROUP, MANAGED_BY, MANAGED_BY_LABEL, STORAGE_FINALIZER, TENANT_LABEL, core_namespace,
     tenant_of,

@@ -120,6 +120,10 @@ pub struct Quota {
     #[serde(default = "default_routes")]
     #[schemars(range(min = 0, max = 10000))]
     pub routes: i32,
+    /// How many Domains there may be: each has a certificate, of which authorities issue a limited number.
+    #[serde(default = "default_domains")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub domains: i32,
     /// How many ServiceAccounts there may be: every process of the platform knows all of them.
     #[serde(default = "default_service_accounts")]
     #[schemars(range(min = 0, max = 10000))]
@@ -155,6 +159,9 @@ fn default_volumes() -> i32 {
 fn default_routes() -> i32 {
     200
 }
+fn default_domains() -> i32 {
+    20
+}
 fn default_service_accounts() -> i32 {
     50
 }
@@ -175,6 +182,7 @@ impl Default for Quota {
             vms: default_vms(),
             volumes: default_volumes(),
             routes: default_routes(),
+            domains: default_domains(),
             service_accounts: default_service_accounts(),
             tokens: default_tokens(),
             pods: default_pods(),

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
+mod authority;
 mod cluster;
 mod collector;
 mod crash;
@@ -15,6 +16,7 @@ mod ports;
 mod storage;
 mod token;
 
+pub use self::authority::{Authority, CREDENTIALS};
 pub use self::cluster::{Cluster, cluster_tool, repository, wait, wait_within};
 pub use self::collector::Collector;
 pub use self::crash::kill;

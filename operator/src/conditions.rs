@@ -15,7 +15,7 @@ pub(crate) fn conditions(previous: &[Condition], verdict: &Verdict, generation: 
     let outcome = verdict.reason.outcome();
     let ready = match outcome {
         Outcome::Unknown => "Unknown",
-        Outcome::Ready => "True",
+        Outcome::Ready | Outcome::Impaired => "True",
         Outcome::Working | Outcome::Failed | Outcome::Stalled => "False",
     };
     let condition = |kind: &str, status: &str| {
@@ -33,9 +33,16 @@ pub(crate) fn conditions(previous: &[Condition], verdict: &Verdict, generation: 
     match outcome {
         Outcome::Unknown | Outcome::Working | Outcome::Failed => conditions.push(condition(RECONCILING, "True")),
         Outcome::Stalled => conditions.push(condition(STALLED, "True")),
-        Outcome::Ready => {}
+        Outcome::Ready | Outcome::Impaired => {}
     }
     conditions
+}
+
+/// For how long it has not been ready, in seconds; 0 if it is, or was never said to be anything.
+pub(crate) fn since_s(conditions: &[Condition], now: Timestamp) -> u64 {
+    let unready = conditions.iter().find(|condition| condition.type_ == READY && condition.status != "True");
+    let since_s = unready.map_or(0, |condition| now.as_second().saturating_sub(condition.last_transition_time.0.as_second()));
+    u64::try_from(since_s).unwrap_or(0)
 }
 
 /// Whether a verdict is news for whoever follows the object's events.

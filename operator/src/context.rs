@@ -13,6 +13,7 @@ use kube::runtime::events::{Recorder, Reporter};
 
 use crate::apply::Applier;
 use crate::backoff::Backoff;
+use crate::domain::Domains;
 use crate::metrics::Metrics;
 use crate::options::Options;
 
@@ -31,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) ports: HashSet<Port>,
     /// How Gateways of the Gateway API are run, if they are.
     pub(crate) gateway_api: Option<GatewayApi>,
+    /// Whom Domains are served by.
+    pub(crate) domains: Domains,
     /// Where storage keeps its namespaces, if there is storage.
     pub(crate) storage: Option<Metadata>,
     /// What access keys of S3 are derived with, if tokens are to be such.
@@ -51,6 +54,7 @@ impl Context {
         client: Client,
         metrics: Metrics,
         options: &Options,
+        domains: Domains,
         storage: Option<Metadata>,
         signing_key: Option<SigningKey>,
     ) -> Self {
@@ -71,6 +75,7 @@ impl Context {
                 service_type: options.gateway_service_type.clone(),
                 domains: options.gateway_infrastructure_domains.clone(),
             }),
+            domains,
             storage,
             signing_key,
         }

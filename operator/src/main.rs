@@ -7,6 +7,7 @@ mod children;
 mod conditions;
 mod container;
 mod context;
+mod domain;
 mod error;
 mod finalizing;
 mod gateway_api;

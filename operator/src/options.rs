@@ -8,6 +8,8 @@ use eddy_kv::component::TransportOptions;
 use eddy_router::Port;
 use eddy_telemetry::TelemetryOptions;
 
+use crate::domain::DomainOptions;
+
 /// Options of the operator.
 #[derive(Parser, Clone, Debug)]
 #[command(version, about)]
@@ -63,6 +65,9 @@ pub(crate) struct Options {
     /// those of no domain none are
     #[arg(long, value_delimiter = ',')]
     pub(crate) gateway_infrastructure_domains: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) domains: DomainOptions,
 
     /// Seconds that reconciliations under way may take after the request to end.
     #[arg(long, default_value_t = 10)]

@@ -7,6 +7,8 @@ pub(crate) enum Outcome {
     Unknown,
     /// It does what its spec asks for.
     Ready,
+    /// It does, and someone should know that it may not for ever.
+    Impaired,
     /// It will, without anyone's help, unless something else goes wrong.
     Working,
     /// Something failed and is tried again.
@@ -26,11 +28,15 @@ pub(crate) enum Reason {
     Serving,
     Granted,
     Issued,
+    Proven,
+    // Usable, and something is wrong.
+    RenewalFailing,
     // On the way there.
     Progressing,
     TenantMissing,
     AccountMissing,
     NotReady,
+    NotProven,
     NoEndpoints,
     NotEmpty,
     Deleting,
@@ -40,6 +46,8 @@ pub(crate) enum Reason {
     Unschedulable,
     PodsRefused,
     StorageFailed,
+    LookupFailed,
+    IssuanceFailed,
     // For the user to mend.
     Rejected,
     NotATenant,
@@ -54,6 +62,7 @@ pub(crate) enum Reason {
     InvalidScope,
     InvalidRoute,
     InvalidCertificate,
+    NoAuthority,
     Expired,
     Suspended,
     NotSupported,
@@ -70,6 +79,12 @@ impl Reason {
             Self::Serving => "Serving",
             Self::Granted => "Granted",
             Self::Issued => "Issued",
+            Self::Proven => "Proven",
+            Self::RenewalFailing => "RenewalFailing",
+            Self::NotProven => "NotProven",
+            Self::LookupFailed => "LookupFailed",
+            Self::IssuanceFailed => "IssuanceFailed",
+            Self::NoAuthority => "NoAuthority",
             Self::AccountMissing => "AccountMissing",
             Self::InvalidScope => "InvalidScope",
             Self::InvalidRoute => "InvalidRoute",
@@ -104,17 +119,25 @@ impl Reason {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Reconciling => Outcome::Unknown,
-            Self::Provisioned | Self::Running | Self::Stopped | Self::Serving | Self::Granted | Self::Issued => Outcome::Ready,
+            Self::Provisioned | Self::Running | Self::Stopped | Self::Serving | Self::Granted | Self::Issued | Self::Proven => {
+                Outcome::Ready
+            }
+            Self::RenewalFailing => Outcome::Impaired,
             Self::Progressing
             | Self::TenantMissing
             | Self::AccountMissing
             | Self::NotReady
+            | Self::NotProven
             | Self::NoEndpoints
             | Self::NotEmpty
             | Self::Deleting => Outcome::Working,
-            Self::ApplyFailed | Self::CrashLooping | Self::Unschedulable | Self::PodsRefused | Self::StorageFailed => {
-                Outcome::Failed
-            }
+            Self::ApplyFailed
+            | Self::CrashLooping
+            | Self::Unschedulable
+            | Self::PodsRefused
+            | Self::StorageFailed
+            | Self::LookupFailed
+            | Self::IssuanceFailed => Outcome::Failed,
             Self::Rejected
             | Self::NotATenant
             | Self::ImageUnavailable
@@ -128,6 +151,7 @@ impl Reason {
             | Self::InvalidScope
             | Self::InvalidRoute
             | Self::InvalidCertificate
+            | Self::NoAuthority
             | Self::Expired
             | Self::Suspended
             | Self::NotSupported => Outcome::Stalled,

@@ -29,7 +29,7 @@ pub(crate) async fn begin<K: Owned>(context: &Context, api: &Api<K>, object: &K)
     Ok(is_new)
 }
 
-/// Writes the verdict, with `more` fields of the kind's own, where it says something new.
+/// Writes the verdict, with `more` fields of the kind's own, where it says something new. What is null is not to be there.
 pub(crate) async fn write<K: Owned>(
     context: &Context,
     api: &Api<K>,
@@ -66,6 +66,8 @@ async fn write_over<K: Owned>(
     if says_the_same(object, &status) {
         return Ok(());
     }
+    // Nothing is said of what is none, rather than that it is.
+    status.retain(|_, value| !value.is_null());
     let mut patch = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "status": status});
     if let Some(version) = version {
         patch["metadata"] = json!({ "resourceVersion": version });
@@ -97,7 +99,7 @@ fn event_type(outcome: Outcome) -> Option<EventType> {
     match outcome {
         Outcome::Unknown | Outcome::Working => None,
         Outcome::Ready => Some(EventType::Normal),
-        Outcome::Failed | Outcome::Stalled => Some(EventType::Warning),
+        Outcome::Failed | Outcome::Stalled | Outcome::Impaired => Some(EventType::Warning),
     }
 }
 

@@ -103,3 +103,18 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* The Secrets that the operator serves Domains with. */}}
+{{- define "eddy.domainSecrets" -}}
+{{- with .Values.domains }}
+{{- if and .acme.directory .acme.caSecretName }}
+- {name: acme-ca, secret: {{ .acme.caSecretName }}, key: ca.crt}
+{{- end }}
+{{- if and .acme.directory .acme.external.secretName }}
+- {name: acme-external, secret: {{ .acme.external.secretName }}, key: key}
+{{- end }}
+{{- if and .dns01.endpoint .dns01.secretName }}
+- {name: dns01, secret: {{ .dns01.secretName }}, key: credentials}
+{{- end }}
+{{- end }}
+{{- end }}

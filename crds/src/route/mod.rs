@@ -1,5 +1,7 @@
 //! Route: what the gateway does with requests for a host and path.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -13,7 +15,7 @@ pub use self::filters::{
 };
 pub use self::matching::{FieldMatch, FieldMatchType, PathMatch, PathMatchType, RouteMethod};
 
-use crate::rules;
+use crate::{Domain, rules};
 
 /// Sends requests for some hosts and paths to a tenant's Containers. Of two tenants that claim one host, the
 /// one with the older Route keeps it.
@@ -45,6 +47,8 @@ use crate::rules;
     .message("a Route needs backends, or sends clients elsewhere with spec.redirect, not both"))]
 #[x_kube(validation = Rule::new("!(self.stripPrefix && has(self.rewrite) && has(self.rewrite.path))")
     .message("spec.stripPrefix and spec.rewrite.path both say what becomes of the path: remove one"))]
+#[x_kube(validation = Rule::new("!(has(self.domain) && has(self.tls) && has(self.tls.secret))")
+    .message("spec.domain and spec.tls.secret both name a certificate: remove one"))]
 pub struct RouteSpec {
     /// Exact hosts, as in `app.example.com`, and wildcards, as in `*.example.com`, which match any number of labels.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -160,10 +164,15 @@ pub struct RouteSpec {
 }
 
 impl RouteSpec {
-    /// The Secret with its hosts' certificate, if it names one. What is no name of a Secret is none.
-    pub fn certificate_secret(&self) -> Option<&str> {
+    /// The Secret with its hosts' certificate, if it names one, or a Domain that has one. What is no name of a Secret is none.
+    pub fn certificate_secret(&self) -> Option<Cow<'_, str>> {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-        let name = self.tls.as_ref()?.secret.as_deref()?;
+        let of_tls = self.tls.as_ref().and_then(|tls| tls.secret.as_deref());
+        let name = match (of_tls, &self.domain) {
+            (Some(secret), _) => Cow::Borrowed(secret),
+            (None, Some(domain)) => Cow::Owned(Domain::secret_of(domain)),
+            (None, None) => return None,
+        };
         let is_name = name.starts_with(|first: char| first.is_ascii_alphanumeric()) && name.bytes().all(is_plain);
         Some(name).filter(|_| is_name)
     }

@@ -131,6 +131,17 @@ pub fn build_nats(repository: &Path, binaries: &Binaries, progress: &Progress) -
     module.build(binaries, Some("nats"), "NATS", progress)
 }
 
+/// Builds Pebble, a certificate authority for tests, and the DNS server that it asks.
+///
+/// # Errors
+/// Where the build fails; its own output says why.
+pub fn build_pebble(repository: &Path, binaries: &Binaries, progress: &Progress) -> Result<()> {
+    let packages = &["github.com/letsencrypt/pebble/v2/cmd/pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv"];
+    let folder = repository.join("e2e/cluster/pebble");
+    let module = Module { folder, sources: &["go.mod", "go.sum"], packages, flags: "-s -w" };
+    module.build(binaries, Some("pebble"), "Pebble", progress)
+}
+
 /// Programs of one Go module.
 struct Module<'a> {
     folder: PathBuf,

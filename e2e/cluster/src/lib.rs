@@ -34,7 +34,7 @@ pub use self::progress::Progress;
 
 /// Starts a cluster, or what is missing of it.
 pub mod lifecycle {
-    pub use crate::build::{Binaries, build, build_kubernetes, build_nats};
+    pub use crate::build::{Binaries, build, build_kubernetes, build_nats, build_pebble};
     pub use crate::images::{Images, prepare as prepare_images, prepare_program};
     pub use crate::startup::up;
     pub use crate::teardown::down;

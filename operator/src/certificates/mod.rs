@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eddy_certificates::readable;
-use eddy_crds::{Route, TENANT_LABEL, User, core_namespace, tenant_of};
+use eddy_crds::{Domain, Route, TENANT_LABEL, User, core_namespace, tenant_of};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -24,6 +24,7 @@ use crate::watching::{Filled, all, all_filled, children, filled, specs};
 struct Stores {
     filled: Filled,
     routes: Store<Route>,
+    domains: Store<Domain>,
     roles: Store<Role>,
     bindings: Store<RoleBinding>,
 }
@@ -37,13 +38,18 @@ pub(crate) async fn run(
 ) {
     let (users, changes) = specs::<User>(&client);
     let (routes, route_changes) = all::<Route>(&client);
+    let (domains, domain_changes) = all::<Domain>(&client);
     let (roles, role_changes) = children(&client, |_: &mut Role| {});
     let (bindings, binding_changes) = children(&client, |_: &mut RoleBinding| {});
-    let filled = all_filled([filled(&routes), filled(&roles), filled(&bindings)]);
-    let stores = Arc::new(Stores { filled, routes, roles, bindings });
+    let filled = all_filled([filled(&routes), filled(&domains), filled(&roles), filled(&bindings)]);
+    let stores = Arc::new(Stores { filled, routes, domains, roles, bindings });
     let controller = Controller::for_stream(changes, users)
         .watches_stream(route_changes, |route: Route| {
             let namespace = route.namespace().unwrap_or_default();
+            tenant_of(&namespace).map(ObjectRef::<User>::new)
+        })
+        .watches_stream(domain_changes, |domain: Domain| {
+            let namespace = domain.namespace().unwrap_or_default();
             tenant_of(&namespace).map(ObjectRef::<User>::new)
         })
         .watches_stream(role_changes, |role| tenant(&role))
@@ -60,7 +66,7 @@ fn secrets(routes: &[Arc<Route>], namespace: &str) -> BTreeSet<String> {
     let mut theirs: Vec<&Arc<Route>> = routes.iter().filter(|route| route.namespace().as_deref() == Some(namespace)).collect();
     theirs.sort_by_key(|route| (route.metadata.creation_timestamp.clone().map(|time| time.0.as_second()), route.name_any()));
     let named = theirs.iter().filter_map(|route| Some((namespace, route.spec.certificate_secret()?)));
-    readable(named).into_iter().map(|(_, secret)| secret.to_owned()).collect()
+    readable(named).into_iter().map(|(_, secret)| secret.into_owned()).collect()
 }
 
 fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
@@ -71,7 +77,11 @@ fn tenant(object: &impl ResourceExt) -> Option<ObjectRef<User>> {
 async fn reconcile(user: Arc<User>, context: Arc<Context>, stores: Arc<Stores>) -> Result<Action, ReconcileError> {
     stores.filled.clone().await;
     let namespace = core_namespace(&user.name_any());
-    let secrets = secrets(&stores.routes.state(), &namespace);
+    let mut secrets = secrets(&stores.routes.state(), &namespace);
+    // The operator looks at these whether Routes name them or not.
+    let domains = stores.domains.state();
+    let theirs = domains.iter().filter(|domain| domain.namespace().as_deref() == Some(&namespace));
+    secrets.extend(theirs.map(|domain| Domain::secret_of(&domain.name_any())));
     let (role, binding) = (
         stores.roles.get(&ObjectRef::new(desired::NAME).within(&namespace)),
         stores.bindings.get(&ObjectRef::new(desired::NAME).within(&namespace)),

@@ -1,6 +1,7 @@
 //! Judging the certificate that a Route names.
 
 use eddy_certificates::{Certificate, CertificateError, SECRETS_A_TENANT_MAX};
+use eddy_crds::Route;
 use eddy_telemetry::error_chain;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -28,8 +29,9 @@ impl Named {
     }
 }
 
-/// What keeps the hosts from being served by TLS with the certificate of this Secret, if anything does.
-pub(super) fn obstacle(named: &Named, secret: &str, hosts: &[String], now: Timestamp) -> Option<Verdict> {
+/// What keeps the hosts of a Route from being served by TLS with the certificate that it names, if anything does.
+pub(super) fn obstacle(named: &Named, route: &Route, now: Timestamp) -> Option<Verdict> {
+    let secret = route.spec.certificate_secret().unwrap_or_default();
     let invalid = |message: String| Some(Verdict::new(Reason::InvalidCertificate, message));
     let certificate = match named {
         Named::None => return None,
@@ -40,6 +42,11 @@ pub(super) fn obstacle(named: &Named, secret: &str, hosts: &[String], now: Times
                     "waiting until Secret {secret} may be read; those of a user's oldest Routes are, up to {SECRETS_A_TENANT_MAX}"
                 ),
             ));
+        }
+        Named::Missing if route.spec.domain.is_some() => {
+            let domain = route.spec.domain.as_deref().unwrap_or_default();
+            let message = format!("waiting for the certificate of Domain {domain}, whose status says what becomes of it");
+            return Some(Verdict::new(Reason::Progressing, message));
         }
         Named::Missing => {
             let message =
@@ -53,7 +60,7 @@ pub(super) fn obstacle(named: &Named, secret: &str, hosts: &[String], now: Times
         let end = Timestamp::from_second(certificate.not_after_s()).map(|end| end.to_string()).unwrap_or_default();
         return invalid(format!("the certificate of Secret {secret} is not valid now (its end is {end}): renew it"));
     }
-    let others: Vec<&str> = hosts.iter().filter(|host| !certificate.covers(host)).map(String::as_str).collect();
+    let others: Vec<&str> = route.spec.hosts.iter().filter(|host| !certificate.covers(host)).map(String::as_str).collect();
     if others.is_empty() {
         return None;
     }
@@ -63,6 +70,7 @@ pub(super) fn obstacle(named: &Named, secret: &str, hosts: &[String], now: Times
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use eddy_crds::{RouteSpec, RouteTls};
     use k8s_openapi::ByteString;
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
@@ -82,8 +90,10 @@ mod tests {
     fn a_certificate_that_clients_would_refuse_is_said_to_be_one() {
         let now: Timestamp = "2026-11-30T00:00:00Z".parse().unwrap();
         let said = |named: &Named, hosts: &[&str]| {
-            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
-            obstacle(named, "s", &hosts, now).map(|verdict| (verdict.reason, verdict.message))
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let tls = Some(RouteTls { secret: Some("s".to_owned()), ..RouteTls::default() });
+            let route = Route::new("r", RouteSpec { hosts, tls, ..RouteSpec::default() });
+            obstacle(named, &route, now).map(|verdict| (verdict.reason, verdict.message))
         };
         let good = Named::of(&secret("a.example", 2030));
         assert_eq!((said(&good, &["a.example"]), said(&Named::None, &["a.example"])), (None, None));
@@ -97,5 +107,7 @@ mod tests {
         assert!(message.contains("holds no certificate"), "{message}");
         assert_eq!(said(&Named::Missing, &[]).unwrap().0, Reason::SecretMissing);
         assert_eq!(said(&Named::Unreadable, &[]).unwrap().0, Reason::Progressing);
+        let of_domain = Route::new("r", RouteSpec { domain: Some("d".to_owned()), ..RouteSpec::default() });
+        assert_eq!(obstacle(&Named::Missing, &of_domain, now).unwrap().reason, Reason::Progressing);
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use eddy_crds::{Container, PortProtocol, Route, RouteProtocol};
-use eddy_router::{Claimant, Claims, Filters, Port, PortClaims, check_passing, matches, unsupported};
+use eddy_crds::{Container, Domain, PortProtocol, Route, RouteProtocol};
+use eddy_router::{Claimant, Claims, Filters, Ground, Port, PortClaims, check_passing, matches, unsupported};
 use kube::ResourceExt;
 
 use crate::reason::{Reason, Verdict};
@@ -13,6 +13,7 @@ use crate::tenancy::tenant;
 
 pub(super) fn claimant(route: &Route) -> Claimant {
     Claimant {
+        ground: Ground::Route,
         created: route.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
         namespace: route.namespace().unwrap_or_default(),
         name: route.name_any(),
@@ -27,8 +28,24 @@ pub(super) fn share_a_claim(left: &Route, right: &Route) -> bool {
     if port.is_some() || other.is_some() {
         return port == other;
     }
+    left.spec.hosts.iter().any(|a| right.spec.hosts.iter().any(|b| overlap(a, b)))
+}
+
+/// Whether two hosts are one, or one covers the other.
+fn overlap(left: &str, right: &str) -> bool {
     let covers = |wide: &str, narrow: &str| wide.strip_prefix('*').is_some_and(|suffix| narrow.ends_with(suffix));
-    left.spec.hosts.iter().any(|a| right.spec.hosts.iter().any(|b| a == b || covers(a, b) || covers(b, a)))
+    left == right || covers(left, right) || covers(right, left)
+}
+
+/// Whether a change to a Domain may give or take hosts of a Route, or its certificate.
+pub(super) fn concerns(domain: &Domain, route: &Route) -> bool {
+    let is_named = route.namespace() == domain.namespace() && route.spec.domain.as_deref() == Some(&domain.name_any());
+    is_named || route.spec.hosts.iter().any(|host| overlap(host, &domain.spec.host))
+}
+
+/// The claim of a Domain on its host, once that is proven.
+fn proven(domain: &Domain) -> Option<Claimant> {
+    Some(Claimant::proven(&domain.namespace()?, &domain.name_any(), &domain.spec.host, domain.proven_at_s()?))
 }
 
 pub(super) fn names(route: &Route, container: &Container) -> bool {
@@ -75,8 +92,10 @@ pub(super) fn judge(
     }
     let taken = hosts_taken(route, &claims.hosts);
     if !taken.is_empty() {
-        let message =
-            format!("an older Route of another tenant, or the platform itself, keeps {}: choose another host", taken.join(", "));
+        let message = format!(
+            "another tenant, by a Domain or an older Route, or the platform itself has {}: choose another host, or prove with a Domain that it is yours",
+            taken.join(", ")
+        );
         return Verdict::new(Reason::HostTaken, message);
     }
     if let Some(obstacle) = obstacle {
@@ -136,8 +155,13 @@ pub(super) struct Claimed {
 }
 
 impl Claimed {
-    /// Decides all claims of the platform, if it has a host, and of Routes.
-    pub(super) fn decide(platform: Option<&Claimant>, routes: &[Arc<Route>], open: HashSet<Port>) -> Self {
+    /// Decides all claims of the platform, if it has a host, of Domains, and of Routes.
+    pub(super) fn decide(
+        platform: Option<&Claimant>,
+        domains: &[Arc<Domain>],
+        routes: &[Arc<Route>],
+        open: HashSet<Port>,
+    ) -> Self {
         let mut oldest: Vec<(Claimant, Option<Port>)> =
             routes.iter().map(|route| (claimant(route), Port::of(&route.spec))).collect();
         oldest.sort_unstable();
@@ -145,7 +169,8 @@ impl Claimed {
         for (claimant, port) in &oldest {
             port.iter().for_each(|port| ports.want(*port, &claimant.namespace, &claimant.name));
         }
-        let hosts = platform.cloned().into_iter().chain(oldest.into_iter().map(|(claimant, _)| claimant));
+        let proven = domains.iter().filter_map(|domain| proven(domain));
+        let hosts = platform.cloned().into_iter().chain(proven).chain(oldest.into_iter().map(|(claimant, _)| claimant));
         Self { hosts: Claims::decide(hosts), ports, open }
     }
 
@@ -184,7 +209,7 @@ mod tests {
     }
     fn claims(routes: &[&Route]) -> Claimed {
         let routes: Vec<_> = routes.iter().map(|route| Arc::new((*route).clone())).collect();
-        Claimed::decide(None, &routes, ["tcp/5432".parse().unwrap(), "udp/5353".parse().unwrap()].into())
+        Claimed::decide(None, &[], &routes, ["tcp/5432".parse().unwrap(), "udp/5353".parse().unwrap()].into())
     }
 
     #[test]
@@ -214,9 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_takes_a_host_from_who_only_names_it() {
+        let (ada, bob) = (Arc::new(route("u-ada", plain("a.b"))), Arc::new(route("u-bob", plain("a.b"))));
+        let mut domain = Domain::new("d", serde_json::from_value(json!({"host": "*.b"})).unwrap());
+        domain.metadata.namespace = Some("u-bob".into());
+        assert!(concerns(&domain, &ada) && !concerns(&domain, &route("u-ada", plain("b"))));
+        let judged = |domain: &Domain| {
+            let claims = Claimed::decide(None, &[Arc::new(domain.clone())], &[ada.clone(), bob.clone()], HashSet::new());
+            [&ada, &bob].map(|route| judge(route, &claims, |_| container(1), None).reason)
+        };
+        assert_eq!(judged(&domain), [Reason::Serving, Reason::HostTaken], "it is not proven");
+        domain.status = Some(serde_json::from_value(json!({"provenAt": "2026-01-01T00:00:00Z"})).unwrap());
+        assert_eq!(judged(&domain), [Reason::HostTaken, Reason::Serving]);
+        let named = route("u-bob", json!({"hosts": ["x"], "domain": "d", "backends": []}));
+        assert!(
+            concerns(&domain, &named)
+                && !concerns(&domain, &route("u-ada", json!({"hosts": ["x"], "domain": "d", "backends": []})))
+        );
+    }
+
+    #[test]
     fn what_is_not_enforced_is_not_served() {
-        let of_a_domain = route("u-ada", json!({"hosts": ["a"], "backends": [], "domain": "d"}));
-        assert_eq!(judge(&of_a_domain, &claims(&[&of_a_domain]), |_| container(1), None).reason, Reason::NotSupported);
+        let of_a_vm = route("u-ada", json!({"hosts": ["a"], "backends": [{"vm": "v", "port": 80}]}));
+        assert_eq!(judge(&of_a_vm, &claims(&[&of_a_vm]), |_| container(1), None).reason, Reason::NotSupported);
     }
 
     #[test]

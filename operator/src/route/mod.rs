@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eddy_crds::{Conditioned, Container, Route};
+use eddy_crds::{Conditioned, Container, Domain, Route};
 use eddy_router::{Claimant, Port};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -18,6 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, json};
 
+use crate::conditions::since_s;
 use crate::context::Context;
 use crate::error::ReconcileError;
 use crate::tenancy::tenant;
@@ -38,6 +39,7 @@ struct Stores {
     /// Every Route, kept by a watch of its own: the one that drives the controller does not show deletions.
     routes: Store<Route>,
     containers: Store<Container>,
+    domains: Store<Domain>,
     /// Of the platform's own host.
     platform: Option<Claimant>,
     /// Who holds which host, until a Route changes.
@@ -51,7 +53,10 @@ struct Stores {
 impl Stores {
     fn claims(&self) -> Arc<Claimed> {
         let mut kept = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        let decide = || Claimed::decide(self.platform.as_ref(), &self.routes.state(), self.open.clone());
+        let decide = || {
+            let proven = self.domains.state();
+            Claimed::decide(self.platform.as_ref(), &proven, &self.routes.state(), self.open.clone())
+        };
         kept.get_or_insert_with(|| Arc::new(decide())).clone()
     }
 
@@ -78,11 +83,13 @@ pub(crate) async fn run(
     let (driven, changes) = specs::<Route>(&client);
     let (routes, route_changes) = all::<Route>(&client);
     let (containers, container_changes) = all::<Container>(&client);
-    let filled = all_filled([filled(&routes), filled(&containers)]);
+    let (domains, domain_changes) = all::<Domain>(&client);
+    let filled = all_filled([filled(&routes), filled(&containers), filled(&domains)]);
     let stores = Arc::new(Stores {
         filled,
         routes,
         containers,
+        domains,
         platform: context.platform.clone(),
         claims: Mutex::default(),
         open: context.ports.clone(),
@@ -106,8 +113,16 @@ pub(crate) async fn run(
         let all = affected.routes.state();
         all.iter().filter(|route| judge::names(route, &changed)).map(|route| ObjectRef::from_obj(&**route)).collect()
     };
+    // A proof gives or takes hosts, and a certificate comes to those who name its Domain.
+    let affected = stores.clone();
+    let by_domain = move |changed: Domain| -> Vec<ObjectRef<Route>> {
+        affected.forget_claims();
+        let all = affected.routes.state();
+        all.iter().filter(|route| judge::concerns(&changed, route)).map(|route| ObjectRef::from_obj(&**route)).collect()
+    };
     let controller = Controller::for_stream(changes, driven)
         .watches_stream(route_changes.boxed(), by_host)
+        .watches_stream(domain_changes.boxed(), by_domain)
         .watches_stream(container_changes.boxed(), by_backend)
         .graceful_shutdown_on(stop);
     reconcile::run(controller, "Route", context, concurrency, move |route, context| reconcile(route, context, stores.clone()))
@@ -122,8 +137,7 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     let claims = stores.claims();
     let find = |container: &str| stores.containers.get(&ObjectRef::new(container).within(&namespace));
     let named = named(&context, &namespace, &route).await?;
-    let secret = route.spec.certificate_secret().unwrap_or_default();
-    let obstacle = certificate::obstacle(&named, secret, &route.spec.hosts, Timestamp::now());
+    let obstacle = certificate::obstacle(&named, &route, Timestamp::now());
     // Secrets are not watched: what becomes of them is looked at now and then.
     let next = match (&named, &obstacle) {
         (Named::None, _) => Action::await_change(),
@@ -142,16 +156,14 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
 
 /// How long a Route waits that waits for its Secret: longer, the longer it does.
 fn pause(route: &Route, now: Timestamp) -> Duration {
-    let ready = route.conditions().iter().find(|condition| condition.type_ == "Ready" && condition.status != "True");
-    let since_s = ready.map_or(0, |ready| now.as_second().saturating_sub(ready.last_transition_time.0.as_second()));
-    Duration::from_secs(u64::try_from(since_s).unwrap_or(0) / 10).clamp(OFTEN, SELDOM)
+    Duration::from_secs(since_s(route.conditions(), now) / 10).clamp(OFTEN, SELDOM)
 }
 
 /// What the Secret holds that a Route names.
 async fn named(context: &Context, namespace: &str, route: &Route) -> Result<Named, ReconcileError> {
     // Elsewhere nobody lets it be read.
     let Some(name) = route.spec.certificate_secret().filter(|_| tenant(route).is_ok()) else { return Ok(Named::None) };
-    match Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(name).await {
+    match Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&name).await {
         Ok(Some(secret)) => Ok(Named::of(&secret)),
         Ok(None) => Ok(Named::Missing),
         // It may be read a moment after the Route is there that names it.

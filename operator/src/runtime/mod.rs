@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eddy_authz::{KeyError, SigningKey};
-use eddy_crds::{Domain, Network, Vm, Volume};
+use eddy_crds::{Network, Vm, Volume};
 use eddy_rpc::TlsError;
 use eddy_telemetry::{Admin, AdminError, Health, Shutdown, ShutdownError};
 use eddy_watch::{Bid, Lease, LeaseError, LostLease};
@@ -15,9 +15,10 @@ use kube::client::ClientBuilder;
 use prometheus_client::registry::Registry;
 
 use crate::context::{self, Context};
+use crate::domain::{Domains, SetupError};
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::{certificates, container, gateway_api, namespace, pending, route, service_account, token, user};
+use crate::{certificates, container, domain, gateway_api, namespace, pending, route, service_account, token, user};
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub(crate) enum RuntimeError {
     Client(#[source] Box<kube::Error>),
     #[error("failed to prepare for storage")]
     Storage(#[from] TlsError),
+    #[error(transparent)]
+    Domains(#[from] SetupError),
     #[error("failed to read the key that access keys of S3 are derived with")]
     SigningKey(#[from] KeyError),
     #[error(transparent)]
@@ -47,6 +50,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     let health = Health::default();
     let definitions = health.part("definitions");
     let storage = context::storage(&options)?;
+    let domains = Domains::new(&options.domains)?;
     let signing_key = options.signing_key_file.as_deref().map(SigningKey::read).transpose()?;
     let admin = Admin::bind(options.admin_address).await?;
     // Health and metrics are there to the very end, so they do not heed the request to end.
@@ -71,7 +75,7 @@ pub(crate) async fn run(options: Options, shutdown: Shutdown) -> Result<(), Runt
     tracing::info!(identity = options.identity, "leading");
     metrics.leading.set(1);
 
-    let context = Arc::new(Context::new(client.clone(), metrics, &options, storage, signing_key));
+    let context = Arc::new(Context::new(client.clone(), metrics, &options, domains, storage, signing_key));
     let deadline = Duration::from_secs(options.shutdown_deadline_seconds);
     let work = controllers(&client, &context, options.concurrency, &shutdown);
     let outcome = tokio::select! {
@@ -113,7 +117,7 @@ async fn controllers(client: &Client, context: &Arc<Context>, concurrency: u16, 
         pending!(Vm, "VM"),
         pending!(Volume, "Volume"),
         pending!(Network, "Network"),
-        pending!(Domain, "Domain"),
+        domain::run(client.clone(), context.clone(), concurrency, stop()),
         service_account::run(client.clone(), context.clone(), concurrency, stop()),
         token::run(client.clone(), context.clone(), concurrency, stop()),
         gateway_api::run(client.clone(), context.clone(), stop()),

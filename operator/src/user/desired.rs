@@ -80,6 +80,7 @@ pub(super) fn resource_quota(user: &User, omitted: &BTreeSet<String>) -> Resourc
         ("count/vms.eddy.cloud", quota.vms.to_string()),
         ("count/volumes.eddy.cloud", quota.volumes.to_string()),
         ("count/routes.eddy.cloud", quota.routes.to_string()),
+        ("count/domains.eddy.cloud", quota.domains.to_string()),
         ("count/serviceaccounts.eddy.cloud", quota.service_accounts.to_string()),
         ("count/tokens.eddy.cloud", quota.tokens.to_string()),
     ];

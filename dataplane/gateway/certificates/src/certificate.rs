@@ -95,6 +95,11 @@ impl Certificate {
     }
 
     /// The last second, since 1970, that it is good for.
+    pub fn not_before_s(&self) -> i64 {
+        self.not_before_s
+    }
+
+    /// When it ends, in seconds since 1970.
     pub fn not_after_s(&self) -> i64 {
         self.not_after_s
     }

@@ -27,7 +27,7 @@ pub(crate) struct Compilation<'a> {
     ports: HashMap<Port, Arc<RouteEntry>>,
     named: HashSet<Place>,
     /// The Secrets that the operator lets be read.
-    readable: BTreeSet<(&'a str, &'a str)>,
+    readable: BTreeSet<Place>,
     /// Hosts that somebody holds.
     held: Vec<String>,
     served: usize,
@@ -38,7 +38,7 @@ impl<'a> Compilation<'a> {
     /// Nothing yet, of these Routes, the oldest first.
     pub(crate) fn new(routes: &[&'a RouteInput], secrets: &'a HashMap<Place, Certificate>, registry: &'a mut Registry) -> Self {
         let named = routes.iter().filter_map(|route| Some((&*route.place.namespace, route.spec.certificate_secret()?)));
-        let readable = readable(named);
+        let readable = readable(named).into_iter().map(|(namespace, name)| Place::new(namespace, &name)).collect();
         Self {
             secrets,
             registry,
@@ -130,7 +130,7 @@ impl<'a> Compilation<'a> {
         if let Some(certificate) = self.secrets.get(&secret) {
             hosts.iter().for_each(|host| self.certificates.give(host, &route.place.namespace, Some(certificate)));
         }
-        if self.readable.contains(&(&*secret.namespace, &*secret.name)) {
+        if self.readable.contains(&secret) {
             self.named.insert(secret);
         }
     }

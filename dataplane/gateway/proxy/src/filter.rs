@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use eddy_crds::RouteProtocol;
 use eddy_router::{Came, Cors, HeaderEdits, Redirect};
-use http::header::{self, CONTENT_LENGTH, HOST, LOCATION, ORIGIN, VARY};
+use http::header::{self, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, ORIGIN, VARY};
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
@@ -21,6 +22,7 @@ use crate::request::{X_REQUEST_ID, authority};
 pub(crate) struct OwnAnswer {
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
 }
 
 impl Gateway {
@@ -55,7 +57,8 @@ impl Gateway {
         if let Some(cors) = &filters.cors
             && Cors::is_preflight(&request.method, &request.headers)
         {
-            return Ok(Some(OwnAnswer { status: StatusCode::NO_CONTENT, headers: cors.preflight(&request.headers) }));
+            let headers = cors.preflight(&request.headers);
+            return Ok(Some(OwnAnswer { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() }));
         }
         if let Some(max) = filters.body_bytes_max {
             let says = request.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -108,7 +111,7 @@ fn send_elsewhere(
     };
     let location = HeaderValue::from_str(&redirect.location(&came)).map_err(|_| Refusal::BadRequest)?;
     let status = StatusCode::from_u16(redirect.status).map_err(|_| Refusal::BadRequest)?;
-    Ok(OwnAnswer { status, headers: vec![(LOCATION, location)] })
+    Ok(OwnAnswer { status, headers: vec![(LOCATION, location)], body: Bytes::new() })
 }
 
 impl RouteEntry {
@@ -167,21 +170,34 @@ impl RouteEntry {
 }
 
 impl OwnAnswer {
-    /// Answers; the connection goes on.
+    /// What an authority is answered that looks whether a host leads here (RFC 8555, section 8.3).
+    pub(crate) fn of_challenge(answer: &str) -> Self {
+        let headers = vec![
+            (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Self { status: StatusCode::OK, headers, body: Bytes::copy_from_slice(answer.as_bytes()) }
+    }
+
+    /// Answers; the connection goes on. A Route, where it is one's, edits a redirect as it does answers.
     ///
     /// # Errors
     /// Where the client has gone.
-    pub(crate) async fn send(self, session: &mut Session, route: &RouteEntry, request_id: &str) -> Result<()> {
+    pub(crate) async fn send(self, session: &mut Session, route: Option<&RouteEntry>, request_id: &str) -> Result<()> {
         let mut response = ResponseHeader::build(self.status, Some(self.headers.len() + 3))?;
         for (name, value) in self.headers {
             response.insert_header(name, value)?;
         }
-        if self.status.is_redirection() {
-            response.insert_header(CONTENT_LENGTH, 0)?;
+        if self.status != StatusCode::NO_CONTENT {
+            response.insert_header(CONTENT_LENGTH, self.body.len())?;
+        }
+        if let Some(route) = route.filter(|_| self.status.is_redirection()) {
             route.edit_response(session.req_header(), &mut response, None)?;
         }
         response.insert_header(&X_REQUEST_ID, request_id)?;
-        session.write_response_header(Box::new(response), true).await
+        let ends = self.body.is_empty() || session.req_header().method == Method::HEAD;
+        session.write_response_header(Box::new(response), ends).await?;
+        if ends { Ok(()) } else { session.write_response_body(Some(self.body), true).await }
     }
 }
 

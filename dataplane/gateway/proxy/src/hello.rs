@@ -2,16 +2,27 @@
 
 use tokio_rustls::rustls::server::Acceptor;
 
+use crate::challenges;
+
 /// What a client says first is no longer: more than browsers say with keys that are safe from quantum computers.
 pub(crate) const BYTES_MAX: usize = 16 * 1024;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asking {
+    /// The name, in lower case; none in particular if none.
+    pub(crate) name: Option<String>,
+    /// It is an authority that looks whether the name leads here, and wants nothing else.
+    pub(crate) looks: bool,
+}
 
 /// What is known of a client from what it has said so far.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Hello {
     /// It has not said all of it.
     More,
-    /// It asks for this name, in lower case; for none in particular if none.
-    Asks(Option<String>),
+    /// It asks for a name.
+    Asks(Asking),
     /// That is no TLS. Whoever is to speak TLS with it tells it so.
     None,
 }
@@ -28,7 +39,11 @@ impl Hearing {
                 return Hello::None;
             }
             match self.0.accept() {
-                Ok(Some(accepted)) => return Hello::Asks(accepted.client_hello().server_name().map(str::to_ascii_lowercase)),
+                Ok(Some(accepted)) => {
+                    let hello = accepted.client_hello();
+                    let name = hello.server_name().map(str::to_ascii_lowercase);
+                    return Hello::Asks(Asking { name, looks: hello.alpn().is_some_and(challenges::looks) });
+                }
                 Ok(None) => {}
                 Err(_) => return Hello::None,
             }
@@ -49,11 +64,21 @@ mod tests {
 
     use super::*;
 
+    fn asks(name: &str) -> Hello {
+        Hello::Asks(Asking { name: Some(name.to_owned()), looks: false })
+    }
+
     fn said(name: &str) -> Vec<u8> {
+        saying(name, &[])
+    }
+
+    fn saying(name: &str, protocols: &[&[u8]]) -> Vec<u8> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(RootCertStore::empty());
         let name = ServerName::try_from(name.to_owned()).unwrap();
-        let mut client = ClientConnection::new(Arc::new(builder.with_no_client_auth()), name).unwrap();
+        let mut config = builder.with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut bytes = Vec::new();
         client.write_tls(&mut bytes).unwrap();
         bytes
@@ -62,13 +87,18 @@ mod tests {
     #[test]
     fn the_name_is_known_as_soon_as_all_is_said() {
         let whole = said("A.Example");
-        assert_eq!(Hearing::default().hear(&whole), Hello::Asks(Some("a.example".to_owned())));
+        assert_eq!(Hearing::default().hear(&whole), asks("a.example"));
         let mut hearing = Hearing::default();
         for byte in &whole[..whole.len() - 1] {
             assert_eq!(hearing.hear(&[*byte]), Hello::More);
         }
-        assert_eq!(hearing.hear(&whole[whole.len() - 1..]), Hello::Asks(Some("a.example".to_owned())));
-        assert_eq!(Hearing::default().hear(&said("192.0.2.1")), Hello::Asks(None), "an address is no name");
+        assert_eq!(hearing.hear(&whole[whole.len() - 1..]), asks("a.example"));
+        let looks = |protocols: &[&[u8]]| match Hearing::default().hear(&saying("a.example", protocols)) {
+            Hello::Asks(asking) => asking.looks,
+            Hello::More | Hello::None => false,
+        };
+        assert!(looks(&[b"acme-tls/1"]) && !looks(&[b"h2", b"acme-tls/1"]) && !looks(&[b"h2"]));
+        assert_eq!(Hearing::default().hear(&said("192.0.2.1")), Hello::Asks(Asking::default()), "an address is no name");
         assert_eq!(Hearing::default().hear(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), Hello::None);
     }
 

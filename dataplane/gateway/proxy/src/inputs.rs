@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use eddy_crds::{Route, RouteSpec};
+use eddy_crds::{Domain, DomainChallenge, Route, RouteSpec};
 pub(crate) use eddy_gateway_api::{Place, place_of};
-use eddy_router::Transport;
+use eddy_router::{Claimant, Transport};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::ResourceExt;
@@ -50,6 +50,30 @@ pub(crate) struct Addresses {
     pub(crate) leaving: BTreeMap<u16, Vec<SocketAddr>>,
 }
 
+/// A Domain as far as the gateway is concerned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DomainInput {
+    pub(crate) place: Place,
+    pub(crate) host: String,
+    /// When it was proven whose host it is, in seconds since 1970.
+    #[serde(default)]
+    pub(crate) proven_at_s: Option<i64>,
+    /// What an authority is answered that looks whether the host leads here.
+    #[serde(default)]
+    pub(crate) answer: Option<AnswerInput>,
+}
+
+/// What an authority is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AnswerInput {
+    /// Where it looks.
+    pub(crate) challenge: DomainChallenge,
+    /// What it asks for.
+    pub(crate) token: String,
+    /// What it is answered.
+    pub(crate) key_authorization: String,
+}
+
 /// A certificate as a Secret has it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SecretInput {
@@ -81,6 +105,8 @@ pub(crate) struct Inputs {
     pub(crate) routes: Vec<RouteInput>,
     pub(crate) slices: Vec<SliceInput>,
     #[serde(default)]
+    pub(crate) domains: Vec<DomainInput>,
+    #[serde(default)]
     pub(crate) secrets: Vec<SecretInput>,
     #[serde(default)]
     pub(crate) authorities: Vec<AuthorityInput>,
@@ -99,8 +125,25 @@ impl RouteInput {
 
     /// The Secret with its hosts' certificate, if it names one.
     pub(crate) fn secret(&self) -> Option<Place> {
-        let name = self.spec.certificate_secret()?.to_owned();
+        let name = self.spec.certificate_secret()?.into_owned();
         Some(Place { namespace: self.place.namespace.clone(), name })
+    }
+}
+
+impl DomainInput {
+    pub(crate) fn of(domain: &Domain) -> Self {
+        let order = domain.status.as_ref().and_then(|status| status.order.as_ref());
+        let answer = order.and_then(|order| order.answer.as_ref()).map(|answer| AnswerInput {
+            challenge: answer.challenge,
+            token: answer.token.clone(),
+            key_authorization: answer.key_authorization.clone(),
+        });
+        Self { place: place_of(domain), host: domain.spec.host.clone(), proven_at_s: domain.proven_at_s(), answer }
+    }
+
+    /// Its claim on its host, once that is proven.
+    pub(crate) fn claimant(&self) -> Option<Claimant> {
+        Some(Claimant::proven(&self.place.namespace, &self.place.name, &self.host, self.proven_at_s?))
     }
 }
 

@@ -12,6 +12,7 @@ mod authorities;
 mod balance;
 mod bridge;
 mod by_name;
+mod challenges;
 mod client;
 mod clients;
 mod compilation;

@@ -30,7 +30,7 @@ use crate::proxy::Gateway;
 use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
 use crate::stream::{CameTo, SocketStream};
-use crate::tls::{HandshakeError, Terminator, TerminatorError, asked};
+use crate::tls::{Begins, HandshakeError, Terminator, TerminatorError, asked};
 use crate::tls_stream::TlsStream;
 
 /// Connections that the kernel holds until they are accepted.
@@ -337,9 +337,13 @@ async fn begin(
         return route.map(|route| Some(Begun::Passed(Box::new(stream), from, route))).ok_or(BeginError::NoRoute(*port));
     }
     if let Leads::Tls(tls) = leads {
-        match tls.passed(&mut stream).await {
-            Ok(Some(route)) => return Ok(Some(Begun::Passed(Box::new(stream), from, route))),
-            Ok(None) => {}
+        match tls.begun(&mut stream).await {
+            Ok(Begins::Passed(route)) => return Ok(Some(Begun::Passed(Box::new(stream), from, route))),
+            Ok(Begins::Looked(handshake)) => {
+                Terminator::show(stream, handshake).await?;
+                return Ok(None);
+            }
+            Ok(Begins::Ended) => {}
             Err(error) => {
                 metrics.handshakes_failed.inc();
                 return Err(error.into());

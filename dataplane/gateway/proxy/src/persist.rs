@@ -69,6 +69,7 @@ mod tests {
         let place = Place { namespace: "u-ada".into(), name: "web".into() };
         let ready = BTreeMap::from([(80, vec!["10.0.0.1:80".parse().unwrap()])]);
         let inputs = Inputs {
+            domains: Vec::new(),
             secrets: vec![],
             authorities: vec![],
             gateway_api: ApiInputs::default(),

@@ -11,7 +11,7 @@ use eddy_authz::feed::Feed;
 use eddy_crds::RouteProtocol;
 use eddy_router::{AddressFilter, Asked, Cors, Port, check_path, normalize_host};
 use eddy_telemetry::Tracer;
-use http::{Version, header};
+use http::{Method, Version, header};
 use jiff::Timestamp;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use crate::access_log::{AccessLog, Line};
 use crate::attempt::{check_switch, ends_with_connection};
 use crate::bridge::{Bridge, Bridges, Connector};
+use crate::challenges::Challenges;
 use crate::client::Client;
 use crate::compress::Compressor;
 use crate::direct::is_plain;
@@ -149,6 +150,10 @@ impl ProxyHttp for Gateway {
         if let Some(tracer) = &self.tracer {
             context.trace = Some(RequestTrace::start(tracer, session.req_header(), context.client));
         }
+        if let Some(answer) = self.challenge(session) {
+            answer.send(session, None, &context.request_id).await?;
+            return Ok(true);
+        }
         // A proxy may begin TLS for another name than its clients ask for.
         let name = asked_name(session).filter(|_| !context.client.is_proxied);
         match self.route(session.req_header(), name, came_to(session)) {
@@ -163,7 +168,7 @@ impl ProxyHttp for Gateway {
                 match let_in {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
-                        answer.send(session, &route, &context.request_id).await?;
+                        answer.send(session, Some(&route), &context.request_id).await?;
                         return Ok(true);
                     }
                     Err(refusal) => {
@@ -439,6 +444,16 @@ impl Gateway {
             }
         }
         find(&asked).ok_or(Refusal::NoRoute)
+    }
+
+    /// What an authority is answered that looks whether a host leads here, before any Route: one may let in nobody, or send everybody to TLS.
+    fn challenge(&self, session: &Session) -> Option<OwnAnswer> {
+        let (path, method) = (session.req_header().uri.path(), &session.req_header().method);
+        if !Challenges::is_asked(path) || came_to(session).is_some() || !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let host = normalize_host(authority(session.req_header())?).ok()?;
+        self.snapshot.load().challenges.answer(&host, path).map(|answer| OwnAnswer::of_challenge(answer))
     }
 
     /// What a request is answered if that is not for a backend to say; whom it is let in as is in the context afterwards.

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use eddy_certificates::{Certificate, Certificates};
-use eddy_router::{Claimant, Claims, Port, Table, Transport};
+use eddy_router::{Claimant, Claims, Ground, Port, Table, Transport};
 
 use crate::by_name::ByName;
+use crate::challenges::Challenges;
 use crate::compilation::Compilation;
 use crate::endpoints::Registry;
 use crate::entry::RouteEntry;
@@ -27,6 +28,8 @@ pub(crate) struct Snapshot {
     pub(crate) api: HashMap<Port, Arc<ApiPort>>,
     /// Of the room for clients of those that are for datagrams, each has one part of so many.
     pub(crate) datagram_shares: HashMap<Port, usize>,
+    /// What authorities are answered that look whether a host leads here.
+    pub(crate) challenges: Challenges,
     /// The Secrets that certificates are in.
     pub(crate) named: HashSet<Place>,
     /// The ConfigMaps that authorities are in.
@@ -37,15 +40,16 @@ pub(crate) struct Snapshot {
     pub(crate) left_out: usize,
 }
 
-/// Compiles all routes. What cannot be served is refused and logged; it never takes others with it.
+/// Compiles all routes; `proven` is who holds hosts whatever Routes say. What cannot be served is refused and logged; it never takes others with it.
 pub(crate) fn compile<'a>(
     routes: impl Iterator<Item = &'a RouteInput>,
+    proven: impl Iterator<Item = Claimant>,
     secrets: &HashMap<Place, Certificate>,
     registry: &mut Registry,
 ) -> Snapshot {
     let mut routes: Vec<&RouteInput> = routes.collect();
     routes.sort_unstable_by(|left, right| (left.created, &left.place).cmp(&(right.created, &right.place)));
-    let claims = Claims::decide(routes.iter().map(|route| claimant(route)));
+    let claims = Claims::decide(proven.chain(routes.iter().map(|route| claimant(route))));
     let mut compilation = Compilation::new(&routes, secrets, registry);
     for route in routes {
         let hosts = route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
@@ -84,6 +88,7 @@ fn shares(ports: &HashMap<Port, Arc<ApiPort>>) -> HashMap<Port, usize> {
 
 fn claimant(route: &RouteInput) -> Claimant {
     Claimant {
+        ground: Ground::Route,
         created: route.created,
         namespace: route.place.namespace.clone(),
         name: route.place.name.clone(),
@@ -121,7 +126,7 @@ mod tests {
             route("u-ada", "a", 1, json!({"hosts": ["a.example.com"], "backends": backends})),
             route("u-eve", "e", 3, json!({"hosts": ["a.example.com"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a.example.com", "/"), Some("u-ada/a"));
         assert_eq!(found(&snapshot, "b.example.com", "/"), Some("u-bob/b"));
         assert_eq!((snapshot.served, snapshot.left_out), (2, 1));
@@ -129,8 +134,9 @@ mod tests {
 
     #[test]
     fn a_route_that_asks_for_a_protection_that_is_not_enforced_is_not_served() {
-        let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}], "domain": "d"});
-        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
+        let spec = json!({"hosts": ["a"], "backends": [{"vm": "v", "port": 80}]});
+        let snapshot =
+            compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         let headers = HeaderMap::new();
         assert!(snapshot.table.find("a", &get("/", &headers)).is_some_and(|entry| entry.is_broken));
     }
@@ -150,7 +156,7 @@ mod tests {
                 json!({"hosts": ["sees.a.example"], "protocol": "TLS", "backends": backends, "stripPrefix": true}),
             ),
         ];
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         let passed = |name: &str| snapshot.by_name.find(name).map(|entry| &*entry.id);
         assert_eq!((passed("x.a.example"), passed("x.y.a.example")), (Some("u-ada/all"), Some("u-ada/all")));
         assert_eq!((passed("web.a.example"), passed("both.a.example")), (None, Some("u-ada/both")));
@@ -170,7 +176,7 @@ mod tests {
         for (name, fields) in [
             ("tls", json!({"protocol": "TLS", "backends": backends})),
             ("path", json!({"paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
-            ("domain", json!({"domain": "d", "protocol": "TLS", "backends": backends})),
+            ("shell", json!({"protocol": "SSH", "backends": backends})),
             ("vm", json!({"backends": [{"vm": "v", "port": 80}]})),
         ] {
             let mut own = json!({"hosts": ["login.example.com"]});
@@ -178,7 +184,7 @@ mod tests {
             let wide = json!({"hosts": ["*.example.com"], "tls": {"secret": "wide"}, "backends": backends});
             let passes = json!({"hosts": ["*.example.com"], "protocol": "TLS", "backends": backends});
             let routes = [route("u-bob", name, 1, own), route("u-ada", "wide", 2, wide), route("u-ada", "passes", 3, passes)];
-            let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+            let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
             let plain = found(&snapshot, "login.example.com", "/");
             assert!(plain.is_none_or(|id| id.starts_with("u-bob/")), "{name}: {plain:?}");
             let passed = snapshot.by_name.find("login.example.com").map(|entry| &*entry.id);
@@ -203,7 +209,7 @@ mod tests {
             route("u-ada", "sees", 6, with(json!({"port": 2, "rateLimit": {"requestsPerSecond": 1}}))),
             route("u-ada", "later", 7, with(json!({"port": 2}))),
         ];
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         let of = |port: &str| snapshot.ports.get(&port.parse().unwrap()).map(|entry| (&*entry.id, entry.is_broken));
         assert_eq!((of("tcp/5432"), of("udp/5432")), (Some(("u-ada/first", false)), Some(("u-bob/datagrams", false))));
         assert_eq!(
@@ -218,7 +224,8 @@ mod tests {
     fn a_route_for_a_port_is_the_same_until_it_says_something_else() {
         let of = |port: u16, idle: u32| {
             let spec = json!({"protocol": "UDP", "port": port, "backends": [], "timeouts": {"idleSeconds": idle}});
-            let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
+            let snapshot =
+                compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
             snapshot.ports[&format!("udp/{port}").parse().unwrap()].clone()
         };
         assert!(of(53, 60).is_same(&of(53, 60)) && !of(53, 60).is_same(&of(53, 30)));
@@ -238,13 +245,16 @@ mod tests {
                 )
             })
             .collect();
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         assert_eq!(snapshot.named.len(), SECRETS_A_TENANT_MAX);
         assert!(snapshot.named.iter().all(|secret| *secret.name < *format!("s{SECRETS_A_TENANT_MAX:03}")), "the oldest");
         // As the operator counts them: also those of Routes that are not served.
         let others = (0..).map(|number| route("u-bob", "all", -1, json!({"hosts": [format!("h{number}")], "backends": []})));
         let routes: Vec<_> = others.take(10).chain(routes).collect();
-        assert_eq!(compile(routes.iter(), &HashMap::new(), &mut Registry::default()).named.len(), SECRETS_A_TENANT_MAX - 10);
+        assert_eq!(
+            compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default()).named.len(),
+            SECRETS_A_TENANT_MAX - 10
+        );
     }
 
     #[test]
@@ -255,7 +265,7 @@ mod tests {
             route("u-bob", "b", 2, with(&["a.example.com"], "grabs")),
             route("u-bob", "c", 3, with(&["*.example.com"], "../x")),
         ];
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         let named: Vec<_> = snapshot.named.iter().map(ToString::to_string).collect();
         assert_eq!(named, ["u-ada/own"]);
     }
@@ -264,7 +274,10 @@ mod tests {
     fn within_a_tenant_the_older_of_two_equal_rules_wins() {
         let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}]});
         let routes = [route("u-ada", "young", 2, spec.clone()), route("u-ada", "old", 1, spec)];
-        assert_eq!(found(&compile(routes.iter(), &HashMap::new(), &mut Registry::default()), "a", "/"), Some("u-ada/old"));
+        assert_eq!(
+            found(&compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default()), "a", "/"),
+            Some("u-ada/old")
+        );
     }
 
     #[test]
@@ -274,7 +287,7 @@ mod tests {
             route("u-ada", "bad", 1, json!({"hosts": ["a"], "paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
             route("u-ada", "good", 2, json!({"hosts": ["a"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/good"), 1, 1));
     }
 
@@ -287,14 +300,14 @@ mod tests {
             spec
         };
         for more in [
-            json!({"domain": "d"}),
+            json!({"backends": [{"vm": "v", "port": 80}]}),
             json!({"requestHeaders": {"remove": ["Content-Length"]}}),
             json!({"requiredScopes": [{"scope": "networking.ada.roads", "actions": ["open"]}]}),
             json!({"headers": [{"name": "x", "value": "(", "type": "Regex"}]}),
         ] {
             let routes =
                 [route("u-ada", "admin", 1, with(more)), route("u-ada", "all", 2, json!({"hosts": ["a"], "backends": backends}))];
-            let snapshot = compile(routes.iter(), &HashMap::new(), &mut Registry::default());
+            let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
             let headers = HeaderMap::new();
             let is_broken = |path: &str| snapshot.table.find("a", &get(path, &headers)).map(|entry| entry.is_broken);
             assert_eq!((is_broken("/admin/x"), is_broken("/x")), (Some(true), Some(false)));
@@ -306,7 +319,8 @@ mod tests {
     fn what_was_matched_is_what_is_replaced() {
         let paths = json!([{"path": "/api"}, {"path": "/api/v1/"}, {"path": "/exact", "type": "Exact"}]);
         let spec = json!({"hosts": ["a"], "paths": paths, "stripPrefix": true, "backends": []});
-        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &HashMap::new(), &mut Registry::default());
+        let snapshot =
+            compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
         for (path, seen) in [("/api", "/"), ("/api/x", "/x"), ("/api/v1/y", "/y"), ("/api/v10", "/v10"), ("/exact", "/exact")] {
             let headers = HeaderMap::new();
             let entry = snapshot.table.find("a", &get(path, &headers)).unwrap();

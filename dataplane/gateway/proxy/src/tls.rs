@@ -6,6 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use eddy_router::Port;
 use eddy_tls::{Files, TlsError, Watched};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
@@ -14,9 +15,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use crate::clients::Asking;
+use crate::clients;
 use crate::entry::RouteEntry;
-use crate::hello::Hello;
+use crate::hello::{Asking, Hello};
 use crate::snapshot::Snapshot;
 use crate::stream::SocketStream;
 use crate::tls_stream::TlsStream;
@@ -50,6 +51,16 @@ pub(crate) enum HandshakeError {
     Failed(#[from] std::io::Error),
 }
 
+/// What becomes of a connection by TLS.
+pub(crate) enum Begins {
+    /// TLS ends here.
+    Ended,
+    /// It is passed on as it is.
+    Passed(Arc<RouteEntry>),
+    /// An authority looks whether the name leads here.
+    Looked(Arc<ServerConfig>),
+}
+
 /// Ends TLS.
 #[derive(Clone)]
 pub(crate) struct Terminator {
@@ -80,21 +91,39 @@ impl Terminator {
         let port = Port::tcp(port);
         let resolver = Arc::new(ApiResolver { snapshot: snapshot.clone(), port });
         let provider = Arc::new(ring::default_provider());
-        let asking = Arc::new(Asking { snapshot: snapshot.clone(), port, provider });
+        let asking = Arc::new(clients::Asking { snapshot: snapshot.clone(), port, provider });
         let (acceptor, of_any) = acceptors(resolver.clone(), None)?;
         Ok(Self { acceptor, of_any, asking: Some(acceptors(resolver, Some(asking))?), snapshot })
     }
 
-    /// The Route that a connection is to be passed on by as it is, if one is for the name that its client asks for.
+    /// What is to become of a connection by what its client says first.
     ///
     /// # Errors
     /// See [`HandshakeError`].
-    pub(crate) async fn passed(&self, stream: &mut SocketStream) -> Result<Option<Arc<RouteEntry>>, HandshakeError> {
-        if !self.snapshot.load().by_name.passes() {
-            return Ok(None);
+    pub(crate) async fn begun(&self, stream: &mut SocketStream) -> Result<Begins, HandshakeError> {
+        let hears = |snapshot: &Snapshot| snapshot.by_name.passes() || snapshot.challenges.has_handshakes();
+        if !hears(&self.snapshot.load()) {
+            return Ok(Begins::Ended);
         }
-        let Some(name) = asked(stream).await? else { return Ok(None) };
-        Ok(self.snapshot.load().by_name.find(&name).cloned())
+        let Asking { name: Some(name), looks } = asking(stream).await? else { return Ok(Begins::Ended) };
+        let snapshot = self.snapshot.load();
+        // Who passes TLS on may be looked at as well, by its own authority.
+        if let Some(handshake) = snapshot.challenges.handshake(&name).filter(|_| looks) {
+            return Ok(Begins::Looked(handshake.clone()));
+        }
+        Ok(snapshot.by_name.find(&name).cloned().map_or(Begins::Ended, Begins::Passed))
+    }
+
+    /// Shows an authority what it looks for, which is all that it wants.
+    ///
+    /// # Errors
+    /// See [`HandshakeError`].
+    pub(crate) async fn show(stream: SocketStream, handshake: Arc<ServerConfig>) -> Result<(), HandshakeError> {
+        let shown = async {
+            let mut stream = TlsAcceptor::from(handshake).accept(stream).await?;
+            stream.shutdown().await
+        };
+        Ok(timeout(HANDSHAKE_WITHIN, shown).await.map_err(|_| HandshakeError::Late)??)
     }
 
     /// Agrees on TLS with a client, and on which HTTP is spoken unless it `is_any`thing. Where it `asks`, the client shows a certificate.
@@ -117,8 +146,13 @@ impl Terminator {
 /// # Errors
 /// See [`HandshakeError`].
 pub(crate) async fn asked(stream: &mut SocketStream) -> Result<Option<String>, HandshakeError> {
+    Ok(asking(stream).await?.name)
+}
+
+/// What a client asks for.
+async fn asking(stream: &mut SocketStream) -> Result<Asking, HandshakeError> {
     let hello = timeout(HANDSHAKE_WITHIN, stream.hello()).await.map_err(|_| HandshakeError::Late)??;
-    Ok(if let Hello::Asks(name) = hello { name } else { None })
+    Ok(if let Hello::Asks(asking) = hello { asking } else { Asking::default() })
 }
 
 /// The platform's own certificate, of a folder with `tls.crt` and `tls.key`.
@@ -135,7 +169,7 @@ pub(crate) fn own(files: Files<'_>) -> Result<Arc<CertifiedKey>, TlsError> {
 /// Agree on TLS with clients, by the certificates that `resolver` finds: for HTTP, and for anything.
 fn acceptors(
     resolver: Arc<dyn ResolvesServerCert>,
-    asking: Option<Arc<Asking>>,
+    asking: Option<Arc<clients::Asking>>,
 ) -> Result<(TlsAcceptor, TlsAcceptor), TerminatorError> {
     let one = |protocols: &[&[u8]]| acceptor(resolver.clone(), asking.clone(), protocols);
     Ok((one(&[HTTP2, HTTP1])?, one(&[])?))
@@ -143,7 +177,7 @@ fn acceptors(
 
 fn acceptor(
     resolver: Arc<dyn ResolvesServerCert>,
-    asking: Option<Arc<Asking>>,
+    asking: Option<Arc<clients::Asking>>,
     protocols: &[&[u8]],
 ) -> Result<TlsAcceptor, TerminatorError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));

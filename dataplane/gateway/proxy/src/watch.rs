@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use eddy_crds::{CONTAINER_LABEL, Route};
+use eddy_crds::{CONTAINER_LABEL, Domain, Route};
 use eddy_router::Port;
 use eddy_telemetry::Readiness;
 use eddy_watch::watch;
@@ -19,13 +19,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::{mpsc, watch as notice};
 
 use crate::authorities::KnownAuthorities;
+use crate::challenges::KnownChallenges;
 use crate::endpoints::Registry;
 use crate::gateway_api::{self, ApiChange, ApiInputs, Kinds};
-use crate::inputs::{AuthorityInput, Inputs, Place, RouteInput, SecretInput, SliceInput, place_of};
+use crate::inputs::{AuthorityInput, DomainInput, Inputs, Place, RouteInput, SecretInput, SliceInput, place_of};
 use crate::metrics::Metrics;
 use crate::named::{Seen, Watches};
 use crate::persist;
@@ -47,6 +48,9 @@ pub(crate) enum Change {
     Route(Box<RouteInput>),
     RouteGone(Place),
     AllRoutes(Vec<RouteInput>),
+    Domain(DomainInput),
+    DomainGone(Place),
+    AllDomains(Vec<DomainInput>),
     Slice(SliceInput),
     SliceGone(Place),
     AllSlices(Vec<SliceInput>),
@@ -60,6 +64,8 @@ pub(crate) struct Compiler {
     /// The platform's own.
     platform: Vec<RouteInput>,
     routes: BTreeMap<Place, RouteInput>,
+    domains: BTreeMap<Place, DomainInput>,
+    challenges: KnownChallenges,
     registry: Registry,
     secrets: Secrets,
     authorities: KnownAuthorities,
@@ -86,11 +92,12 @@ impl Compiler {
         snapshot: Arc<ArcSwap<Snapshot>>,
         metrics: Metrics,
     ) -> Self {
-        let (routes, registry) = (BTreeMap::new(), Registry::default());
+        let (routes, domains, registry) = (BTreeMap::new(), BTreeMap::new(), Registry::default());
         let (secrets, authorities) = (Secrets::default(), KnownAuthorities::default());
         let gateway_api = system_namespace.map(|namespace| (ApiInputs::default(), namespace));
         let (opened, _) = notice::channel(BTreeSet::new());
-        Self { platform, routes, registry, secrets, authorities, gateway_api, snapshot, opened, metrics }
+        let challenges = KnownChallenges::default();
+        Self { platform, routes, domains, challenges, registry, secrets, authorities, gateway_api, snapshot, opened, metrics }
     }
 
     /// The ports that are to be open for Gateways, as they come and go.
@@ -107,6 +114,7 @@ impl Compiler {
             *known = inputs.gateway_api;
         }
         self.routes = inputs.routes.into_iter().map(|route| (route.place.clone(), route)).collect();
+        self.domains = inputs.domains.into_iter().map(|domain| (domain.place.clone(), domain)).collect();
         self.compile();
     }
 
@@ -117,6 +125,12 @@ impl Compiler {
             Change::RouteGone(place) => self.routes.remove(&place).is_some(),
             Change::AllRoutes(routes) => {
                 self.routes = routes.into_iter().map(|route| (route.place.clone(), route)).collect();
+                true
+            }
+            Change::Domain(domain) => self.domains.insert(domain.place.clone(), domain.clone()).as_ref() != Some(&domain),
+            Change::DomainGone(place) => self.domains.remove(&place).is_some(),
+            Change::AllDomains(domains) => {
+                self.domains = domains.into_iter().map(|domain| (domain.place.clone(), domain)).collect();
                 true
             }
             Change::Slice(slice) => {
@@ -142,7 +156,9 @@ impl Compiler {
     /// Compiles what is known. Returns what is served from by its name.
     fn compile(&mut self) -> Named {
         let routes = self.platform.iter().chain(self.routes.values());
-        let mut snapshot = compile(routes, self.secrets.certificates(), &mut self.registry);
+        let proven = self.domains.values().filter_map(DomainInput::claimant);
+        let mut snapshot = compile(routes, proven, self.secrets.certificates(), &mut self.registry);
+        snapshot.challenges = self.challenges.of(self.domains.values());
         if let Some((known, _)) = &self.gateway_api {
             snapshot = snapshot.with(gateway_api::compile(
                 known,
@@ -174,6 +190,7 @@ impl Compiler {
     fn inputs(&self) -> Inputs {
         Inputs {
             routes: self.routes.values().cloned().collect(),
+            domains: self.domains.values().cloned().collect(),
             slices: self.registry.slices(),
             secrets: self.secrets.inputs(),
             authorities: self.authorities.inputs(),
@@ -186,8 +203,9 @@ impl Compiler {
 pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Option<PathBuf>, readiness: Readiness) {
     let (changes, mut waiting) = mpsc::channel(WAITING_MAX);
     let with_api = compiler.gateway_api.is_some();
-    let watches = futures::future::join3(
+    let watches = futures::future::join4(
         watch_routes(client.clone(), changes.clone(), compiler.metrics.clone()),
+        watch_domains(client.clone(), changes.clone(), compiler.metrics.clone()),
         watch_slices(client.clone(), changes.clone(), compiler.metrics.clone(), with_api),
         OptionFuture::from(with_api.then(|| gateway_api::follow(client.clone(), changes.clone(), compiler.metrics.clone()))),
     );
@@ -196,7 +214,8 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
     let mut secrets = Watches::new(client.clone(), changes.clone(), secret);
     let mut config_maps = Watches::new(client, changes, authorities);
     let compile = async {
-        let (mut routes_listed, mut slices_listed, mut kinds_listed) = (false, false, Kinds::default());
+        let (mut routes_listed, mut domains_listed, mut slices_listed) = (false, false, false);
+        let mut kinds_listed = Kinds::default();
         let (mut save_at, mut ready_at) = (None, None);
         loop {
             let change = tokio::select! {
@@ -217,6 +236,7 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
             let mut next = Some(first);
             while let Some(change) = next {
                 routes_listed |= matches!(change, Change::AllRoutes(_));
+                domains_listed |= matches!(change, Change::AllDomains(_));
                 slices_listed |= matches!(change, Change::AllSlices(_));
                 if let Change::GatewayApi(change) = &change {
                     kinds_listed.note(change);
@@ -229,7 +249,7 @@ pub(crate) async fn run(client: Client, mut compiler: Compiler, state_file: Opti
                 compiler.secrets.want(&named.secrets, secrets.want(&named.secrets));
                 compiler.authorities.want(&named.config_maps, config_maps.want(&named.config_maps));
             }
-            if routes_listed && slices_listed {
+            if routes_listed && domains_listed && slices_listed {
                 let are_heard = compiler.secrets.are_heard() && compiler.authorities.are_heard();
                 if are_heard && (!with_api || kinds_listed.are_all()) {
                     readiness.ready();
@@ -264,12 +284,23 @@ async fn save(path: Option<&PathBuf>, inputs: Inputs) {
 async fn watch_routes(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
     let kind = Kind {
         name: "Routes",
-        read: well_formed,
+        read: |route| well_formed(route, RouteInput::of),
         one: |route| Change::Route(Box::new(route)),
         gone: Change::RouteGone,
         all: Change::AllRoutes,
     };
     kind.follow(watch(Api::<DeserializeGuard<Route>>::all(client), watcher::Config::default()), changes, metrics).await;
+}
+
+async fn watch_domains(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics) {
+    let kind = Kind {
+        name: "Domains",
+        read: |domain| well_formed(domain, DomainInput::of),
+        one: Change::Domain,
+        gone: Change::DomainGone,
+        all: Change::AllDomains,
+    };
+    kind.follow(watch(Api::<DeserializeGuard<Domain>>::all(client), watcher::Config::default()), changes, metrics).await;
 }
 
 async fn watch_slices(client: Client, changes: mpsc::Sender<Change>, metrics: Metrics, all: bool) {
@@ -339,12 +370,13 @@ impl<Read, One, Gone, All> Kind<Read, One, Gone, All> {
     }
 }
 
-/// A Route that this version cannot read is skipped, and what was known of it stays.
-fn well_formed(route: DeserializeGuard<Route>) -> Option<RouteInput> {
-    match route.0 {
-        Ok(route) => Some(RouteInput::of(&route)),
+/// What this version cannot read is skipped, and what was known of it stays.
+fn well_formed<K: Resource<DynamicType = ()>, T>(object: DeserializeGuard<K>, read: fn(&K) -> T) -> Option<T> {
+    match object.0 {
+        Ok(object) => Some(read(&object)),
         Err(invalid) => {
-            tracing::warn!(namespace = ?invalid.metadata.namespace, name = ?invalid.metadata.name, error = invalid.error, "skipped a malformed Route");
+            let kind = K::kind(&());
+            tracing::warn!(%kind, namespace = ?invalid.metadata.namespace, name = ?invalid.metadata.name, error = invalid.error, "skipped what is malformed");
             None
         }
     }

@@ -1,14 +1,30 @@
-//! Which tenant holds a host: of those that claim it, the one with the oldest Route.
+//! Which tenant holds a host: the one that proved last that the host is its own, as Domains do; of those that only claim it, the one with
+//! the oldest Route.
 //!
 //! A wildcard holds every host that it covers, so that nobody can take `login.example.com` out of another
 //! tenant's `*.example.com`. A host that is older than the wildcard stays where it is.
 
+use std::cmp::Reverse;
+
 use crate::hosts::HostMap;
 
-/// A Route, as far as claims go. The order of claims is the order of these fields.
+/// What a claim rests on, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ground {
+    /// It is the platform's own.
+    Platform,
+    /// It was proven at this time, in seconds since 1970. A host that is sold is proven by another afterwards.
+    Proof(Reverse<i64>),
+    /// A Route names it.
+    Route,
+}
+
+/// A Route or a Domain, as far as claims go. The order of claims is the order of these fields.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claimant {
-    /// When the Route was created, in seconds since 1970.
+    /// What the claim rests on.
+    pub ground: Ground,
+    /// When the object was created, in seconds since 1970.
     pub created: i64,
     /// Its core namespace, that is, the tenant.
     pub namespace: String,
@@ -21,7 +37,13 @@ pub struct Claimant {
 impl Claimant {
     /// The platform, whose hosts are its own, whoever else claims them and since when.
     pub fn platform(namespace: &str, hosts: Vec<String>) -> Self {
-        Self { created: i64::MIN, namespace: namespace.to_owned(), name: "platform".to_owned(), hosts }
+        Self { ground: Ground::Platform, created: 0, namespace: namespace.to_owned(), name: "platform".to_owned(), hosts }
+    }
+
+    /// A tenant that has proven that a host, or all names below one, are its own.
+    pub fn proven(namespace: &str, name: &str, host: &str, proven_at_s: i64) -> Self {
+        let ground = Ground::Proof(Reverse(proven_at_s));
+        Self { ground, created: 0, namespace: namespace.to_owned(), name: name.to_owned(), hosts: vec![host.to_owned()] }
     }
 }
 
@@ -33,14 +55,19 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Decides every claim, the oldest first.
+    /// Decides every claim, the strongest first.
     pub fn decide(claimants: impl IntoIterator<Item = Claimant>) -> Self {
         let mut claimants: Vec<Claimant> = claimants.into_iter().collect();
         claimants.sort_unstable();
         let mut claims = Self::default();
         for claimant in claimants {
             for host in &claimant.hosts {
-                if claims.holder_of(host).is_none_or(|holder| *holder == claimant.namespace) {
+                let holder = match claimant.ground {
+                    // Whoever has the names above has let this one be proven.
+                    Ground::Platform | Ground::Proof(_) => claims.holders.get(host),
+                    Ground::Route => claims.holder_of(host),
+                };
+                if holder.is_none_or(|holder| *holder == claimant.namespace) {
                     claims.holders.get_or_insert_with(host, || claimant.namespace.clone());
                 }
             }
@@ -66,6 +93,7 @@ mod tests {
 
     fn claimant(created: i64, namespace: &str, hosts: &[&str]) -> Claimant {
         Claimant {
+            ground: Ground::Route,
             created,
             namespace: namespace.into(),
             name: "r".into(),
@@ -128,6 +156,28 @@ mod tests {
             claimant(3, "u-ada", &["x.b.example.com"]),
         ]);
         assert!(claims.holds("u-ada", "x.b.example.com"));
+    }
+
+    #[test]
+    fn who_proves_a_host_has_it_whoever_named_it_before() {
+        let proven = |namespace, host, at| Claimant::proven(namespace, "d", host, at);
+        let claims = Claims::decide([
+            claimant(1, "u-eve", &["a.example.com", "x.b.example.com", "cloud.example.com"]),
+            proven("u-ada", "a.example.com", 7),
+            proven("u-ada", "*.b.example.com", 8),
+            proven("u-bob", "login.b.example.com", 9),
+            proven("u-old", "sold.example.com", 1),
+            proven("u-new", "sold.example.com", 2),
+            claimant(2, "u-eve", &["y.login.b.example.com"]),
+            Claimant::platform("eddy-system", vec!["cloud.example.com".into()]),
+            proven("u-ada", "cloud.example.com", 1),
+        ]);
+        let held = |namespace, host| claims.holds(namespace, host);
+        assert!(held("u-ada", "a.example.com") && held("u-ada", "*.b.example.com") && !held("u-eve", "x.b.example.com"));
+        assert!(held("u-bob", "login.b.example.com"), "the names' owner has let it be proven");
+        assert!(held("u-new", "sold.example.com") && !held("u-old", "sold.example.com"));
+        assert!(!held("u-eve", "y.login.b.example.com"));
+        assert!(held("eddy-system", "cloud.example.com") && !held("u-ada", "cloud.example.com"));
     }
 
     #[test]

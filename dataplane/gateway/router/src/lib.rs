@@ -20,7 +20,7 @@ mod table;
 mod weights;
 
 pub use self::addresses::{AddressFilter, NetworkError, parse_network};
-pub use self::claims::{Claimant, Claims};
+pub use self::claims::{Claimant, Claims, Ground};
 pub use self::compression::{compressed, shrinks, takes_gzip, varying};
 pub use self::cors::{Answer, Cors};
 pub use self::host::{HostError, normalize_host};

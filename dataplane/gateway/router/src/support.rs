@@ -10,7 +10,6 @@ use eddy_crds::{RouteProtocol, RouteSpec};
 pub fn unsupported(spec: &RouteSpec) -> Option<&'static str> {
     let checks = [
         (spec.protocol == RouteProtocol::SSH, "spec.protocol"),
-        (spec.domain.is_some(), "spec.domain"),
         (spec.backends.iter().any(|backend| backend.vm.is_some()), "spec.backends[].vm"),
     ];
     checks.into_iter().find_map(|(asked, field)| asked.then_some(field))
@@ -25,7 +24,7 @@ mod tests {
         let plain = RouteSpec::default();
         assert_eq!(unsupported(&plain), None);
         let of_a_domain = RouteSpec { domain: Some("example".to_owned()), ..plain.clone() };
-        assert_eq!(unsupported(&of_a_domain), Some("spec.domain"));
+        assert_eq!(unsupported(&of_a_domain), None);
         let shell = RouteSpec { protocol: RouteProtocol::SSH, ..plain };
         assert_eq!(unsupported(&shell), Some("spec.protocol"));
     }

@@ -24,6 +24,8 @@ enum Command {
     BuildKubernetes,
     /// Build NATS, and nothing else.
     BuildNats,
+    /// Build Pebble, a certificate authority, for tests of Domains.
+    BuildPebble,
     /// Remove a cluster and all that belongs to it.
     Down {
         /// The cluster's name.
@@ -118,6 +120,10 @@ fn run(command: Command) -> Result<()> {
         Command::BuildNats => {
             let binaries = lifecycle::Binaries::from_environment()?;
             lifecycle::build_nats(&std::env::current_dir()?, &binaries, &Progress::start())
+        }
+        Command::BuildPebble => {
+            let binaries = lifecycle::Binaries::from_environment()?;
+            lifecycle::build_pebble(&std::env::current_dir()?, &binaries, &Progress::start())
         }
         Command::Down { name } => down(&name),
         Command::Cut { name, node } => existing(&name)?.set_cable(node, false),
