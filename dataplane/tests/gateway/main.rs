@@ -4,6 +4,7 @@
 
 mod answers;
 mod backend_tls;
+mod challenges;
 mod client_certificates;
 mod filters;
 mod gateways;

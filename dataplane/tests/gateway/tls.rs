@@ -26,9 +26,9 @@ use crate::support::GatewayProcess;
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// A gateway with TLS.
-struct Secured {
-    gateway: GatewayProcess,
-    address: SocketAddr,
+pub(crate) struct Secured {
+    pub(crate) gateway: GatewayProcess,
+    pub(crate) address: SocketAddr,
     folder: TempDir,
 }
 
@@ -65,6 +65,11 @@ impl Secured {
             "slices": [{"slice": {"namespace": "u-ada", "name": "web-1"}, "service": "web", "ready": {"80": [backend]}, "leaving": {}}],
             "secrets": secrets.iter().map(secret).collect::<Vec<_>>(),
         });
+        Self::of(&inputs)
+    }
+
+    /// One that serves from this.
+    pub(crate) fn of(inputs: &Value) -> Self {
         let (folder, address) = (tempfile::tempdir().unwrap(), reserved_address());
         mount(folder.path(), &certificate(&["platform.example"]));
         let arguments = [
@@ -73,7 +78,7 @@ impl Secured {
             "--tls-public-port=8443".to_owned(),
         ];
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &arguments));
+        let gateway = tokio::task::block_in_place(|| GatewayProcess::start(inputs, &arguments));
         Self { gateway, address, folder }
     }
 
