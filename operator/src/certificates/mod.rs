@@ -62,7 +62,7 @@ pub(crate) async fn run(
 }
 
 /// The Secrets of a tenant's oldest Routes, in the order in which gateways count them.
-fn secrets(routes: &[Arc<Route>], namespace: &str) -> BTreeSet<String> {
+pub(crate) fn secrets(routes: &[Arc<Route>], namespace: &str) -> BTreeSet<String> {
     let mut theirs: Vec<&Arc<Route>> = routes.iter().filter(|route| route.namespace().as_deref() == Some(namespace)).collect();
     theirs.sort_by_key(|route| (route.metadata.creation_timestamp.clone().map(|time| time.0.as_second()), route.name_any()));
     let named = theirs.iter().filter_map(|route| Some((namespace, route.spec.certificate_secret()?)));

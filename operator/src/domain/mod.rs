@@ -4,6 +4,7 @@
 //! that looks, and what failed. So whoever leads goes on where another left off, and an authority is never asked more often for that.
 
 mod authority;
+mod budget;
 mod dns01;
 mod fetch;
 mod lookup;
@@ -35,6 +36,7 @@ use crate::tenancy::{objects_of, provisioned_tenant};
 use crate::watching::{Filled, all, all_filled, filled, specs};
 use crate::{reconcile, status};
 
+use self::budget::ORDERS_AN_HOUR;
 use self::order::Step;
 use self::plan::{Lifetime, Todo, plan};
 use self::proof::{Proof, Said};
@@ -135,6 +137,10 @@ async fn reconcile(domain: Arc<Domain>, context: Arc<Context>, stores: Arc<Store
     }
     let now = Timestamp::now();
     let mut progress = Progress::of(&domain);
+    if let Some(order) = domain.status.as_ref().and_then(|status| status.order.as_ref()).filter(|_| progress.order.is_none()) {
+        // Another is begun.
+        order::clean_up(&context.domains, &domain, order).await;
+    }
     let owner = provisioned_tenant(&domain, &stores.users);
     let user = owner.as_ref().ok().and_then(|owner| stores.users.get(&ObjectRef::new(owner)));
     let value = user.and_then(|user| Some(proof::value(user.metadata.uid.as_deref()?, &domain.spec.host)));
@@ -173,6 +179,7 @@ async fn prove(
 ) -> Result<(), (Verdict, Duration)> {
     let host = &domain.spec.host;
     if context.platform.as_ref().is_some_and(|platform| platform.hosts.contains(host)) {
+        *progress = Progress::default();
         return Err((Verdict::new(Reason::HostTaken, format!("{host} is the platform's own: choose another host")), SELDOM));
     }
     let holder = holder(domain, &stores.domains.state());
@@ -198,7 +205,9 @@ async fn prove(
     });
     match proof::judge(&records, value, holders_value.as_deref()) {
         Said::Proven => {
-            progress.proven_at = Some(Time(now));
+            // Not before that of who has it, whose clock was another's.
+            let at = holder.and_then(|holder| Timestamp::from_second(holder.at_s + 1).ok()).map_or(now, |after| after.max(now));
+            progress.proven_at = Some(Time(at));
             Ok(())
         }
         Said::Missing => {
@@ -273,6 +282,17 @@ async fn obtain(
         return Ok((Verdict::new(Reason::NoAuthority, message), Action::await_change()));
     };
     let known = progress.order.clone();
+    if known.is_none()
+        && let Err(until) = context.domains.budget.take(&domain.namespace().unwrap_or_default(), now)
+    {
+        let message = format!("{ORDERS_AN_HOUR} certificates of this user's were asked for within an hour: no more are");
+        progress.failure = Some(DomainFailure {
+            message,
+            count: progress.failure.as_ref().map_or(0, |failure| failure.count),
+            next_attempt_at: Time(until),
+        });
+        return Ok((failing(domain, progress, now), Action::requeue(left(until, now))));
+    }
     match order::step((authority, &context.domains), context, domain, known.clone(), now).await {
         Ok(Step::Goes(order, pause)) => {
             progress.order = Some(order);
@@ -295,7 +315,11 @@ async fn obtain(
             }
             (progress.order, progress.failure) = (None, None);
             progress.certificate = secret::lifetime(&secret, &domain.spec.host);
-            Ok((issued(domain, progress), Action::requeue(NOW_AND_THEN)))
+            let until = match plan(progress.certificate, None, now) {
+                Todo::Keep(until) => left(until, now),
+                Todo::Wait(_) | Todo::Obtain => OFTEN,
+            };
+            Ok((issued(domain, progress), Action::requeue(until.min(NOW_AND_THEN))))
         }
         Err(error) => {
             let failure = plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now);

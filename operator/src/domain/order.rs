@@ -22,6 +22,7 @@ use crate::context::Context;
 
 /// Until every gateway knows an answer, and between looks at an order.
 const SOON: Duration = Duration::from_secs(2);
+const SOON_S: i64 = 2;
 /// Between looks for a record that was asked for.
 const LATER: Duration = Duration::from_secs(10);
 /// Such a record is waited for so long, in seconds; then the authority looks for itself.
@@ -33,6 +34,9 @@ const ISSUED_WITHIN: Duration = Duration::from_secs(15);
 /// What an authority says that has enough for now (RFC 8555, section 6.6). Its limits are of an hour and more.
 const RATE_LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
 const RATE_LIMIT_S: i64 = 3600;
+/// What it says that wants to be asked again (RFC 8555, section 6.7).
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+const SERVER_INTERNAL: &str = "urn:ietf:params:acme:error:serverInternal";
 
 /// What a step came to.
 pub(super) enum Step {
@@ -86,6 +90,12 @@ impl OrderError {
 impl From<instant_acme::Error> for OrderError {
     fn from(error: instant_acme::Error) -> Self {
         match error {
+            // Neither says anything of what was asked for.
+            instant_acme::Error::Api(problem)
+                if problem.r#type.as_deref().is_some_and(|kind| kind == BAD_NONCE || kind == SERVER_INTERNAL) =>
+            {
+                Self::Talk(instant_acme::Error::Api(problem))
+            }
             instant_acme::Error::Api(problem) => Self::Refused(Box::new(problem)),
             other => Self::Talk(other),
         }
@@ -186,6 +196,10 @@ async fn prove(
     let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(wanted))?;
     match (challenge.status, &known.answer) {
         (ChallengeStatus::Pending, Some(answer)) => {
+            // Something else made this step come early.
+            if age_s < SOON_S {
+                return Ok(SOON);
+            }
             if wanted == DomainChallenge::DNS01 && age_s < RECORD_WITHIN_S {
                 let (name, value) = record(domain, answer);
                 let seen = domains.lookup.txt(&name).await.is_ok_and(|records| records.contains(&value));

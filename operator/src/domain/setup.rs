@@ -8,6 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use tokio::sync::Mutex;
 
 use super::authority::{Authority, External};
+use super::budget::Budget;
 use super::dns01::Dns01;
 use super::fetch::{Fetch, FetchSetupError};
 use super::lookup::{Lookup, LookupError};
@@ -67,6 +68,7 @@ pub(crate) struct Domains {
     /// None if there is none.
     pub(super) authority: Option<Authority>,
     pub(super) dns01: Option<Dns01>,
+    pub(super) budget: Budget,
 }
 
 impl Domains {
@@ -89,7 +91,7 @@ impl Domains {
             let credentials = options.dns01_credentials_file.as_deref().map(read).transpose()?;
             Ok::<_, SetupError>(Dns01::new(Fetch::new(options.acme_ca_file.as_deref())?, endpoint, credentials.as_deref()))
         });
-        Ok(Self { lookup, authority: authority.transpose()?, dns01: dns01.transpose()? })
+        Ok(Self { lookup, authority: authority.transpose()?, dns01: dns01.transpose()?, budget: Budget::default() })
     }
 }
 

@@ -18,6 +18,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Map, json};
 
+use crate::certificates;
 use crate::conditions::since_s;
 use crate::context::Context;
 use crate::error::ReconcileError;
@@ -136,7 +137,7 @@ async fn reconcile(route: Arc<Route>, context: Arc<Context>, stores: Arc<Stores>
     status::begin(&context, &api, &route).await?;
     let claims = stores.claims();
     let find = |container: &str| stores.containers.get(&ObjectRef::new(container).within(&namespace));
-    let named = named(&context, &namespace, &route).await?;
+    let named = named(&context, &stores, &namespace, &route).await?;
     let obstacle = certificate::obstacle(&named, &route, Timestamp::now());
     // Secrets are not watched: what becomes of them is looked at now and then.
     let next = match (&named, &obstacle) {
@@ -160,9 +161,13 @@ fn pause(route: &Route, now: Timestamp) -> Duration {
 }
 
 /// What the Secret holds that a Route names.
-async fn named(context: &Context, namespace: &str, route: &Route) -> Result<Named, ReconcileError> {
+async fn named(context: &Context, stores: &Stores, namespace: &str, route: &Route) -> Result<Named, ReconcileError> {
     // Elsewhere nobody lets it be read.
     let Some(name) = route.spec.certificate_secret().filter(|_| tenant(route).is_ok()) else { return Ok(Named::None) };
+    // Of a Domain it may, and gateways have no more of a user's than these all the same.
+    if route.spec.domain.is_some() && !certificates::secrets(&stores.routes.state(), namespace).contains(&*name) {
+        return Ok(Named::Unreadable);
+    }
     match Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&name).await {
         Ok(Some(secret)) => Ok(Named::of(&secret)),
         Ok(None) => Ok(Named::Missing),

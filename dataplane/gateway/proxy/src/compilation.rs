@@ -64,7 +64,7 @@ impl<'a> Compilation<'a> {
             self.left_out += 1;
             return;
         }
-        self.hold(route, &hosts);
+        hosts.iter().for_each(|host| self.hold(&route.place.namespace, host));
         match self.serve(route, &hosts) {
             Ok(()) => self.served += 1,
             Err(error) => {
@@ -73,7 +73,6 @@ impl<'a> Compilation<'a> {
                 self.refuse(route, &hosts);
             }
         }
-        self.held.extend(hosts);
     }
 
     /// Takes a Route for a port, unless another has it.
@@ -101,12 +100,11 @@ impl<'a> Compilation<'a> {
         }
     }
 
-    /// Whatever becomes of a Route: its hosts are not for another tenant's wildcard above them.
-    fn hold(&mut self, route: &RouteInput, hosts: &[String]) {
-        for host in hosts {
-            self.by_name.serve(host);
-            self.certificates.give(host, &route.place.namespace, None);
-        }
+    /// Whatever becomes of a Route: a host of its tenant is not for another's wildcard above it.
+    pub(crate) fn hold(&mut self, namespace: &str, host: &str) {
+        self.by_name.serve(host);
+        self.certificates.give(host, namespace, None);
+        self.held.push(host.to_owned());
     }
 
     fn serve(&mut self, route: &RouteInput, hosts: &[String]) -> Result<(), LeftOut> {

@@ -31,7 +31,6 @@ use crate::proxy_protocol::{self, ProxyProtocolError};
 use crate::snapshot::Snapshot;
 use crate::stream::{CameTo, SocketStream};
 use crate::tls::{Begins, HandshakeError, Terminator, TerminatorError, asked};
-use crate::tls_stream::TlsStream;
 
 /// Connections that the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
@@ -340,7 +339,7 @@ async fn begin(
         match tls.begun(&mut stream).await {
             Ok(Begins::Passed(route)) => return Ok(Some(Begun::Passed(Box::new(stream), from, route))),
             Ok(Begins::Looked(handshake)) => {
-                Terminator::show(stream, handshake).await?;
+                counted(Terminator::show(stream, handshake).await, metrics)?;
                 return Ok(None);
             }
             Ok(Begins::Ended) => {}
@@ -391,7 +390,7 @@ async fn begin(
 }
 
 /// Counts how a handshake ended.
-fn counted(accepted: Result<TlsStream, HandshakeError>, metrics: &Metrics) -> Result<TlsStream, HandshakeError> {
+fn counted<T>(accepted: Result<T, HandshakeError>, metrics: &Metrics) -> Result<T, HandshakeError> {
     let counter = if accepted.is_ok() { &metrics.handshakes } else { &metrics.handshakes_failed };
     counter.inc();
     accepted

@@ -105,7 +105,7 @@ mod tests {
         let place = Place { namespace: "u-eve".into(), name: "grabs".into() };
         let mut routes = vec![RouteInput { place, created: 0, spec: serde_json::from_value(spec).unwrap() }];
         routes.extend(options.routes());
-        let snapshot = compile(routes.iter(), std::iter::empty(), &std::collections::HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &std::collections::HashMap::new(), &mut Registry::default());
         let found = |path: &str| {
             let (method, headers) = (&http::Method::GET, &http::HeaderMap::new());
             let asked = eddy_router::Asked { path, query: None, method, headers };

@@ -40,17 +40,23 @@ pub(crate) struct Snapshot {
     pub(crate) left_out: usize,
 }
 
-/// Compiles all routes; `proven` is who holds hosts whatever Routes say. What cannot be served is refused and logged; it never takes others with it.
+/// Compiles all routes; `stronger` are the claims on hosts that do not rest on Routes. What cannot be served is refused and logged; it never takes others with it.
 pub(crate) fn compile<'a>(
     routes: impl Iterator<Item = &'a RouteInput>,
-    proven: impl Iterator<Item = Claimant>,
+    stronger: &[Claimant],
     secrets: &HashMap<Place, Certificate>,
     registry: &mut Registry,
 ) -> Snapshot {
     let mut routes: Vec<&RouteInput> = routes.collect();
     routes.sort_unstable_by(|left, right| (left.created, &left.place).cmp(&(right.created, &right.place)));
-    let claims = Claims::decide(proven.chain(routes.iter().map(|route| claimant(route))));
+    let claims = Claims::decide(stronger.iter().cloned().chain(routes.iter().map(|route| claimant(route))));
     let mut compilation = Compilation::new(&routes, secrets, registry);
+    for (claimant, host) in stronger.iter().flat_map(|claimant| claimant.hosts.iter().map(move |host| (claimant, host))) {
+        // Also without a Route: it is for nobody else's wildcard.
+        if claims.holds(&claimant.namespace, host) {
+            compilation.hold(&claimant.namespace, host);
+        }
+    }
     for route in routes {
         let hosts = route.spec.hosts.iter().filter(|host| claims.holds(&route.place.namespace, host)).cloned().collect();
         compilation.take(route, hosts);
@@ -126,17 +132,40 @@ mod tests {
             route("u-ada", "a", 1, json!({"hosts": ["a.example.com"], "backends": backends})),
             route("u-eve", "e", 3, json!({"hosts": ["a.example.com"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         assert_eq!(found(&snapshot, "a.example.com", "/"), Some("u-ada/a"));
         assert_eq!(found(&snapshot, "b.example.com", "/"), Some("u-bob/b"));
         assert_eq!((snapshot.served, snapshot.left_out), (2, 1));
     }
 
     #[test]
+    fn what_is_proven_is_for_nobody_else_also_without_a_route() {
+        let backends = json!([{"container": "web", "port": 80}]);
+        let spec = |host: &str, protocol: &str| json!({"hosts": [host], "protocol": protocol, "backends": backends});
+        let routes = [
+            route("u-eve", "wide", 1, spec("*.example.com", "HTTP")),
+            route("u-eve", "passes", 2, spec("*.example.com", "TLS")),
+            route("u-eve", "names", 3, spec("web.example.com", "HTTP")),
+            route("u-ada", "web", 4, spec("web.example.com", "HTTP")),
+            route("eddy-system", "eddy-api", 0, spec("cloud.home.example", "HTTP")),
+        ];
+        let stronger = [
+            Claimant::proven("u-ada", "web", "web.example.com", 7),
+            Claimant::proven("u-ada", "bare", "bare.example.com", 8),
+            Claimant::proven("u-ada", "home", "*.home.example", 9),
+            Claimant::platform("eddy-system", vec!["cloud.home.example".into()]),
+        ];
+        let snapshot = compile(routes.iter(), &stronger, &HashMap::new(), &mut Registry::default());
+        assert_eq!(found(&snapshot, "web.example.com", "/"), Some("u-ada/web"));
+        assert!(found(&snapshot, "bare.example.com", "/").is_none_or(|id| !id.starts_with("u-eve")));
+        assert!(snapshot.by_name.find("bare.example.com").is_none() && snapshot.by_name.find("web.example.com").is_none());
+        assert_eq!(found(&snapshot, "cloud.home.example", "/"), Some("eddy-system/eddy-api"), "whoever has the names above");
+    }
+
+    #[test]
     fn a_route_that_asks_for_a_protection_that_is_not_enforced_is_not_served() {
         let spec = json!({"hosts": ["a"], "backends": [{"vm": "v", "port": 80}]});
-        let snapshot =
-            compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &[], &HashMap::new(), &mut Registry::default());
         let headers = HeaderMap::new();
         assert!(snapshot.table.find("a", &get("/", &headers)).is_some_and(|entry| entry.is_broken));
     }
@@ -156,7 +185,7 @@ mod tests {
                 json!({"hosts": ["sees.a.example"], "protocol": "TLS", "backends": backends, "stripPrefix": true}),
             ),
         ];
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         let passed = |name: &str| snapshot.by_name.find(name).map(|entry| &*entry.id);
         assert_eq!((passed("x.a.example"), passed("x.y.a.example")), (Some("u-ada/all"), Some("u-ada/all")));
         assert_eq!((passed("web.a.example"), passed("both.a.example")), (None, Some("u-ada/both")));
@@ -184,7 +213,7 @@ mod tests {
             let wide = json!({"hosts": ["*.example.com"], "tls": {"secret": "wide"}, "backends": backends});
             let passes = json!({"hosts": ["*.example.com"], "protocol": "TLS", "backends": backends});
             let routes = [route("u-bob", name, 1, own), route("u-ada", "wide", 2, wide), route("u-ada", "passes", 3, passes)];
-            let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+            let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
             let plain = found(&snapshot, "login.example.com", "/");
             assert!(plain.is_none_or(|id| id.starts_with("u-bob/")), "{name}: {plain:?}");
             let passed = snapshot.by_name.find("login.example.com").map(|entry| &*entry.id);
@@ -209,7 +238,7 @@ mod tests {
             route("u-ada", "sees", 6, with(json!({"port": 2, "rateLimit": {"requestsPerSecond": 1}}))),
             route("u-ada", "later", 7, with(json!({"port": 2}))),
         ];
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         let of = |port: &str| snapshot.ports.get(&port.parse().unwrap()).map(|entry| (&*entry.id, entry.is_broken));
         assert_eq!((of("tcp/5432"), of("udp/5432")), (Some(("u-ada/first", false)), Some(("u-bob/datagrams", false))));
         assert_eq!(
@@ -224,8 +253,7 @@ mod tests {
     fn a_route_for_a_port_is_the_same_until_it_says_something_else() {
         let of = |port: u16, idle: u32| {
             let spec = json!({"protocol": "UDP", "port": port, "backends": [], "timeouts": {"idleSeconds": idle}});
-            let snapshot =
-                compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+            let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &[], &HashMap::new(), &mut Registry::default());
             snapshot.ports[&format!("udp/{port}").parse().unwrap()].clone()
         };
         assert!(of(53, 60).is_same(&of(53, 60)) && !of(53, 60).is_same(&of(53, 30)));
@@ -245,16 +273,13 @@ mod tests {
                 )
             })
             .collect();
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         assert_eq!(snapshot.named.len(), SECRETS_A_TENANT_MAX);
         assert!(snapshot.named.iter().all(|secret| *secret.name < *format!("s{SECRETS_A_TENANT_MAX:03}")), "the oldest");
         // As the operator counts them: also those of Routes that are not served.
         let others = (0..).map(|number| route("u-bob", "all", -1, json!({"hosts": [format!("h{number}")], "backends": []})));
         let routes: Vec<_> = others.take(10).chain(routes).collect();
-        assert_eq!(
-            compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default()).named.len(),
-            SECRETS_A_TENANT_MAX - 10
-        );
+        assert_eq!(compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default()).named.len(), SECRETS_A_TENANT_MAX - 10);
     }
 
     #[test]
@@ -265,7 +290,7 @@ mod tests {
             route("u-bob", "b", 2, with(&["a.example.com"], "grabs")),
             route("u-bob", "c", 3, with(&["*.example.com"], "../x")),
         ];
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         let named: Vec<_> = snapshot.named.iter().map(ToString::to_string).collect();
         assert_eq!(named, ["u-ada/own"]);
     }
@@ -274,10 +299,7 @@ mod tests {
     fn within_a_tenant_the_older_of_two_equal_rules_wins() {
         let spec = json!({"hosts": ["a"], "backends": [{"container": "web", "port": 80}]});
         let routes = [route("u-ada", "young", 2, spec.clone()), route("u-ada", "old", 1, spec)];
-        assert_eq!(
-            found(&compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default()), "a", "/"),
-            Some("u-ada/old")
-        );
+        assert_eq!(found(&compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default()), "a", "/"), Some("u-ada/old"));
     }
 
     #[test]
@@ -287,7 +309,7 @@ mod tests {
             route("u-ada", "bad", 1, json!({"hosts": ["a"], "paths": [{"path": "(", "type": "Regex"}], "backends": backends})),
             route("u-ada", "good", 2, json!({"hosts": ["a"], "backends": backends})),
         ];
-        let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
         assert_eq!((found(&snapshot, "a", "/"), snapshot.served, snapshot.left_out), (Some("u-ada/good"), 1, 1));
     }
 
@@ -307,7 +329,7 @@ mod tests {
         ] {
             let routes =
                 [route("u-ada", "admin", 1, with(more)), route("u-ada", "all", 2, json!({"hosts": ["a"], "backends": backends}))];
-            let snapshot = compile(routes.iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+            let snapshot = compile(routes.iter(), &[], &HashMap::new(), &mut Registry::default());
             let headers = HeaderMap::new();
             let is_broken = |path: &str| snapshot.table.find("a", &get(path, &headers)).map(|entry| entry.is_broken);
             assert_eq!((is_broken("/admin/x"), is_broken("/x")), (Some(true), Some(false)));
@@ -319,8 +341,7 @@ mod tests {
     fn what_was_matched_is_what_is_replaced() {
         let paths = json!([{"path": "/api"}, {"path": "/api/v1/"}, {"path": "/exact", "type": "Exact"}]);
         let spec = json!({"hosts": ["a"], "paths": paths, "stripPrefix": true, "backends": []});
-        let snapshot =
-            compile([route("u-ada", "a", 1, spec)].iter(), std::iter::empty(), &HashMap::new(), &mut Registry::default());
+        let snapshot = compile([route("u-ada", "a", 1, spec)].iter(), &[], &HashMap::new(), &mut Registry::default());
         for (path, seen) in [("/api", "/"), ("/api/x", "/x"), ("/api/v1/y", "/y"), ("/api/v10", "/v10"), ("/exact", "/exact")] {
             let headers = HeaderMap::new();
             let entry = snapshot.table.find("a", &get(path, &headers)).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use eddy_crds::{CONTAINER_LABEL, Domain, Route};
-use eddy_router::Port;
+use eddy_router::{Claimant, Claims, Port};
 use eddy_telemetry::Readiness;
 use eddy_watch::watch;
 use futures::future::OptionFuture;
@@ -156,9 +156,12 @@ impl Compiler {
     /// Compiles what is known. Returns what is served from by its name.
     fn compile(&mut self) -> Named {
         let routes = self.platform.iter().chain(self.routes.values());
-        let proven = self.domains.values().filter_map(DomainInput::claimant);
-        let mut snapshot = compile(routes, proven, self.secrets.certificates(), &mut self.registry);
-        snapshot.challenges = self.challenges.of(self.domains.values());
+        let platform = self.platform.iter().map(|route| Claimant::platform(&route.place.namespace, route.spec.hosts.clone()));
+        let stronger: Vec<Claimant> = platform.chain(self.domains.values().filter_map(DomainInput::claimant)).collect();
+        let holders = Claims::decide(stronger.iter().cloned());
+        let mut snapshot = compile(routes, &stronger, self.secrets.certificates(), &mut self.registry);
+        let holding = self.domains.values().filter(|domain| holders.holds(&domain.place.namespace, &domain.host));
+        snapshot.challenges = self.challenges.of(holding);
         if let Some((known, _)) = &self.gateway_api {
             snapshot = snapshot.with(gateway_api::compile(
                 known,

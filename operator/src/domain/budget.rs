@@ -1,0 +1,55 @@
+//! How many certificates are asked for: all tenants share one account, and authorities bound what one may ask for.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// More of one tenant are not.
+pub(super) const ORDERS_AN_HOUR: usize = 30;
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What was asked for within the last hour, by tenant. Whoever leads next begins anew.
+#[derive(Default)]
+pub(super) struct Budget(Mutex<HashMap<String, VecDeque<Timestamp>>>);
+
+impl Budget {
+    /// Takes note of one more.
+    ///
+    /// # Errors
+    /// When there may be one, if there may not now.
+    pub(super) fn take(&self, tenant: &str, now: Timestamp) -> Result<(), Timestamp> {
+        let mut tenants = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = |at: &Timestamp| at.saturating_add(HOUR).unwrap_or(*at);
+        tenants.retain(|_, orders| {
+            orders.retain(|at| ends(at) > now);
+            !orders.is_empty()
+        });
+        let orders = tenants.entry(tenant.to_owned()).or_default();
+        match orders.front() {
+            Some(first) if orders.len() >= ORDERS_AN_HOUR => Err(ends(first)),
+            _ => {
+                orders.push_back(now);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_has_so_many_an_hour_and_others_have_theirs() {
+        let (budget, at) = (Budget::default(), |second| Timestamp::from_second(second).unwrap());
+        for second in 0..i64::try_from(ORDERS_AN_HOUR).unwrap() {
+            assert_eq!(budget.take("u-ada", at(second)), Ok(()));
+        }
+        assert_eq!(budget.take("u-ada", at(3599)), Err(at(3600)));
+        assert_eq!(budget.take("u-bob", at(3599)), Ok(()));
+        assert_eq!(budget.take("u-ada", at(3600)), Ok(()));
+        assert_eq!(budget.take("u-ada", at(3600)), Err(at(3601)));
+    }
+}
