@@ -110,10 +110,13 @@ pub struct DomainOrder {
     /// What whoever looks is answered. Gateways do; none of it is secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<DomainAnswer>,
+    /// When the authority was asked to look. It is asked once: each look that finds nothing counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Time>,
 }
 
 /// What an authority is answered that looks whether a host leads here.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct DomainAnswer {
     /// Where it looks.
@@ -122,6 +125,14 @@ pub struct DomainAnswer {
     pub token: String,
     /// What it is answered: the key authorization (RFC 8555, section 8.1).
     pub key_authorization: String,
+    /// Since when that is known.
+    pub since: Time,
+    /// Of DNS01, the record that it is in, which others may lead to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Of DNS01, whether that record was asked for.
+    #[serde(default)]
+    pub is_presented: bool,
 }
 
 /// What went wrong while a certificate was obtained.

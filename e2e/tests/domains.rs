@@ -58,7 +58,7 @@ fn upgrade(settings: &[String]) {
     let mut command = Command::new(Path::new(&cache).join("bin/helm"));
     command.args(["--kubeconfig", &std::env::var("EDDY_E2E_KUBECONFIG").unwrap(), "-n", "eddy-system", "upgrade", "eddy"]);
     command.arg(repository().join("charts/eddy")).args(["--reuse-values", "--wait", "--timeout", "3m"]);
-    let output = command.args(settings.iter().flat_map(|setting| ["--set", setting])).output().unwrap();
+    let output = command.args(settings.iter().flat_map(|setting| ["--set-json", setting])).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -89,12 +89,9 @@ async fn whoever_proves_a_host_has_it_and_a_certificate() {
     let system = |arguments: &[&str]| cluster.kubectl(&[&["-n", "eddy-system"], arguments].concat());
     let nothing = || {
         let none = [
-            "acme.directory=",
-            "acme.caSecretName=",
-            "acme.contacts=null",
-            "dns01.endpoint=",
-            "dns01.secretName=",
-            "dnsServers=null",
+            r#"acme={"directory": "", "caSecretName": "", "contacts": []}"#,
+            r#"dns01={"endpoint": "", "secretName": ""}"#,
+            "dnsServers=[]",
         ];
         upgrade(&none.map(|setting| format!("domains.{setting}")));
     };
@@ -107,7 +104,7 @@ async fn whoever_proves_a_host_has_it_and_a_certificate() {
     let ca = format!("--from-file=ca.crt={}", authority.known_by().display());
     system(&["create", "secret", "generic", "test-ca", &ca]);
     system(&["create", "secret", "generic", "test-dns01", &format!("--from-literal=credentials={CREDENTIALS}")]);
-    upgrade(&[format!("domains.dnsServers={{{}}}", authority.dns_server())]);
+    upgrade(&[format!("domains.dnsServers=[\"{}\"]", authority.dns_server())]);
     let (record, value) = proof(&cluster, "u-named", "shop");
     assert_eq!(record, "_eddy.shop.named.test");
     let said = cluster.ready(DOMAINS, "u-named", "shop").2;
@@ -127,11 +124,11 @@ async fn whoever_proves_a_host_has_it_and_a_certificate() {
 
     // By HTTP, by a handshake, and by DNS with a name for all below it.
     upgrade(&[
-        format!("domains.acme.directory={}", authority.directory()),
-        "domains.acme.caSecretName=test-ca".to_owned(),
-        "domains.acme.contacts={mailto:admin@named.test}".to_owned(),
-        format!("domains.dns01.endpoint={}", authority.dns01_endpoint()),
-        "domains.dns01.secretName=test-dns01".to_owned(),
+        format!(
+            r#"domains.acme={{"directory": "{}", "caSecretName": "test-ca", "contacts": ["mailto:admin@named.test"]}}"#,
+            authority.directory()
+        ),
+        format!(r#"domains.dns01={{"endpoint": "{}", "secretName": "test-dns01"}}"#, authority.dns01_endpoint()),
     ]);
     let root = authority.root();
     cluster.wait_reason(DOMAINS, "u-named", "shop", "Issued");

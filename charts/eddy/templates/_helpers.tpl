@@ -116,5 +116,8 @@ capabilities: {drop: [ALL]}
 {{- if and .dns01.endpoint .dns01.secretName }}
 - {name: dns01, secret: {{ .dns01.secretName }}, key: credentials}
 {{- end }}
+{{- if and .dns01.endpoint .dns01.caSecretName }}
+- {name: dns01-ca, secret: {{ .dns01.caSecretName }}, key: ca.crt}
+{{- end }}
 {{- end }}
 {{- end }}

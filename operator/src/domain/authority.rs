@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use eddy_crds::{FIELD_MANAGER, MANAGED_BY, MANAGED_BY_LABEL};
-use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
+use eddy_telemetry::error_chain;
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount, Problem};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -18,6 +20,8 @@ const SECRET: &str = "eddy-acme-account";
 const SECRET_TYPE: &str = "eddy.cloud/acme-account";
 const CREDENTIALS: &str = "credentials";
 const DIRECTORY: &str = "directory";
+/// Whoever was refused an account does not ask again sooner.
+const ACCOUNT_PAUSE: SignedDuration = SignedDuration::from_mins(10);
 /// What an authority says that knows no such account (RFC 8555, section 6.7).
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
@@ -32,6 +36,8 @@ pub(crate) enum AccountError {
     Make(#[source] instant_acme::Error),
     #[error("failed to reach the certificate authority")]
     Reach(#[source] instant_acme::Error),
+    #[error("{0}; an account is asked for again at {1}")]
+    Earlier(String, Timestamp),
     #[error("failed to write the account's key down")]
     Form(#[from] serde_json::Error),
 }
@@ -50,7 +56,17 @@ pub(crate) struct Authority {
     /// Whom it tells what goes wrong, as `mailto:…`.
     pub(crate) contacts: Vec<String>,
     pub(crate) external: Option<External>,
-    pub(crate) account: Mutex<Option<Account>>,
+    pub(crate) account: Mutex<Kept>,
+}
+
+/// What is known of the account.
+#[derive(Default)]
+pub(crate) struct Kept {
+    account: Option<Account>,
+    /// It is not written down yet.
+    unsaved: Option<Secret>,
+    /// None could be made: why, and when it is tried again. Each try may count, and all Domains want the one.
+    refused: Option<(String, Timestamp)>,
 }
 
 impl Authority {
@@ -58,12 +74,16 @@ impl Authority {
     ///
     /// # Errors
     /// See [`AccountError`].
-    pub(super) async fn account(&self, client: &Client, system_namespace: &str) -> Result<Account, AccountError> {
+    pub(super) async fn account(&self, client: &Client, system_namespace: &str, now: Timestamp) -> Result<Account, AccountError> {
         let mut kept = self.account.lock().await;
-        if let Some(account) = &*kept {
-            return Ok(account.clone());
-        }
         let api: Api<Secret> = Api::namespaced(client.clone(), system_namespace);
+        if let Some(account) = kept.account.clone() {
+            save(&api, &mut kept).await?;
+            return Ok(account);
+        }
+        if let Some((why, until)) = kept.refused.as_ref().filter(|(_, until)| now < *until) {
+            return Err(AccountError::Earlier(why.clone(), *until));
+        }
         let secret = api.get_opt(SECRET).await.map_err(|source| AccountError::Read(Box::new(source)))?;
         let builder = || Account::builder_with_http(Box::new(self.fetch.clone()));
         let account = match secret.and_then(|secret| self.credentials(&secret)) {
@@ -74,10 +94,12 @@ impl Authority {
                 let external =
                     self.external.as_ref().map(|external| ExternalAccountKey::new(external.key_id.clone(), &external.key));
                 let made = builder().create(&new, self.directory.clone(), external.as_ref()).await;
-                let (account, credentials) = made.map_err(AccountError::Make)?;
-                let secret = self.secret(system_namespace, &credentials)?;
-                let applied = api.patch(SECRET, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&secret)).await;
-                applied.map_err(|source| AccountError::Write(Box::new(source)))?;
+                let (account, credentials) = made.map_err(|source| {
+                    let error = AccountError::Make(source);
+                    kept.refused = Some((error_chain(&error), now.saturating_add(ACCOUNT_PAUSE).unwrap_or(now)));
+                    error
+                })?;
+                kept.unsaved = Some(self.secret(system_namespace, &credentials)?);
                 tracing::info!(
                     directory = self.directory,
                     account = account.id(),
@@ -86,14 +108,19 @@ impl Authority {
                 account
             }
         };
-        *kept = Some(account.clone());
+        // Before it is written down: it is there, whatever becomes of that.
+        kept.account = Some(account.clone());
+        save(&api, &mut kept).await?;
         Ok(account)
     }
 
-    /// Forgets an account that the authority does not know any more, so that another is made. Returns whether that is so.
-    pub(super) async fn is_unknown(&self, client: &Client, system_namespace: &str, error: &instant_acme::Error) -> bool {
-        let instant_acme::Error::Api(problem) = error else { return false };
+    /// Forgets this account if the authority does not know it any more, as it says, so that another is made. Returns whether that is so.
+    pub(super) async fn is_unknown(&self, client: &Client, system_namespace: &str, account: &Account, problem: &Problem) -> bool {
         if problem.r#type.as_deref() != Some(NO_ACCOUNT) {
+            return false;
+        }
+        let mut kept = self.account.lock().await;
+        if kept.account.as_ref().is_none_or(|known| known.id() != account.id()) {
             return false;
         }
         let api: Api<Secret> = Api::namespaced(client.clone(), system_namespace);
@@ -102,7 +129,7 @@ impl Authority {
         if let Err(error) = api.patch(SECRET, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&nothing)).await {
             tracing::warn!(%error, "an account that the certificate authority does not know could not be forgotten");
         }
-        *self.account.lock().await = None;
+        *kept = Kept::default();
         true
     }
 
@@ -135,4 +162,13 @@ impl Authority {
             ..Secret::default()
         }
     }
+}
+
+/// Writes the account down, if it is not yet.
+async fn save(api: &Api<Secret>, kept: &mut Kept) -> Result<(), AccountError> {
+    let Some(secret) = &kept.unsaved else { return Ok(()) };
+    let applied = api.patch(SECRET, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(secret)).await;
+    applied.map_err(|source| AccountError::Write(Box::new(source)))?;
+    kept.unsaved = None;
+    Ok(())
 }

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// More of one tenant are not.
+/// More of one tenant are not,
 pub(super) const ORDERS_AN_HOUR: usize = 30;
+/// nor of all together: the least bound that is known of an authority is 300 in three hours.
+const ALL_AN_HOUR: usize = 90;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What was asked for within the last hour, by tenant. Whoever leads next begins anew.
@@ -25,6 +27,10 @@ impl Budget {
             orders.retain(|at| ends(at) > now);
             !orders.is_empty()
         });
+        let all = tenants.values().map(VecDeque::len).sum::<usize>();
+        if all >= ALL_AN_HOUR {
+            return Err(tenants.values().filter_map(|orders| orders.front()).min().map_or(now, ends));
+        }
         let orders = tenants.entry(tenant.to_owned()).or_default();
         match orders.front() {
             Some(first) if orders.len() >= ORDERS_AN_HOUR => Err(ends(first)),
@@ -51,5 +57,15 @@ mod tests {
         assert_eq!(budget.take("u-bob", at(3599)), Ok(()));
         assert_eq!(budget.take("u-ada", at(3600)), Ok(()));
         assert_eq!(budget.take("u-ada", at(3600)), Err(at(3601)));
+    }
+
+    #[test]
+    fn all_together_have_so_many() {
+        let (budget, at) = (Budget::default(), |second| Timestamp::from_second(second).unwrap());
+        let taken = (0..10).flat_map(|tenant| std::iter::repeat_n(tenant, 10)).enumerate();
+        let taken =
+            taken.filter(|(number, tenant)| budget.take(&format!("u-{tenant}"), at(i64::try_from(*number).unwrap())).is_ok());
+        assert_eq!(taken.count(), ALL_AN_HOUR);
+        assert_eq!(budget.take("u-new", at(100)), Err(at(3600)));
     }
 }

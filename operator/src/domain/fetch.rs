@@ -12,7 +12,6 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client};
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-const WITHIN: Duration = Duration::from_secs(10);
 /// Larger answers are none.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -41,11 +40,11 @@ pub(crate) enum FetchError {
 pub(crate) struct Fetch(Client);
 
 impl Fetch {
-    /// One that believes the authorities of a file, or those that browsers do.
+    /// One that believes the authorities of a file, or those that browsers do, and waits for so long.
     ///
     /// # Errors
     /// See [`FetchSetupError`].
-    pub(crate) fn new(authorities: Option<&Path>) -> Result<Self, FetchSetupError> {
+    pub(crate) fn new(authorities: Option<&Path>, within: Duration) -> Result<Self, FetchSetupError> {
         let certificates = match authorities {
             Some(file) => {
                 let read = std::fs::read(file).map_err(|source| FetchSetupError::Read { file: file.to_owned(), source })?;
@@ -59,7 +58,7 @@ impl Fetch {
                     .map_err(FetchSetupError::Client)?
             }
         };
-        let builder = Client::builder().tls_certs_only(certificates).connect_timeout(CONNECT_WITHIN).timeout(WITHIN);
+        let builder = Client::builder().tls_certs_only(certificates).connect_timeout(CONNECT_WITHIN).timeout(within);
         builder.redirect(Policy::none()).no_proxy().build().map(Self).map_err(FetchSetupError::Client)
     }
 
@@ -68,20 +67,27 @@ impl Fetch {
     /// # Errors
     /// See [`FetchError`].
     pub(crate) async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
-        let request = reqwest::Request::try_from(request).map_err(FetchError::Ask)?;
-        let mut answer = self.0.execute(request).await.map_err(FetchError::Ask)?;
+        let request = reqwest::Request::try_from(request).map_err(FetchError::of)?;
+        let mut answer = self.0.execute(request).await.map_err(FetchError::of)?;
         let mut response = Response::builder().status(answer.status());
         if let Some(headers) = response.headers_mut() {
             headers.clone_from(answer.headers());
         }
         let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(FetchError::Ask)? {
+        while let Some(chunk) = answer.chunk().await.map_err(FetchError::of)? {
             if body.len() + chunk.len() > ANSWER_BYTES_MAX {
                 return Err(FetchError::TooLong);
             }
             body.extend_from_slice(&chunk);
         }
         Ok(response.body(body.into())?)
+    }
+}
+
+impl FetchError {
+    /// Without the address, which may hold a password: what is said here is said to tenants.
+    fn of(error: reqwest::Error) -> Self {
+        Self::Ask(error.without_url())
     }
 }
 

@@ -6,17 +6,20 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::RData;
+use hickory_resolver::proto::rr::{RData, RecordType};
 
 /// Of one name, so many are looked at.
 const RECORDS_MAX: usize = 100;
+
+/// Names that lead to others lead no further.
+const CNAMES_MAX: usize = 8;
 
 /// Why records are not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LookupError {
     #[error("failed to set up how DNS is asked")]
     Setup(#[source] Box<NetError>),
-    #[error("failed to ask DNS for the TXT records of {name}: {source}")]
+    #[error("failed to ask DNS for the records of {name}: {source}")]
     Ask { name: String, source: Box<NetError> },
 }
 
@@ -40,6 +43,31 @@ impl Lookup {
         builder.options_mut().cache_size = 0;
         builder.options_mut().use_hosts_file = ResolveHosts::Never;
         builder.build().map(Self).map_err(setup)
+    }
+
+    /// The name that a name leads to by CNAME records (RFC 8555, section 8.4: authorities follow them, so that a zone that nobody writes to can
+    /// lead to one that somebody does).
+    ///
+    /// # Errors
+    /// That nobody says.
+    pub(crate) async fn canonical(&self, name: &str) -> Result<String, LookupError> {
+        let mut name = name.to_owned();
+        for _ in 0..CNAMES_MAX {
+            let found = match self.0.lookup(format!("{name}."), RecordType::CNAME).await {
+                Ok(found) => found,
+                Err(error) if error.is_no_records_found() || error.is_nx_domain() => break,
+                Err(source) => return Err(LookupError::Ask { name, source: Box::new(source) }),
+            };
+            let next = found.answers().iter().find_map(|record| match &record.data {
+                RData::CNAME(to) => Some(to.0.to_utf8().trim_end_matches('.').to_owned()),
+                _ => None,
+            });
+            match next {
+                Some(next) => name = next,
+                None => break,
+            }
+        }
+        Ok(name)
     }
 
     /// The TXT records of a name; none where there are none, or no such name.

@@ -37,7 +37,7 @@ use crate::watching::{Filled, all, all_filled, filled, specs};
 use crate::{reconcile, status};
 
 use self::budget::ORDERS_AN_HOUR;
-use self::order::Step;
+use self::order::{OrderError, Step};
 use self::plan::{Lifetime, Todo, plan};
 use self::proof::{Proof, Said};
 pub(crate) use self::setup::{DomainOptions, Domains, SetupError};
@@ -72,9 +72,9 @@ pub(crate) async fn run(
     let known = driven.clone();
     // Whoever proves a host may take it from others.
     let by_host = move |changed: Domain| -> Vec<ObjectRef<Domain>> {
+        let is_other = |domain: &Domain| domain.spec.host == changed.spec.host && domain.namespace() != changed.namespace();
         let all = known.state();
-        let others =
-            all.iter().filter(|domain| domain.spec.host == changed.spec.host && domain.namespace() != changed.namespace());
+        let others = all.iter().filter(|domain| is_other(domain) || covers(&changed, domain));
         others.map(|domain| ObjectRef::from_obj(&**domain)).collect()
     };
     let controller = Controller::for_stream(changes, driven.clone())
@@ -139,7 +139,7 @@ async fn reconcile(domain: Arc<Domain>, context: Arc<Context>, stores: Arc<Store
     let mut progress = Progress::of(&domain);
     if let Some(order) = domain.status.as_ref().and_then(|status| status.order.as_ref()).filter(|_| progress.order.is_none()) {
         // Another is begun.
-        order::clean_up(&context.domains, &domain, order).await;
+        order::clean_up(&context.domains, order).await;
     }
     let owner = provisioned_tenant(&domain, &stores.users);
     let user = owner.as_ref().ok().and_then(|owner| stores.users.get(&ObjectRef::new(owner)));
@@ -185,16 +185,25 @@ async fn prove(
     let holder = holder(domain, &stores.domains.state());
     let own =
         progress.proven_at.as_ref().map(|at| Proof { at_s: at.0.as_second(), namespace: domain.namespace().unwrap_or_default() });
-    if own.is_some_and(|own| holder.as_ref().is_none_or(|holder| own.outdoes(holder))) {
-        return Ok(());
+    let all = stores.domains.state();
+    let record = proof::record(host);
+    let pause = pause(domain, now);
+    if let Some(own) = own.filter(|own| holder.as_ref().is_none_or(|holder| own.outdoes(holder))) {
+        // Whoever has proven all names above it since may have bought it: then it counts while its own record is there.
+        if !all.iter().any(|other| covers(other, domain) && other.proven_at_s().is_some_and(|at_s| at_s > own.at_s)) {
+            return Ok(());
+        }
+        match context.domains.lookup.txt(&record).await {
+            Ok(records) if !records.iter().any(|record| record.trim() == value) => {}
+            // Nobody loses a host for want of an answer.
+            Ok(_) | Err(_) => return Ok(()),
+        }
     }
     // What was proven and is another's now counts no more, also once that is gone; and nothing is obtained for who does not hold it.
     progress.proven_at = None;
     if let Some(order) = progress.order.take() {
-        order::clean_up(&context.domains, domain, &order).await;
+        order::clean_up(&context.domains, &order).await;
     }
-    let record = proof::record(host);
-    let pause = pause(domain, now);
     let records = context.domains.lookup.txt(&record).await.map_err(|error| {
         let message = format!("{}; it is looked for again", error_chain(&error));
         (Verdict::new(Reason::LookupFailed, message), pause)
@@ -225,6 +234,12 @@ async fn prove(
     }
 }
 
+/// Whether another tenant's Domain is for all names above a Domain's host.
+fn covers(other: &Domain, domain: &Domain) -> bool {
+    let above = other.spec.host.strip_prefix('*').is_some_and(|suffix| domain.spec.host.ends_with(suffix));
+    above && other.spec.host != domain.spec.host && other.namespace() != domain.namespace()
+}
+
 /// How long to wait for a record: longer, the longer it has been missing.
 fn pause(domain: &Domain, now: Timestamp) -> Duration {
     let waiting_s = since_s(domain.status.as_ref().map(|status| &status.conditions[..]).unwrap_or_default(), now);
@@ -249,7 +264,7 @@ async fn certify(
     let found = match secrets.get_opt(&name).await {
         Ok(found) => found,
         // It may be read a moment after the Domain is there.
-        Err(kube::Error::Api(refusal)) if refusal.is_forbidden() => {
+        Err(kube::Error::Api(refusal)) if refusal.is_forbidden() && !had_certificate(domain) => {
             let message = format!("{host} is yours; waiting until Secret {name} may be read");
             return Ok((Verdict::new(Reason::Progressing, message), Action::requeue(READABLE_SOON)));
         }
@@ -260,84 +275,122 @@ async fn certify(
         let message = format!("there is a Secret {name} that is not this Domain's: delete it");
         return Ok((Verdict::new(Reason::NameTaken, message), Action::requeue(OFTEN)));
     }
-    progress.certificate = found.and_then(|secret| secret::lifetime(&secret, host));
+    let directory = context.domains.authority.as_ref().map(|authority| authority.directory.as_str());
+    progress.certificate = found.as_ref().and_then(|secret| secret::lifetime(secret, host, directory));
     match plan(progress.certificate, progress.failure.as_ref(), now) {
         Todo::Keep(until) => {
             progress.failure = None;
+            // Whoever led before got as far as the Secret.
+            if let Some(order) = progress.order.take() {
+                order::clean_up(&context.domains, &order).await;
+            }
             Ok((issued(domain, progress), Action::requeue(left(until, now).min(NOW_AND_THEN))))
         }
         Todo::Wait(until) => Ok((failing(domain, progress, now), Action::requeue(left(until, now)))),
-        Todo::Obtain => obtain(domain, context, progress, now).await,
+        Todo::Obtain => Ok(obtain(domain, context, progress, found.as_ref(), now).await),
     }
+}
+
+/// Whether there was a certificate when it was looked last.
+fn had_certificate(domain: &Domain) -> bool {
+    domain.status.as_ref().is_some_and(|status| status.not_after.is_some())
 }
 
 async fn obtain(
     domain: &Domain,
     context: &Context,
     progress: &mut Progress,
+    found: Option<&Secret>,
     now: Timestamp,
-) -> Result<(Verdict, Action), ReconcileError> {
+) -> (Verdict, Action) {
     let Some(authority) = &context.domains.authority else {
         let message = "no certificate authority is set up in this cloud: set spec.challenge to None and let the Routes name a certificate, or ask who runs it";
-        return Ok((Verdict::new(Reason::NoAuthority, message), Action::await_change()));
+        let is_good = progress.certificate.is_some_and(|certificate| certificate.is_valid(now));
+        let reason = if is_good { Reason::RenewalFailing } else { Reason::NoAuthority };
+        return (Verdict::new(reason, message), Action::requeue(NOW_AND_THEN));
     };
     let known = progress.order.clone();
     if known.is_none()
         && let Err(until) = context.domains.budget.take(&domain.namespace().unwrap_or_default(), now)
     {
-        let message = format!("{ORDERS_AN_HOUR} certificates of this user's were asked for within an hour: no more are");
-        progress.failure = Some(DomainFailure {
-            message,
-            count: progress.failure.as_ref().map_or(0, |failure| failure.count),
-            next_attempt_at: Time(until),
-        });
-        return Ok((failing(domain, progress, now), Action::requeue(left(until, now))));
+        let message = format!(
+            "more than {ORDERS_AN_HOUR} certificates of this user's, or many of all users', were asked for within an hour"
+        );
+        let count = progress.failure.as_ref().map_or(0, |failure| failure.count);
+        progress.failure = Some(DomainFailure { message, count, next_attempt_at: Time(until) });
+        return (failing(domain, progress, now), Action::requeue(left(until, now)));
     }
-    match order::step((authority, &context.domains), context, domain, known.clone(), now).await {
+    let key = secret::next_key(found);
+    let error = match order::step((authority, &context.domains), context, domain, (known, key), now).await {
         Ok(Step::Goes(order, pause)) => {
             progress.order = Some(order);
-            let verdict = if progress.certificate.is_some_and(|certificate| certificate.is_valid(now)) {
-                issued(domain, progress)
-            } else {
-                let message = format!("{} is yours; its certificate is being obtained", domain.spec.host);
-                Verdict::new(Reason::Progressing, message)
-            };
-            Ok((verdict, Action::requeue(pause)))
+            return (under_way(domain, progress, now), Action::requeue(pause));
         }
-        Ok(Step::Issued { chain, key }) => {
-            let secret = secret::secret(domain, &chain, &key);
-            let (name, api) =
-                (secret.name_any(), Api::<Secret>::namespaced(context.client.clone(), &domain.namespace().unwrap_or_default()));
-            let applied = api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&secret)).await;
-            applied.map_err(|source| ReconcileError::Apply { kind: "Secret", name, source: Box::new(source) })?;
-            if let Some(order) = known {
-                order::clean_up(&context.domains, domain, &order).await;
+        Ok(Step::Keep(key)) => match write(context, &secret::with_next_key(domain, found, &key)).await {
+            Ok(()) => return (under_way(domain, progress, now), Action::requeue(Duration::ZERO)),
+            Err(error) => error,
+        },
+        Ok(Step::Issued(chain)) => {
+            let secret = secret::secret(domain, &chain, key.unwrap_or_default(), &authority.directory);
+            let certificate = secret::lifetime(&secret, &domain.spec.host, None).filter(|certificate| certificate.is_valid(now));
+            match certificate {
+                None => OrderError::Unusable,
+                Some(certificate) => match write(context, &secret).await {
+                    Ok(()) => return done(domain, context, progress, certificate, now).await,
+                    Err(error) => error,
+                },
             }
-            (progress.order, progress.failure) = (None, None);
-            progress.certificate = secret::lifetime(&secret, &domain.spec.host);
-            let until = match plan(progress.certificate, None, now) {
-                Todo::Keep(until) => left(until, now),
-                Todo::Wait(_) | Todo::Obtain => OFTEN,
-            };
-            Ok((issued(domain, progress), Action::requeue(until.min(NOW_AND_THEN))))
         }
-        Err(error) => {
-            let failure = plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now);
-            tracing::warn!(
-                namespace = domain.namespace(),
-                name = domain.name_any(),
-                error = failure.message,
-                "no certificate yet"
-            );
-            let ended = if error.ends_order() { progress.order.take() } else { None };
-            if let Some(order) = ended {
-                order::clean_up(&context.domains, domain, &order).await;
-            }
-            let next = Action::requeue(left(failure.next_attempt_at.0, now));
-            progress.failure = Some(failure);
-            Ok((failing(domain, progress, now), next))
-        }
+        Err(error) => error,
+    };
+    let failure = if error.ends_order() {
+        plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now)
+    } else {
+        plan::hindered(progress.failure.as_ref(), error.say(), now)
+    };
+    tracing::warn!(namespace = domain.namespace(), name = domain.name_any(), error = failure.message, "no certificate yet");
+    let ended = if error.ends_order() { progress.order.take() } else { None };
+    if let Some(order) = ended {
+        order::clean_up(&context.domains, &order).await;
     }
+    let next = Action::requeue(left(failure.next_attempt_at.0, now));
+    progress.failure = Some(failure);
+    (failing(domain, progress, now), next)
+}
+
+/// Writes a Domain's Secret.
+async fn write(context: &Context, secret: &Secret) -> Result<(), OrderError> {
+    let api = Api::<Secret>::namespaced(context.client.clone(), &secret.namespace().unwrap_or_default());
+    let applied = api.patch(&secret.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(secret)).await;
+    applied.map(drop).map_err(|source| OrderError::Secret(Box::new(source)))
+}
+
+/// What to say once there is another certificate, and when to look at it again.
+async fn done(
+    domain: &Domain,
+    context: &Context,
+    progress: &mut Progress,
+    certificate: Lifetime,
+    now: Timestamp,
+) -> (Verdict, Action) {
+    if let Some(order) = progress.order.take() {
+        order::clean_up(&context.domains, &order).await;
+    }
+    (progress.certificate, progress.failure) = (Some(Lifetime { is_current: true, ..certificate }), None);
+    let next = match plan(progress.certificate, None, now) {
+        Todo::Keep(until) => left(until, now).min(NOW_AND_THEN),
+        // It was made in its last third: another would be no better.
+        Todo::Wait(_) | Todo::Obtain => NOW_AND_THEN,
+    };
+    (issued(domain, progress), Action::requeue(next))
+}
+
+/// What to say while another certificate is obtained.
+fn under_way(domain: &Domain, progress: &Progress, now: Timestamp) -> Verdict {
+    if progress.certificate.is_some_and(|certificate| certificate.is_valid(now)) {
+        return issued(domain, progress);
+    }
+    Verdict::new(Reason::Progressing, format!("{} is yours; its certificate is being obtained", domain.spec.host))
 }
 
 fn left(until: Timestamp, now: Timestamp) -> Duration {
@@ -383,6 +436,9 @@ mod tests {
         assert_eq!(holder(&all[3], &all).unwrap().namespace, "u-b");
         assert_eq!(holder(&all[2], &all).unwrap().namespace, "u-d");
         assert_eq!(holder(&domain("u-a", None), &all[..1]), None, "one's own is none of another");
+        let mut wide = domain("u-b", Some(3));
+        wide.spec.host = "*.example".to_owned();
+        assert!(covers(&wide, &all[0]) && !covers(&all[0], &wide) && !covers(&wide, &domain("u-b", None)));
     }
 
     #[test]
@@ -404,7 +460,7 @@ mod tests {
         let now = Timestamp::from_second(100).unwrap();
         let failure = Some(plan::failed(None, "the certificate authority: no".to_owned(), 0, now));
         let of = |not_after_s| {
-            let certificate = Some(Lifetime { not_before_s: 0, not_after_s });
+            let certificate = Some(Lifetime { not_before_s: 0, not_after_s, is_current: true });
             failing(&domain("u-a", Some(1)), &Progress { failure: failure.clone(), certificate, ..Progress::default() }, now)
         };
         assert_eq!((of(101).reason, of(99).reason), (Reason::RenewalFailing, Reason::IssuanceFailed));

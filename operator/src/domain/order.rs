@@ -1,5 +1,5 @@
-//! One certificate after the other, a step at a time: what is known of an order is in the Domain's status, so that whoever leads goes on
-//! with it.
+//! One certificate after the other, a step at a time: what is known of an order is in the Domain's status, and the key to come in its Secret,
+//! so that whoever leads goes on with it. A step asks the authority for one thing, so that none takes longer than a reconciliation may.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use eddy_crds::{Domain, DomainAnswer, DomainChallenge, DomainOrder};
 use eddy_telemetry::error_chain;
-use instant_acme::{
-    Account, AuthorizationHandle, AuthorizationStatus, ChallengeStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
-    Problem, RetryPolicy,
-};
+use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, Problem};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use sha2::{Digest, Sha256};
 
 use super::authority::{AccountError, Authority};
 use super::dns01::Dns01Error;
+use super::lookup::LookupError;
 use super::{Domains, proof};
 use crate::context::Context;
 
+/// A step that takes longer is given up, and taken again: a reconciliation may take half a minute.
+const STEP_WITHIN: Duration = Duration::from_secs(22);
 /// Until every gateway knows an answer, and between looks at an order.
 const SOON: Duration = Duration::from_secs(2);
 const SOON_S: i64 = 2;
@@ -27,10 +28,10 @@ const SOON_S: i64 = 2;
 const LATER: Duration = Duration::from_secs(10);
 /// Such a record is waited for so long, in seconds; then the authority looks for itself.
 const RECORD_WITHIN_S: i64 = 300;
-/// An order that is not done by then is given up.
+/// An order that is not proven by then is given up.
 const ORDER_WITHIN_S: i64 = 900;
-/// A certificate is made within this once everything is proven.
-const ISSUED_WITHIN: Duration = Duration::from_secs(15);
+/// One of this age is not asked for any more: it may be another authority's.
+const ORDER_AGE_S_MAX: i64 = 24 * 3600;
 /// What an authority says that has enough for now (RFC 8555, section 6.6). Its limits are of an hour and more.
 const RATE_LIMITED: &str = "urn:ietf:params:acme:error:rateLimited";
 const RATE_LIMIT_S: i64 = 3600;
@@ -42,8 +43,10 @@ const SERVER_INTERNAL: &str = "urn:ietf:params:acme:error:serverInternal";
 pub(super) enum Step {
     /// The order goes on after this.
     Goes(DomainOrder, Duration),
-    /// Here is the certificate, and its key, both as PEM.
-    Issued { chain: String, key: String },
+    /// This key, as PEM, is to be kept before the authority is told of it.
+    Keep(String),
+    /// Here is the certificate, as PEM, of the key that was kept.
+    Issued(String),
 }
 
 /// Why there is no certificate.
@@ -61,16 +64,28 @@ pub(super) enum OrderError {
     NoDns01,
     #[error(transparent)]
     Dns01(#[from] Dns01Error),
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     #[error("the certificate authority did not end the order within {ORDER_WITHIN_S} s")]
     Slow,
-    #[error("the key of the certificate was lost with the process that had it; another certificate is asked for")]
+    #[error("the certificate authority did not answer within {} s", STEP_WITHIN.as_secs())]
+    Late,
+    #[error("failed to make a key")]
+    Key(#[from] rcgen::Error),
+    #[error("the key of the certificate is gone: another certificate is asked for")]
     KeyLost,
+    #[error(
+        "the certificate that was issued is not for the host, or not valid now: look at the clock of the operator, and at the authority"
+    )]
+    Unusable,
+    #[error("failed to write the Secret")]
+    Secret(#[source] Box<kube::Error>),
 }
 
 impl OrderError {
     /// Whether the order is of no use any more.
     pub(super) fn ends_order(&self) -> bool {
-        !matches!(self, Self::Account(_) | Self::Talk(_))
+        !matches!(self, Self::Account(_) | Self::Talk(_) | Self::Late | Self::Secret(_) | Self::Lookup(_))
     }
 
     /// It is not tried again sooner, in seconds.
@@ -102,7 +117,7 @@ impl From<instant_acme::Error> for OrderError {
     }
 }
 
-/// Obtains a certificate for a Domain, one step further.
+/// Obtains a certificate for a Domain, one step further; `key` is the one that was kept for it.
 ///
 /// # Errors
 /// See [`OrderError`].
@@ -110,109 +125,120 @@ pub(super) async fn step(
     (authority, domains): (&Authority, &Domains),
     context: &Context,
     domain: &Domain,
-    known: Option<DomainOrder>,
+    (known, key): (Option<DomainOrder>, Option<&str>),
     now: Timestamp,
 ) -> Result<Step, OrderError> {
-    let account = authority.account(&context.client, &context.system_namespace).await?;
-    let stepped = match known {
-        None => begin(&account, domains, domain, now).await,
-        Some(known) => go_on(&account, domains, domain, known, now).await,
-    };
-    if let Err(OrderError::Refused(problem)) = &stepped {
-        let error = instant_acme::Error::Api((**problem).clone());
-        if authority.is_unknown(&context.client, &context.system_namespace, &error).await {
+    let step = async {
+        let account = authority.account(&context.client, &context.system_namespace, now).await?;
+        let stepped = match known {
+            None => begin(&account, domains, domain, now).await,
+            Some(known) => go_on(&account, domains, domain, (known, key), now).await,
+        };
+        if let Err(OrderError::Refused(problem)) = &stepped
+            && authority.is_unknown(&context.client, &context.system_namespace, &account, problem).await
+        {
             tracing::warn!("the certificate authority does not know the account any more: another is made");
         }
-    }
-    stepped
+        stepped
+    };
+    tokio::time::timeout(STEP_WITHIN, step).await.unwrap_or(Err(OrderError::Late))
 }
 
 async fn begin(account: &Account, domains: &Domains, domain: &Domain, now: Timestamp) -> Result<Step, OrderError> {
-    let identifiers = [Identifier::Dns(domain.spec.host.clone())];
-    let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
-    let mut known = DomainOrder { url: order.url().to_owned(), since: Time(now), answer: None };
-    if order.state().status == OrderStatus::Pending
-        && let Some(authorization) = order.authorizations().next().await
-    {
-        let mut authorization = authorization?;
-        if authorization.status == AuthorizationStatus::Pending {
-            let wanted = domain.spec.challenge;
-            let kind = challenge_type(wanted).ok_or(OrderError::NotOffered(wanted))?;
-            let challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(wanted))?;
-            let answer = DomainAnswer {
-                challenge: wanted,
-                token: challenge.token.clone(),
-                key_authorization: challenge.key_authorization().as_str().to_owned(),
-            };
-            if wanted == DomainChallenge::DNS01 {
-                let (name, value) = record(domain, &answer);
-                domains.dns01.as_ref().ok_or(OrderError::NoDns01)?.present(&name, &value).await?;
-            }
-            known.answer = Some(answer);
-        }
+    if domain.spec.challenge == DomainChallenge::DNS01 && domains.dns01.is_none() {
+        return Err(OrderError::NoDns01);
     }
-    Ok(Step::Goes(known, SOON))
+    let identifiers = [Identifier::Dns(domain.spec.host.clone())];
+    let order = account.new_order(&NewOrder::new(&identifiers)).await?;
+    let known = DomainOrder { url: order.url().to_owned(), since: Time(now), answer: None, asked_at: None };
+    Ok(Step::Goes(known, Duration::ZERO))
 }
 
 async fn go_on(
     account: &Account,
     domains: &Domains,
     domain: &Domain,
-    known: DomainOrder,
+    (known, key): (DomainOrder, Option<&str>),
     now: Timestamp,
 ) -> Result<Step, OrderError> {
     let age_s = now.as_second().saturating_sub(known.since.0.as_second());
+    if age_s > ORDER_AGE_S_MAX {
+        return Err(OrderError::Slow);
+    }
     let mut order = account.order(known.url.clone()).await?;
     match order.state().status {
         OrderStatus::Pending if age_s > ORDER_WITHIN_S => Err(OrderError::Slow),
-        OrderStatus::Pending => {
-            let pause = match order.authorizations().next().await {
-                Some(authorization) => prove(authorization?, domains, domain, &known, age_s).await?,
-                None => SOON,
-            };
-            Ok(Step::Goes(known, pause))
-        }
+        OrderStatus::Pending => prove(&mut order, domains, domain, known, now).await,
         OrderStatus::Ready => {
-            let key = order.finalize().await?;
-            let policy = RetryPolicy::new().initial_delay(Duration::from_millis(250)).timeout(ISSUED_WITHIN);
-            let chain = order.poll_certificate(&policy).await?;
-            Ok(Step::Issued { chain, key })
+            let Some(key) = key else { return Ok(Step::Keep(KeyPair::generate()?.serialize_pem())) };
+            let key = KeyPair::from_pem(key).map_err(|_| OrderError::KeyLost)?;
+            let mut parameters = CertificateParams::new(vec![domain.spec.host.clone()])?;
+            parameters.distinguished_name = DistinguishedName::new();
+            order.finalize_csr(parameters.serialize_request(&key)?.der()).await?;
+            Ok(Step::Goes(known, Duration::from_millis(500)))
         }
-        OrderStatus::Processing | OrderStatus::Valid => Err(OrderError::KeyLost),
+        OrderStatus::Processing => Ok(Step::Goes(known, SOON)),
+        OrderStatus::Valid => match order.certificate().await? {
+            Some(chain) if key.is_some() => Ok(Step::Issued(chain)),
+            Some(_) => Err(OrderError::KeyLost),
+            None => Ok(Step::Goes(known, SOON)),
+        },
         OrderStatus::Invalid => Err(refused(&mut order).await),
     }
 }
 
-/// Has the authority look, once there is something to see. Returns how long to wait.
+/// Has the authority look, once there is something to see.
 async fn prove(
-    mut authorization: AuthorizationHandle<'_>,
+    order: &mut Order,
     domains: &Domains,
     domain: &Domain,
-    known: &DomainOrder,
-    age_s: i64,
-) -> Result<Duration, OrderError> {
+    mut known: DomainOrder,
+    now: Timestamp,
+) -> Result<Step, OrderError> {
+    if known.asked_at.is_some() {
+        return Ok(Step::Goes(known, SOON));
+    }
     let wanted = domain.spec.challenge;
     let kind = challenge_type(wanted).ok_or(OrderError::NotOffered(wanted))?;
-    let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(wanted))?;
-    match (challenge.status, &known.answer) {
-        (ChallengeStatus::Pending, Some(answer)) => {
-            // Something else made this step come early.
-            if age_s < SOON_S {
-                return Ok(SOON);
-            }
-            if wanted == DomainChallenge::DNS01 && age_s < RECORD_WITHIN_S {
-                let (name, value) = record(domain, answer);
-                let seen = domains.lookup.txt(&name).await.is_ok_and(|records| records.contains(&value));
-                if !seen {
-                    return Ok(LATER);
-                }
-            }
-            challenge.set_ready().await?;
-            Ok(SOON)
-        }
-        // It looks; how that went is said of the order.
-        _ => Ok(SOON),
+    let mut authorizations = order.authorizations();
+    let Some(authorization) = authorizations.next().await else { return Ok(Step::Goes(known, SOON)) };
+    let mut authorization = authorization?;
+    if authorization.status != AuthorizationStatus::Pending {
+        return Ok(Step::Goes(known, SOON));
     }
+    let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(wanted))?;
+    let Some(answer) = &mut known.answer else {
+        let record = if wanted == DomainChallenge::DNS01 {
+            Some(domains.lookup.canonical(&format!("_acme-challenge.{}", proof::base(&domain.spec.host))).await?)
+        } else {
+            None
+        };
+        let (token, key_authorization) = (challenge.token.clone(), challenge.key_authorization().as_str().to_owned());
+        let answer = DomainAnswer { challenge: wanted, token, key_authorization, since: Time(now), record, is_presented: false };
+        known.answer = Some(answer);
+        return Ok(Step::Goes(known, if wanted == DomainChallenge::DNS01 { Duration::ZERO } else { SOON }));
+    };
+    let age_s = now.as_second().saturating_sub(answer.since.0.as_second());
+    match &answer.record {
+        // Something else may have made this step come early.
+        None if age_s < SOON_S => return Ok(Step::Goes(known, SOON)),
+        None => {}
+        Some(record) if !answer.is_presented => {
+            let dns01 = domains.dns01.as_ref().ok_or(OrderError::NoDns01)?;
+            dns01.present(record, &digest(answer)).await?;
+            answer.is_presented = true;
+            return Ok(Step::Goes(known, SOON));
+        }
+        Some(record) => {
+            let seen = domains.lookup.txt(record).await.is_ok_and(|records| records.contains(&digest(answer)));
+            if !seen && age_s < RECORD_WITHIN_S {
+                return Ok(Step::Goes(known, LATER));
+            }
+        }
+    }
+    challenge.set_ready().await?;
+    known.asked_at = Some(Time(now));
+    Ok(Step::Goes(known, SOON))
 }
 
 /// Why an order came to nothing: of what was looked at, if that is why.
@@ -228,19 +254,19 @@ async fn refused(order: &mut Order) -> OrderError {
 }
 
 /// Takes away what an order put into DNS.
-pub(super) async fn clean_up(domains: &Domains, domain: &Domain, order: &DomainOrder) {
-    let Some(answer) = order.answer.as_ref().filter(|answer| answer.challenge == DomainChallenge::DNS01) else { return };
+pub(super) async fn clean_up(domains: &Domains, order: &DomainOrder) {
+    let Some((answer, record)) = order.answer.as_ref().and_then(|answer| Some((answer, answer.record.as_deref()?))) else {
+        return;
+    };
     let Some(dns01) = &domains.dns01 else { return };
-    let (name, value) = record(domain, answer);
-    if let Err(error) = dns01.clean_up(&name, &value).await {
-        tracing::warn!(name, error = error_chain(&error), "the record of a challenge stays in DNS");
+    if let Err(error) = dns01.clean_up(record, &digest(answer)).await {
+        tracing::warn!(record, error = error_chain(&error), "the record of a challenge stays in DNS");
     }
 }
 
-/// The TXT record of a challenge (RFC 8555, section 8.4).
-fn record(domain: &Domain, answer: &DomainAnswer) -> (String, String) {
-    let value = BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&answer.key_authorization));
-    (format!("_acme-challenge.{}", proof::base(&domain.spec.host)), value)
+/// What the TXT record of a challenge holds (RFC 8555, section 8.4).
+fn digest(answer: &DomainAnswer) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(&answer.key_authorization))
 }
 
 fn challenge_type(challenge: DomainChallenge) -> Option<ChallengeType> {

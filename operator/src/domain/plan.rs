@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub(super) struct Lifetime {
     pub(super) not_before_s: i64,
     pub(super) not_after_s: i64,
+    /// It is of the authority that there is now.
+    pub(super) is_current: bool,
 }
 
 impl Lifetime {
@@ -37,7 +39,7 @@ pub(super) enum Todo {
 pub(super) fn plan(certificate: Option<Lifetime>, failure: Option<&DomainFailure>, now: Timestamp) -> Todo {
     if let Some(certificate) = certificate.filter(|certificate| certificate.is_valid(now)) {
         let from = Timestamp::from_second(certificate.renewed_from_s()).unwrap_or(now);
-        if now < from {
+        if now < from && certificate.is_current {
             return Todo::Keep(from);
         }
     }
@@ -45,6 +47,12 @@ pub(super) fn plan(certificate: Option<Lifetime>, failure: Option<&DomainFailure
         Some(failure) if failure.next_attempt_at.0 > now => Todo::Wait(failure.next_attempt_at.0),
         _ => Todo::Obtain,
     }
+}
+
+/// What was in the way of asking, which counts for nothing: it is tried again in a minute.
+pub(super) fn hindered(before: Option<&DomainFailure>, message: String, now: Timestamp) -> DomainFailure {
+    let next = now.saturating_add(SignedDuration::from_secs(60)).unwrap_or(now);
+    DomainFailure { message, count: before.map_or(0, |before| before.count), next_attempt_at: Time(next) }
 }
 
 /// One failure more. Authorities count failures, five an hour and host being the least that is known, and refuse whoever has more.
@@ -71,11 +79,13 @@ mod tests {
 
     #[test]
     fn a_certificate_is_renewed_in_its_last_third() {
-        let certificate = Some(Lifetime { not_before_s: 0, not_after_s: 90 });
+        let certificate = Some(Lifetime { not_before_s: 0, not_after_s: 90, is_current: true });
         assert_eq!(plan(certificate, None, at(59)), Todo::Keep(at(60)));
         assert_eq!(plan(certificate, None, at(60)), Todo::Obtain);
         assert_eq!(plan(certificate, None, at(90)), Todo::Obtain);
         assert_eq!(plan(None, None, at(0)), Todo::Obtain);
+        let of_another = Lifetime { not_before_s: 0, not_after_s: 90, is_current: false };
+        assert_eq!(plan(Some(of_another), None, at(1)), Todo::Obtain, "as of one for trying");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eddy_certificates::{Certificate, CertificateError};
+use eddy_certificates::Certificate;
 use eddy_crds::{Domain, MANAGED_BY, MANAGED_BY_LABEL};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -11,19 +11,49 @@ use kube::{Resource, ResourceExt};
 
 use super::plan::Lifetime;
 
-/// The Secret with this certificate and key, both as PEM.
-pub(super) fn secret(domain: &Domain, chain: &str, key: &str) -> Secret {
-    let data = [("tls.crt", chain), ("tls.key", key)];
+/// Where the key of a certificate to come is, so that it outlives the process that asks for it.
+const NEXT_KEY: &str = "next.key";
+/// Says which authority a certificate is of.
+const DIRECTORY: &str = "eddy.cloud/acme-directory";
+
+/// A Secret with this certificate and its key, both as PEM, of the authority with this directory.
+pub(super) fn secret(domain: &Domain, chain: &str, key: &str, directory: &str) -> Secret {
+    with(domain, [("tls.crt", chain.as_bytes()), ("tls.key", key.as_bytes())].into(), Some(directory))
+}
+
+/// What is there, and the key of a certificate to come, as PEM.
+pub(super) fn with_next_key(domain: &Domain, found: Option<&Secret>, key: &str) -> Secret {
+    let there = |name: &str| data(found, name).unwrap_or_default();
+    // Also where it is empty: without both, it would be of another type.
+    let data = [("tls.crt", there("tls.crt")), ("tls.key", there("tls.key")), (NEXT_KEY, key.as_bytes())];
+    with(domain, data.into(), found.and_then(directory))
+}
+
+/// The key of a certificate to come.
+pub(super) fn next_key(found: Option<&Secret>) -> Option<&str> {
+    data(found, NEXT_KEY).and_then(|key| std::str::from_utf8(key).ok())
+}
+
+fn data<'a>(secret: Option<&'a Secret>, name: &str) -> Option<&'a [u8]> {
+    secret?.data.as_ref()?.get(name).map(|bytes| &bytes.0[..])
+}
+
+fn directory(secret: &Secret) -> Option<&str> {
+    secret.annotations().get(DIRECTORY).map(String::as_str)
+}
+
+fn with(domain: &Domain, data: BTreeMap<&str, &[u8]>, directory: Option<&str>) -> Secret {
     Secret {
         metadata: ObjectMeta {
             name: Some(Domain::secret_of(&domain.name_any())),
             namespace: domain.namespace(),
             labels: Some(BTreeMap::from([(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned())])),
+            annotations: directory.map(|directory| BTreeMap::from([(DIRECTORY.to_owned(), directory.to_owned())])),
             owner_references: Some(domain.controller_owner_ref(&()).into_iter().collect()),
             ..ObjectMeta::default()
         },
         type_: Some("kubernetes.io/tls".to_owned()),
-        data: Some(data.map(|(name, text)| (name.to_owned(), ByteString(text.as_bytes().to_vec()))).into()),
+        data: Some(data.into_iter().map(|(name, bytes)| (name.to_owned(), ByteString(bytes.to_vec()))).collect()),
         ..Secret::default()
     }
 }
@@ -33,16 +63,13 @@ pub(super) fn is_of(secret: &Secret, domain: &Domain) -> bool {
     secret.owner_references().iter().any(|owner| Some(&owner.uid) == domain.metadata.uid.as_ref())
 }
 
-/// How long the certificate in a Secret is valid, if it is one for this host.
-pub(super) fn lifetime(secret: &Secret, host: &str) -> Option<Lifetime> {
-    let certificate = read(secret).ok()?;
-    let lifetime = Lifetime { not_before_s: certificate.not_before_s(), not_after_s: certificate.not_after_s() };
+/// How long the certificate in a Secret is valid, if it is one for this host; the authority that there is now has this directory, if there is one.
+pub(super) fn lifetime(secret: &Secret, host: &str, now_of: Option<&str>) -> Option<Lifetime> {
+    let there = |name: &str| data(Some(secret), name).unwrap_or_default();
+    let certificate = Certificate::read(there("tls.crt"), there("tls.key")).ok()?;
+    let is_current = now_of.is_none_or(|now_of| directory(secret) == Some(now_of));
+    let lifetime = Lifetime { not_before_s: certificate.not_before_s(), not_after_s: certificate.not_after_s(), is_current };
     certificate.covers(host).then_some(lifetime)
-}
-
-fn read(secret: &Secret) -> Result<Certificate, CertificateError> {
-    let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |bytes| &bytes.0);
-    Certificate::read(data("tls.crt"), data("tls.key"))
 }
 
 #[cfg(test)]
@@ -61,15 +88,26 @@ mod tests {
         let mut parameters = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
         (parameters.not_before, parameters.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 4, 1));
         let chain = parameters.self_signed(&key).unwrap().pem();
-        let made = secret(&domain, &chain, &key.serialize_pem());
+        let made = secret(&domain, &chain, &key.serialize_pem(), "https://ca/dir");
         assert_eq!((made.name_any().as_str(), made.type_.as_deref()), ("shop-domain-tls", Some("kubernetes.io/tls")));
         assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, "1-2");
         assert_eq!(
-            lifetime(&made, "shop.example").map(|lifetime| lifetime.not_after_s - lifetime.not_before_s),
+            lifetime(&made, "shop.example", None).map(|lifetime| lifetime.not_after_s - lifetime.not_before_s),
             Some(90 * 24 * 3600)
         );
         assert!(is_of(&made, &domain) && !is_of(&Secret::default(), &domain));
-        assert_eq!(lifetime(&made, "other.example"), None);
-        assert_eq!(lifetime(&Secret::default(), "shop.example"), None);
+        assert_eq!(lifetime(&made, "other.example", None), None);
+        assert_eq!(lifetime(&Secret::default(), "shop.example", None), None);
+        let is_current = |directory| lifetime(&made, "shop.example", Some(directory)).is_some_and(|lifetime| lifetime.is_current);
+        assert!(is_current("https://ca/dir") && !is_current("https://staging/dir"));
+        // A key to come leaves what is there.
+        let before = with_next_key(&domain, Some(&made), "next");
+        assert_eq!((next_key(Some(&before)), next_key(Some(&made))), (Some("next"), None));
+        assert_eq!(
+            lifetime(&before, "shop.example", Some("https://ca/dir")),
+            lifetime(&made, "shop.example", Some("https://ca/dir"))
+        );
+        let first = with_next_key(&domain, None, "next").data.unwrap();
+        assert!(first["tls.crt"].0.is_empty() && first["tls.key"].0.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -12,6 +13,11 @@ use super::budget::Budget;
 use super::dns01::Dns01;
 use super::fetch::{Fetch, FetchSetupError};
 use super::lookup::{Lookup, LookupError};
+
+/// An authority answers within this;
+const AUTHORITY_WITHIN: Duration = Duration::from_secs(10);
+/// who has the DNS may ask others first.
+const DNS01_WITHIN: Duration = Duration::from_secs(20);
 
 /// How Domains are served.
 #[derive(clap::Args, Clone, Debug)]
@@ -43,6 +49,10 @@ pub(crate) struct DomainOptions {
     /// A file with what it wants to be shown, as user:password
     #[arg(long)]
     dns01_credentials_file: Option<PathBuf>,
+
+    /// A file with the certificates, as PEM, of whom to believe that it is that server; without it, whom browsers believe
+    #[arg(long)]
+    dns01_ca_file: Option<PathBuf>,
 
     /// A DNS server, as 9.9.9.9:53, that is asked whose hosts are; may be given several times; without any, those of this machine
     #[arg(long = "dns-server", value_delimiter = ',')]
@@ -80,7 +90,7 @@ impl Domains {
         let lookup = Lookup::new(&options.dns_servers)?;
         let authority = options.acme_directory.as_ref().map(|directory| {
             Ok::<_, SetupError>(Authority {
-                fetch: Fetch::new(options.acme_ca_file.as_deref())?,
+                fetch: Fetch::new(options.acme_ca_file.as_deref(), AUTHORITY_WITHIN)?,
                 directory: directory.clone(),
                 contacts: options.acme_contacts.clone(),
                 external: external(options)?,
@@ -89,7 +99,11 @@ impl Domains {
         });
         let dns01 = options.dns01_endpoint.as_ref().map(|endpoint| {
             let credentials = options.dns01_credentials_file.as_deref().map(read).transpose()?;
-            Ok::<_, SetupError>(Dns01::new(Fetch::new(options.acme_ca_file.as_deref())?, endpoint, credentials.as_deref()))
+            Ok::<_, SetupError>(Dns01::new(
+                Fetch::new(options.dns01_ca_file.as_deref(), DNS01_WITHIN)?,
+                endpoint,
+                credentials.as_deref(),
+            ))
         });
         Ok(Self { lookup, authority: authority.transpose()?, dns01: dns01.transpose()?, budget: Budget::default() })
     }
