@@ -14,7 +14,7 @@ use crate::rules;
     group = "eddy.cloud", version = "v1alpha1", kind = "Domain", namespaced, status = "DomainStatus", cel,
     shortname = "dom", category = "eddy",
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".status.notAfter"),
+    printcolumn(name = "Until", type_ = "string", json_path = ".status.notAfter"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),

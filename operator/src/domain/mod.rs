@@ -135,7 +135,8 @@ async fn reconcile(domain: Arc<Domain>, context: Arc<Context>, stores: Arc<Store
         // Its version is another by now.
         return Ok(Action::requeue(Duration::ZERO));
     }
-    let now = Timestamp::now();
+    // To the second, as it is written down.
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut progress = Progress::of(&domain);
     if let Some(order) = domain.status.as_ref().and_then(|status| status.order.as_ref()).filter(|_| progress.order.is_none()) {
         // Another is begun.
