@@ -277,3 +277,7 @@ fn challenge_type(challenge: DomainChallenge) -> Option<ChallengeType> {
         DomainChallenge::None => None,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
