@@ -320,7 +320,7 @@ async fn a_request_that_takes_longer_than_its_route_gives_it_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_refused() {
     let backends: Vec<Script> = vec![Script::play(&[Answer(OK); 8]).await];
-    let routes = [("admin", json!({"paths": [{"path": "/admin"}], "domain": "d"})), ("web", json!({}))];
+    let routes = [("admin", json!({"paths": [{"path": "/admin"}], "backends": [{"vm": "v", "port": 80}]})), ("web", json!({}))];
     let inputs = inputs(&routes, &[("web", backends[0].address), ("admin", backends[0].address)]);
     let gateway = tokio::task::block_in_place(|| GatewayProcess::start(&inputs, &[]));
     assert_eq!(status(&get(&gateway, "/admin/x", "").await), "503");
