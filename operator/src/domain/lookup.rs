@@ -45,13 +45,17 @@ impl Lookup {
         builder.build().map(Self).map_err(setup)
     }
 
-    /// The name that a name leads to by CNAME records (RFC 8555, section 8.4: authorities follow them, so that a zone that nobody writes to can
-    /// lead to one that somebody does).
+    /// The name that a name leads to by CNAME records, if that is in one of these zones, or else the name itself (RFC 8555, section 8.4:
+    /// authorities follow them, so that a zone that nobody writes to can lead to one that somebody does). To any other it is not followed:
+    /// whose records are written would be for whoever has the first zone to choose.
     ///
     /// # Errors
     /// That nobody says.
-    pub(crate) async fn canonical(&self, name: &str) -> Result<String, LookupError> {
-        let mut name = name.to_owned();
+    pub(crate) async fn canonical(&self, first: &str, zones: &[String]) -> Result<String, LookupError> {
+        if zones.is_empty() {
+            return Ok(first.to_owned());
+        }
+        let mut name = first.to_owned();
         for _ in 0..CNAMES_MAX {
             let found = match self.0.lookup(format!("{name}."), RecordType::CNAME).await {
                 Ok(found) => found,
@@ -59,7 +63,7 @@ impl Lookup {
                 Err(source) => return Err(LookupError::Ask { name, source: Box::new(source) }),
             };
             let next = found.answers().iter().find_map(|record| match &record.data {
-                RData::CNAME(to) => Some(to.0.to_utf8().trim_end_matches('.').to_owned()),
+                RData::CNAME(to) => Some(to.0.to_ascii().trim_end_matches('.').to_owned()),
                 _ => None,
             });
             match next {
@@ -67,7 +71,7 @@ impl Lookup {
                 None => break,
             }
         }
-        Ok(name)
+        Ok(if zones.iter().any(|zone| is_in(&name, zone)) { name } else { first.to_owned() })
     }
 
     /// The TXT records of a name; none where there are none, or no such name.
@@ -90,9 +94,26 @@ impl Lookup {
     }
 }
 
+/// Whether a name is a zone's, or below it.
+fn is_in(name: &str, zone: &str) -> bool {
+    let (name, zone) = (name.to_ascii_lowercase(), zone.trim_matches('.').to_ascii_lowercase());
+    name == zone || name.strip_suffix(&zone).is_some_and(|rest| rest.ends_with('.'))
+}
+
 fn server(address: SocketAddr) -> NameServerConfig {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
     server.connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
     server.connections.iter_mut().for_each(|connection| connection.port = address.port());
     server
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_a_zone_are_in_it() {
+        assert!(is_in("x.acme.example", "acme.example.") && is_in("ACME.example", "acme.example"));
+        assert!(!is_in("xacme.example", "acme.example") && !is_in("example", "acme.example"));
+    }
 }

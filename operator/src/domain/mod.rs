@@ -36,7 +36,6 @@ use crate::tenancy::{objects_of, provisioned_tenant};
 use crate::watching::{Filled, all, all_filled, filled, specs};
 use crate::{reconcile, status};
 
-use self::budget::ORDERS_AN_HOUR;
 use self::order::{OrderError, Step};
 use self::plan::{Lifetime, Todo, plan};
 use self::proof::{Proof, Said};
@@ -47,6 +46,8 @@ const OFTEN: Duration = Duration::from_secs(5);
 const SELDOM: Duration = Duration::from_secs(600);
 /// That everything is as it was is looked at after this: whoever deletes the Secret has another.
 const NOW_AND_THEN: Duration = Duration::from_secs(600);
+/// A key that was kept is told to the authority after this: whoever removes it at once is not answered at once.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Until the Role lets the Secret be read.
 const READABLE_SOON: Duration = Duration::from_secs(1);
 
@@ -310,17 +311,8 @@ async fn obtain(
         let reason = if is_good { Reason::RenewalFailing } else { Reason::NoAuthority };
         return (Verdict::new(reason, message), Action::requeue(NOW_AND_THEN));
     };
-    let known = progress.order.clone();
-    if known.is_none()
-        && let Err(until) = context.domains.budget.take(&domain.namespace().unwrap_or_default(), now)
-    {
-        let message = format!(
-            "more than {ORDERS_AN_HOUR} certificates of this user's, or many of all users', were asked for within an hour"
-        );
-        let count = progress.failure.as_ref().map_or(0, |failure| failure.count);
-        progress.failure = Some(DomainFailure { message, count, next_attempt_at: Time(until) });
-        return (failing(domain, progress, now), Action::requeue(left(until, now)));
-    }
+    let known = progress.order.clone().filter(|order| is_of(&order.url, &authority.directory));
+    let is_under_way = known.is_some();
     let key = secret::next_key(found);
     let error = match order::step((authority, &context.domains), context, domain, (known, key), now).await {
         Ok(Step::Goes(order, pause)) => {
@@ -328,7 +320,7 @@ async fn obtain(
             return (under_way(domain, progress, now), Action::requeue(pause));
         }
         Ok(Step::Keep(key)) => match write(context, &secret::with_next_key(domain, found, &key)).await {
-            Ok(()) => return (under_way(domain, progress, now), Action::requeue(Duration::ZERO)),
+            Ok(()) => return (under_way(domain, progress, now), Action::requeue(KEPT_FOR)),
             Err(error) => error,
         },
         Ok(Step::Issued(chain)) => {
@@ -344,19 +336,28 @@ async fn obtain(
         }
         Err(error) => error,
     };
-    let failure = if error.ends_order() {
-        plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now)
-    } else {
+    let mut failure = if error.hinders(is_under_way) {
         plan::hindered(progress.failure.as_ref(), error.say(), now)
+    } else {
+        plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now)
     };
+    if let Some(until) = error.until() {
+        failure.next_attempt_at = Time(until);
+    }
     tracing::warn!(namespace = domain.namespace(), name = domain.name_any(), error = failure.message, "no certificate yet");
-    let ended = if error.ends_order() { progress.order.take() } else { None };
+    let ended = if error.hinders(is_under_way) { None } else { progress.order.take() };
     if let Some(order) = ended {
         order::clean_up(&context.domains, &order).await;
     }
     let next = Action::requeue(left(failure.next_attempt_at.0, now));
     progress.failure = Some(failure);
     (failing(domain, progress, now), next)
+}
+
+/// Whether an order is one of the authority with this directory: both are at one host.
+fn is_of(order: &str, directory: &str) -> bool {
+    let host = |url: &str| url.split('/').nth(2).map(str::to_ascii_lowercase);
+    host(order) == host(directory)
 }
 
 /// Writes a Domain's Secret.
@@ -439,6 +440,10 @@ mod tests {
         assert_eq!(holder(&domain("u-a", None), &all[..1]), None, "one's own is none of another");
         let mut wide = domain("u-b", Some(3));
         wide.spec.host = "*.example".to_owned();
+        assert!(
+            is_of("https://CA.example/order/1", "https://ca.example/dir")
+                && !is_of("https://staging.example/1", "https://ca.example/dir")
+        );
         assert!(covers(&wide, &all[0]) && !covers(&all[0], &wide) && !covers(&wide, &domain("u-b", None)));
     }
 

@@ -10,10 +10,12 @@ use eddy_telemetry::error_chain;
 use instant_acme::{Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus, Problem};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use sha2::{Digest, Sha256};
 
 use super::authority::{AccountError, Authority};
+use super::budget::ORDERS_AN_HOUR;
 use super::dns01::Dns01Error;
 use super::lookup::LookupError;
 use super::{Domains, proof};
@@ -21,9 +23,13 @@ use crate::context::Context;
 
 /// A step that takes longer is given up, and taken again: a reconciliation may take half a minute.
 const STEP_WITHIN: Duration = Duration::from_secs(22);
+/// Taking a record away may follow a step.
+const CLEAN_UP_WITHIN: Duration = Duration::from_secs(5);
 /// Until every gateway knows an answer, and between looks at an order.
 const SOON: Duration = Duration::from_secs(2);
 const SOON_S: i64 = 2;
+/// An authority that is slow is looked at less and less, down to this.
+const SELDOM: Duration = Duration::from_secs(60);
 /// Between looks for a record that was asked for.
 const LATER: Duration = Duration::from_secs(10);
 /// Such a record is waited for so long, in seconds; then the authority looks for itself.
@@ -78,6 +84,8 @@ pub(super) enum OrderError {
         "the certificate that was issued is not for the host, or not valid now: look at the clock of the operator, and at the authority"
     )]
     Unusable,
+    #[error("more than {ORDERS_AN_HOUR} certificates of this user's, or many of all users', were asked for within an hour")]
+    Budget(Timestamp),
     #[error("failed to write the Secret")]
     Secret(#[source] Box<kube::Error>),
 }
@@ -85,7 +93,20 @@ pub(super) enum OrderError {
 impl OrderError {
     /// Whether the order is of no use any more.
     pub(super) fn ends_order(&self) -> bool {
-        !matches!(self, Self::Account(_) | Self::Talk(_) | Self::Late | Self::Secret(_) | Self::Lookup(_))
+        !matches!(self, Self::Account(_) | Self::Talk(_) | Self::Late | Self::Secret(_) | Self::Lookup(_) | Self::Budget(_))
+    }
+
+    /// Whether it says nothing of what was asked for, so that it counts for nothing: for one that is under way, neither does a limit of requests.
+    pub(super) fn hinders(&self, is_under_way: bool) -> bool {
+        !self.ends_order() || is_under_way && self.least_pause_s() > 0
+    }
+
+    /// It is tried again then, if that is known.
+    pub(super) fn until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Budget(until) => Some(*until),
+            _ => None,
+        }
     }
 
     /// It is not tried again sooner, in seconds.
@@ -148,6 +169,7 @@ async fn begin(account: &Account, domains: &Domains, domain: &Domain, now: Times
     if domain.spec.challenge == DomainChallenge::DNS01 && domains.dns01.is_none() {
         return Err(OrderError::NoDns01);
     }
+    domains.budget.take(&domain.namespace().unwrap_or_default(), now).map_err(OrderError::Budget)?;
     let identifiers = [Identifier::Dns(domain.spec.host.clone())];
     let order = account.new_order(&NewOrder::new(&identifiers)).await?;
     let known = DomainOrder { url: order.url().to_owned(), since: Time(now), answer: None, asked_at: None };
@@ -177,7 +199,7 @@ async fn go_on(
             order.finalize_csr(parameters.serialize_request(&key)?.der()).await?;
             Ok(Step::Goes(known, Duration::from_millis(500)))
         }
-        OrderStatus::Processing => Ok(Step::Goes(known, SOON)),
+        OrderStatus::Processing => Ok(Step::Goes(known, pause(age_s))),
         OrderStatus::Valid => match order.certificate().await? {
             Some(chain) if key.is_some() => Ok(Step::Issued(chain)),
             Some(_) => Err(OrderError::KeyLost),
@@ -195,8 +217,9 @@ async fn prove(
     mut known: DomainOrder,
     now: Timestamp,
 ) -> Result<Step, OrderError> {
-    if known.asked_at.is_some() {
-        return Ok(Step::Goes(known, SOON));
+    if let Some(asked_at) = &known.asked_at {
+        let pause = pause(now.as_second().saturating_sub(asked_at.0.as_second()));
+        return Ok(Step::Goes(known, pause));
     }
     let wanted = domain.spec.challenge;
     let kind = challenge_type(wanted).ok_or(OrderError::NotOffered(wanted))?;
@@ -209,7 +232,7 @@ async fn prove(
     let mut challenge = authorization.challenge(kind).ok_or(OrderError::NotOffered(wanted))?;
     let Some(answer) = &mut known.answer else {
         let record = if wanted == DomainChallenge::DNS01 {
-            Some(domains.lookup.canonical(&format!("_acme-challenge.{}", proof::base(&domain.spec.host))).await?)
+            Some(domains.lookup.canonical(&format!("_acme-challenge.{}", proof::base(&domain.spec.host)), &domains.zones).await?)
         } else {
             None
         };
@@ -241,6 +264,11 @@ async fn prove(
     Ok(Step::Goes(known, SOON))
 }
 
+/// Between looks at what has been going on for so long, in seconds.
+fn pause(age_s: i64) -> Duration {
+    Duration::from_secs(u64::try_from(age_s / 10).unwrap_or(0)).clamp(SOON, SELDOM)
+}
+
 /// Why an order came to nothing: of what was looked at, if that is why.
 async fn refused(order: &mut Order) -> OrderError {
     let of_order = order.state().error.clone();
@@ -259,8 +287,10 @@ pub(super) async fn clean_up(domains: &Domains, order: &DomainOrder) {
         return;
     };
     let Some(dns01) = &domains.dns01 else { return };
-    if let Err(error) = dns01.clean_up(record, &digest(answer)).await {
-        tracing::warn!(record, error = error_chain(&error), "the record of a challenge stays in DNS");
+    match tokio::time::timeout(CLEAN_UP_WITHIN, dns01.clean_up(record, &digest(answer))).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(record, error = error_chain(&error), "the record of a challenge stays in DNS"),
+        Err(_) => tracing::warn!(record, "the record of a challenge may stay in DNS: nobody answered in time"),
     }
 }
 

@@ -8,6 +8,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
+use rcgen::KeyPair;
 
 use super::plan::Lifetime;
 
@@ -29,9 +30,10 @@ pub(super) fn with_next_key(domain: &Domain, found: Option<&Secret>, key: &str) 
     with(domain, data.into(), found.and_then(directory))
 }
 
-/// The key of a certificate to come.
+/// The key of a certificate to come, unless it is none: whoever may write Secrets may have written another.
 pub(super) fn next_key(found: Option<&Secret>) -> Option<&str> {
-    data(found, NEXT_KEY).and_then(|key| std::str::from_utf8(key).ok())
+    let key = data(found, NEXT_KEY).and_then(|key| std::str::from_utf8(key).ok());
+    key.filter(|key| KeyPair::from_pem(key).is_ok())
 }
 
 fn data<'a>(secret: Option<&'a Secret>, name: &str) -> Option<&'a [u8]> {
@@ -76,7 +78,7 @@ pub(super) fn lifetime(secret: &Secret, host: &str, now_of: Option<&str>) -> Opt
 #[allow(clippy::unwrap_used)]
 mod tests {
     use eddy_crds::DomainSpec;
-    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use rcgen::{CertificateParams, date_time_ymd};
 
     use super::*;
 
@@ -101,8 +103,9 @@ mod tests {
         let is_current = |directory| lifetime(&made, "shop.example", Some(directory)).is_some_and(|lifetime| lifetime.is_current);
         assert!(is_current("https://ca/dir") && !is_current("https://staging/dir"));
         // A key to come leaves what is there.
-        let before = with_next_key(&domain, Some(&made), "next");
-        assert_eq!((next_key(Some(&before)), next_key(Some(&made))), (Some("next"), None));
+        let before = with_next_key(&domain, Some(&made), &key.serialize_pem());
+        assert_eq!((next_key(Some(&before)), next_key(Some(&made))), (Some(key.serialize_pem().as_str()), None));
+        assert_eq!(next_key(Some(&with_next_key(&domain, None, "none"))), None);
         assert_eq!(
             lifetime(&before, "shop.example", Some("https://ca/dir")),
             lifetime(&made, "shop.example", Some("https://ca/dir"))

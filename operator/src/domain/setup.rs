@@ -54,6 +54,10 @@ pub(crate) struct DomainOptions {
     #[arg(long)]
     dns01_ca_file: Option<PathBuf>,
 
+    /// A zone that the challenges of others may lead to by CNAME, and that is for nothing else; may be given several times
+    #[arg(long = "dns01-delegated-zone", value_delimiter = ',')]
+    dns01_delegated_zones: Vec<String>,
+
     /// A DNS server, as 9.9.9.9:53, that is asked whose hosts are; may be given several times; without any, those of this machine
     #[arg(long = "dns-server", value_delimiter = ',')]
     dns_servers: Vec<SocketAddr>,
@@ -78,6 +82,8 @@ pub(crate) struct Domains {
     /// None if there is none.
     pub(super) authority: Option<Authority>,
     pub(super) dns01: Option<Dns01>,
+    /// Where challenges may be that others lead to.
+    pub(super) zones: Vec<String>,
     pub(super) budget: Budget,
 }
 
@@ -105,7 +111,13 @@ impl Domains {
                 credentials.as_deref(),
             ))
         });
-        Ok(Self { lookup, authority: authority.transpose()?, dns01: dns01.transpose()?, budget: Budget::default() })
+        Ok(Self {
+            lookup,
+            authority: authority.transpose()?,
+            dns01: dns01.transpose()?,
+            zones: options.dns01_delegated_zones.clone(),
+            budget: Budget::default(),
+        })
     }
 }
 

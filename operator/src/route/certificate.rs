@@ -24,13 +24,14 @@ pub(super) enum Named {
 impl Named {
     /// What a Secret holds.
     pub(super) fn of(secret: &Secret) -> Self {
-        if secret.data.as_ref().is_some_and(|data| data.get("tls.crt").is_some_and(|chain| chain.0.is_empty())) {
-            // That of a Domain, which has a key so far.
-            return Self::Missing;
-        }
         let data = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map_or(&[][..], |bytes| &bytes.0);
         Self::Read(Certificate::read(data("tls.crt"), data("tls.key")))
     }
+}
+
+/// Whether there is no certificate in a Secret yet, as in a Domain's that has only a key so far.
+pub(super) fn is_empty(secret: &Secret) -> bool {
+    secret.data.as_ref().is_some_and(|data| data.get("tls.crt").is_some_and(|chain| chain.0.is_empty()))
 }
 
 /// What keeps the hosts of a Route from being served by TLS with the certificate that it names, if anything does.

@@ -169,6 +169,7 @@ async fn named(context: &Context, stores: &Stores, namespace: &str, route: &Rout
         return Ok(Named::Unreadable);
     }
     match Api::<Secret>::namespaced(context.client.clone(), namespace).get_opt(&name).await {
+        Ok(Some(secret)) if route.spec.domain.is_some() && certificate::is_empty(&secret) => Ok(Named::Missing),
         Ok(Some(secret)) => Ok(Named::of(&secret)),
         Ok(None) => Ok(Named::Missing),
         // It may be read a moment after the Route is there that names it.

@@ -52,8 +52,9 @@ pub(crate) fn compile<'a>(
     let claims = Claims::decide(stronger.iter().cloned().chain(routes.iter().map(|route| claimant(route))));
     let mut compilation = Compilation::new(&routes, secrets, registry);
     for (claimant, host) in stronger.iter().flat_map(|claimant| claimant.hosts.iter().map(move |host| (claimant, host))) {
-        // Also without a Route: it is for nobody else's wildcard.
-        if claims.holds(&claimant.namespace, host) {
+        // Also without a Route, it is for nobody else's wildcard; but for one's own.
+        let is_own_above = claims.holder_above(host) == Some(&*claimant.namespace);
+        if claims.holds(&claimant.namespace, host) && !is_own_above {
             compilation.hold(&claimant.namespace, host);
         }
     }
@@ -160,6 +161,11 @@ mod tests {
         assert!(found(&snapshot, "bare.example.com", "/").is_none_or(|id| !id.starts_with("u-eve")));
         assert!(snapshot.by_name.find("bare.example.com").is_none() && snapshot.by_name.find("web.example.com").is_none());
         assert_eq!(found(&snapshot, "cloud.home.example", "/"), Some("eddy-system/eddy-api"), "whoever has the names above");
+        // One's own wildcard goes on to serve it.
+        let stronger = [Claimant::proven("u-eve", "bare", "bare.example.com", 7)];
+        let snapshot = compile(routes.iter(), &stronger, &HashMap::new(), &mut Registry::default());
+        assert_eq!(found(&snapshot, "bare.example.com", "/"), Some("u-eve/wide"));
+        assert_eq!(snapshot.by_name.find("bare.example.com").map(|entry| &*entry.id), Some("u-eve/passes"));
     }
 
     #[test]

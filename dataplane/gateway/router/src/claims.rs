@@ -81,6 +81,12 @@ impl Claims {
         self.holders.get(host).is_some_and(|holder| holder == namespace)
     }
 
+    /// Who holds the nearest names above a host.
+    #[must_use]
+    pub fn holder_above(&self, host: &str) -> Option<&str> {
+        self.holders.above(host).next().map(String::as_str)
+    }
+
     /// Who holds the host already: itself, or by a wildcard over it.
     fn holder_of(&self, host: &str) -> Option<&String> {
         self.holders.get(host).or_else(|| self.holders.above(host).next())
@@ -178,6 +184,7 @@ mod tests {
         assert!(held("u-new", "sold.example.com") && !held("u-old", "sold.example.com"));
         assert!(!held("u-eve", "y.login.b.example.com"));
         assert!(held("eddy-system", "cloud.example.com") && !held("u-ada", "cloud.example.com"));
+        assert_eq!((claims.holder_above("x.b.example.com"), claims.holder_above("a.example.com")), (Some("u-ada"), None));
     }
 
     #[test]

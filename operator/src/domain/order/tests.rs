@@ -82,7 +82,7 @@ impl Scene {
         let builder = Account::builder_with_http(Box::new(authority.clone()));
         let (account, _) = builder.create(&new, "https://ca.example/dir".to_owned(), None).await.unwrap();
         let lookup = Lookup::new(&["127.0.0.1:9".parse().unwrap()]).unwrap();
-        let domains = Domains { lookup, authority: None, dns01: None, budget: Budget::default() };
+        let domains = Domains { lookup, authority: None, dns01: None, zones: Vec::new(), budget: Budget::default() };
         let domain = Domain::new("d", DomainSpec { host: "a.example".to_owned(), ..DomainSpec::default() });
         Self { authority, account, domains, domain }
     }
