@@ -11,6 +11,7 @@ mod domain;
 mod error;
 mod finalizing;
 mod gateway_api;
+mod hosts;
 mod metrics;
 mod namespace;
 mod options;

@@ -34,7 +34,7 @@ use crate::error::ReconcileError;
 use crate::reason::{Reason, Verdict};
 use crate::tenancy::{objects_of, provisioned_tenant};
 use crate::watching::{Filled, all, all_filled, filled, specs};
-use crate::{reconcile, status};
+use crate::{hosts, reconcile, status};
 
 use self::order::{OrderError, Step};
 use self::plan::{Lifetime, Todo, plan};
@@ -108,15 +108,24 @@ impl Progress {
         }
     }
 
+    /// When the certificate ends, if there is one.
+    fn not_after(&self) -> Option<Timestamp> {
+        Timestamp::from_second(self.certificate?.not_after_s).ok()
+    }
+
+    /// Whether there is a certificate that is good now.
+    fn is_certified(&self, now: Timestamp) -> bool {
+        self.certificate.is_some_and(|certificate| certificate.is_valid(now))
+    }
+
     fn fields(&self, domain: &Domain, value: Option<&str>) -> Map<String, Value> {
         let secret = self.certificate.map(|_| Domain::secret_of(&domain.name_any()));
-        let not_after = self.certificate.and_then(|certificate| Timestamp::from_second(certificate.not_after_s).ok());
         let mut fields = Map::new();
         fields.insert("proofRecord".into(), json!(value.map(|_| proof::record(&domain.spec.host))));
         fields.insert("proofValue".into(), json!(value));
         fields.insert("provenAt".into(), json!(self.proven_at));
         fields.insert("secret".into(), json!(secret));
-        fields.insert("notAfter".into(), json!(not_after.map(Time)));
+        fields.insert("notAfter".into(), json!(self.not_after().map(Time)));
         fields.insert("order".into(), json!(self.order));
         fields.insert("failure".into(), json!(self.failure));
         fields
@@ -184,29 +193,30 @@ async fn prove(
         *progress = Progress::default();
         return Err((Verdict::new(Reason::HostTaken, format!("{host} is the platform's own: choose another host")), SELDOM));
     }
-    let holder = holder(domain, &stores.domains.state());
+    let all = stores.domains.state();
+    let holder = holder(domain, &all);
     let own =
         progress.proven_at.as_ref().map(|at| Proof { at_s: at.0.as_second(), namespace: domain.namespace().unwrap_or_default() });
-    let all = stores.domains.state();
+    let counts = own.filter(|own| holder.as_ref().is_none_or(|holder| own.outdoes(holder)));
+    // Whoever has proven all names above it since may have bought it: then it counts while its own record is there.
+    let is_since = |at_s: i64| counts.as_ref().is_some_and(|own| at_s > own.at_s);
+    let may_be_sold = all.iter().any(|other| covers(other, domain) && other.proven_at_s().is_some_and(is_since));
+    if counts.is_some() && !may_be_sold {
+        return Ok(());
+    }
     let record = proof::record(host);
     let pause = pause(domain, now);
-    if let Some(own) = own.filter(|own| holder.as_ref().is_none_or(|holder| own.outdoes(holder))) {
-        // Whoever has proven all names above it since may have bought it: then it counts while its own record is there.
-        if !all.iter().any(|other| covers(other, domain) && other.proven_at_s().is_some_and(|at_s| at_s > own.at_s)) {
-            return Ok(());
-        }
-        match context.domains.lookup.txt(&record).await {
-            Ok(records) if !records.iter().any(|record| record.trim() == value) => {}
-            // Nobody loses a host for want of an answer.
-            Ok(_) | Err(_) => return Ok(()),
-        }
+    let asked = context.domains.lookup.txt(&record).await;
+    // Nobody loses a host for want of an answer.
+    if may_be_sold && asked.as_ref().map_or(true, |records| proof::judge(records, value, None) == Said::Proven) {
+        return Ok(());
     }
     // What was proven and is another's now counts no more, also once that is gone; and nothing is obtained for who does not hold it.
     progress.proven_at = None;
     if let Some(order) = progress.order.take() {
         order::clean_up(&context.domains, &order).await;
     }
-    let records = context.domains.lookup.txt(&record).await.map_err(|error| {
+    let records = asked.map_err(|error| {
         let message = format!("{}; it is looked for again", error_chain(&error));
         (Verdict::new(Reason::LookupFailed, message), pause)
     })?;
@@ -238,8 +248,8 @@ async fn prove(
 
 /// Whether another tenant's Domain is for all names above a Domain's host.
 fn covers(other: &Domain, domain: &Domain) -> bool {
-    let above = other.spec.host.strip_prefix('*').is_some_and(|suffix| domain.spec.host.ends_with(suffix));
-    above && other.spec.host != domain.spec.host && other.namespace() != domain.namespace()
+    let (wide, host) = (&other.spec.host, &domain.spec.host);
+    hosts::covers(wide, host) && wide != host && other.namespace() != domain.namespace()
 }
 
 /// How long to wait for a record: longer, the longer it has been missing.
@@ -307,7 +317,7 @@ async fn obtain(
 ) -> (Verdict, Action) {
     let Some(authority) = &context.domains.authority else {
         let message = "no certificate authority is set up in this cloud: set spec.challenge to None and let the Routes name a certificate, or ask who runs it";
-        let is_good = progress.certificate.is_some_and(|certificate| certificate.is_valid(now));
+        let is_good = progress.is_certified(now);
         let reason = if is_good { Reason::RenewalFailing } else { Reason::NoAuthority };
         return (Verdict::new(reason, message), Action::requeue(NOW_AND_THEN));
     };
@@ -336,7 +346,8 @@ async fn obtain(
         }
         Err(error) => error,
     };
-    let mut failure = if error.hinders(is_under_way) {
+    let hinders = error.hinders(is_under_way);
+    let mut failure = if hinders {
         plan::hindered(progress.failure.as_ref(), error.say(), now)
     } else {
         plan::failed(progress.failure.as_ref(), error.say(), error.least_pause_s(), now)
@@ -345,7 +356,7 @@ async fn obtain(
         failure.next_attempt_at = Time(until);
     }
     tracing::warn!(namespace = domain.namespace(), name = domain.name_any(), error = failure.message, "no certificate yet");
-    let ended = if error.hinders(is_under_way) { None } else { progress.order.take() };
+    let ended = if hinders { None } else { progress.order.take() };
     if let Some(order) = ended {
         order::clean_up(&context.domains, &order).await;
     }
@@ -389,7 +400,7 @@ async fn done(
 
 /// What to say while another certificate is obtained.
 fn under_way(domain: &Domain, progress: &Progress, now: Timestamp) -> Verdict {
-    if progress.certificate.is_some_and(|certificate| certificate.is_valid(now)) {
+    if progress.is_certified(now) {
         return issued(domain, progress);
     }
     Verdict::new(Reason::Progressing, format!("{} is yours; its certificate is being obtained", domain.spec.host))
@@ -400,8 +411,7 @@ fn left(until: Timestamp, now: Timestamp) -> Duration {
 }
 
 fn issued(domain: &Domain, progress: &Progress) -> Verdict {
-    let until = progress.certificate.and_then(|certificate| Timestamp::from_second(certificate.not_after_s).ok());
-    let until = until.map(|until| format!(" until {until}")).unwrap_or_default();
+    let until = progress.not_after().map(|until| format!(" until {until}")).unwrap_or_default();
     let (host, secret) = (&domain.spec.host, Domain::secret_of(&domain.name_any()));
     Verdict::new(Reason::Issued, format!("{host} is yours; its certificate is in Secret {secret}{until}"))
 }
@@ -410,9 +420,8 @@ fn issued(domain: &Domain, progress: &Progress) -> Verdict {
 fn failing(domain: &Domain, progress: &Progress, now: Timestamp) -> Verdict {
     let Some(failure) = &progress.failure else { return issued(domain, progress) };
     let said = format!("{} ({} so far; tried again at {})", failure.message, failure.count, failure.next_attempt_at.0);
-    if progress.certificate.is_some_and(|certificate| certificate.is_valid(now)) {
-        let until = progress.certificate.and_then(|certificate| Timestamp::from_second(certificate.not_after_s).ok());
-        let until = until.map(|until| until.to_string()).unwrap_or_default();
+    if progress.is_certified(now) {
+        let until = progress.not_after().map(|until| until.to_string()).unwrap_or_default();
         return Verdict::new(Reason::RenewalFailing, format!("the certificate, which ends at {until}, was not renewed: {said}"));
     }
     Verdict::new(Reason::IssuanceFailed, format!("no certificate was issued: {said}"))

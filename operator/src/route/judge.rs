@@ -7,6 +7,7 @@ use eddy_crds::{Container, Domain, PortProtocol, Route, RouteProtocol};
 use eddy_router::{Claimant, Claims, Filters, Ground, Port, PortClaims, check_passing, matches, unsupported};
 use kube::ResourceExt;
 
+use crate::hosts::overlap;
 use crate::reason::{Reason, Verdict};
 use crate::scopes;
 use crate::tenancy::tenant;
@@ -29,12 +30,6 @@ pub(super) fn share_a_claim(left: &Route, right: &Route) -> bool {
         return port == other;
     }
     left.spec.hosts.iter().any(|a| right.spec.hosts.iter().any(|b| overlap(a, b)))
-}
-
-/// Whether two hosts are one, or one covers the other.
-fn overlap(left: &str, right: &str) -> bool {
-    let covers = |wide: &str, narrow: &str| wide.strip_prefix('*').is_some_and(|suffix| narrow.ends_with(suffix));
-    left == right || covers(left, right) || covers(right, left)
 }
 
 /// Whether a change to a Domain may give or take hosts of a Route, or its certificate.

@@ -94,12 +94,12 @@ impl Certificate {
         (self.not_before_s..=self.not_after_s).contains(&now_s)
     }
 
-    /// The last second, since 1970, that it is good for.
+    /// The first second, since 1970, that it is good for.
     pub fn not_before_s(&self) -> i64 {
         self.not_before_s
     }
 
-    /// When it ends, in seconds since 1970.
+    /// The last second, since 1970, that it is good for.
     pub fn not_after_s(&self) -> i64 {
         self.not_after_s
     }

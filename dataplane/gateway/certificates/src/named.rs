@@ -1,19 +1,16 @@
 //! Which of the Secrets that a tenant's Routes name are read.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::Hash;
 
 /// A user's Routes have so many certificates, those of the oldest Routes: each is watched by every gateway.
 pub const SECRETS_A_TENANT_MAX: usize = 50;
 
 /// Of Secrets that Routes name, each by its namespace and name and the oldest Route's first, those that are read. The operator lets gateways read
 /// these, and gateways ask for no others.
-pub fn readable<Namespace: Clone + Eq + Hash + Ord, Name: Ord>(
-    named: impl IntoIterator<Item = (Namespace, Name)>,
-) -> BTreeSet<(Namespace, Name)> {
-    let (mut readable, mut counts) = (BTreeSet::new(), HashMap::<Namespace, usize>::new());
+pub fn readable<'a, Name: Ord>(named: impl IntoIterator<Item = (&'a str, Name)>) -> BTreeSet<(&'a str, Name)> {
+    let (mut readable, mut counts) = (BTreeSet::new(), HashMap::<&str, usize>::new());
     for (namespace, secret) in named {
-        let count = counts.entry(namespace.clone()).or_default();
+        let count = counts.entry(namespace).or_default();
         if *count < SECRETS_A_TENANT_MAX && readable.insert((namespace, secret)) {
             *count += 1;
         }
